@@ -1,0 +1,298 @@
+import { invalidArgument } from './errors.js';
+import type { NativeLoss } from './native.js';
+
+/**
+ * A loss for {@link PrototypeHead}: plain data, made by {@link qMargin}, {@link a3m},
+ * {@link cosFace}, {@link arcFace}, {@link entmaxHead} or {@link combinedMargin}.
+ *
+ * All are points of one family: logits θ = s·c except at the target,
+ * θ_y = s·(cos(m1·φ + m2) − m3) with φ = arccos c_y, and reference measure
+ * q_y·exp(−s·m) at the target; the posterior is the α-entmax of θ and q.
+ */
+export interface LossSpecification {
+  /** Name for people and checkpoints. */
+  readonly name:
+    | 'q-margin'
+    | 'a3m'
+    | 'cosface'
+    | 'arcface'
+    | 'entmax'
+    | 'combined';
+  /** Divergence order α ≥ 1; 1 is softmax. */
+  readonly alpha: number;
+  /** Scale s > 0 of the cosines. */
+  readonly scale: number;
+  /** Q-Margin m ≥ 0, in the reference measure. */
+  readonly measureMargin: number;
+  /** Factor m1 > 0 of the target's angle. */
+  readonly angleFactor: number;
+  /** Additive angular margin m2 ≥ 0, radians. */
+  readonly angularMargin: number;
+  /** Additive cosine margin m3 ≥ 0. */
+  readonly cosineMargin: number;
+  /** Whether the derivative of the angular margin is taken as 1. */
+  readonly detachMargin: boolean;
+}
+
+/** Largest (α−1)·s·m of Q-Margin: beyond it a loss no longer fits float32. */
+const LARGEST_MEASURE_EXPONENT = 80;
+
+/** Checks that a number is finite and lies in a range. */
+export function checkNumber(
+  functionName: string,
+  argument: string,
+  value: unknown,
+  expected: string,
+  accept: (value: number) => boolean,
+): number {
+  if (
+    typeof value !== 'number' ||
+    !Number.isFinite(value) ||
+    !accept(value)
+  ) {
+    throw invalidArgument(functionName, argument, expected, value);
+  }
+  return value;
+}
+
+/** Checks the divergence order α. */
+export function checkAlpha(functionName: string, alpha: unknown): number {
+  return checkNumber(
+    functionName,
+    'alpha',
+    alpha,
+    'a finite number >= 1',
+    (value) => value >= 1,
+  );
+}
+
+/** Fills in, checks and freezes a specification. */
+export function lossSpecification(
+  functionName: string,
+  name: LossSpecification['name'],
+  options: Partial<Omit<LossSpecification, 'name'>> & {
+    alpha: number;
+    scale: number;
+  },
+): LossSpecification {
+  const atLeastZero = (argument: string, value: unknown) =>
+    checkNumber(
+      functionName,
+      argument,
+      value,
+      'a finite number >= 0',
+      (number) => number >= 0,
+    );
+  const positive = (argument: string, value: unknown) =>
+    checkNumber(
+      functionName,
+      argument,
+      value,
+      'a finite number > 0',
+      (number) => number > 0,
+    );
+  const alpha = checkAlpha(functionName, options.alpha);
+  const scale = positive('scale', options.scale);
+  const measureMargin = atLeastZero('margin', options.measureMargin ?? 0);
+  const exponent = (alpha - 1) * scale * measureMargin;
+  if (exponent > LARGEST_MEASURE_EXPONENT) {
+    throw invalidArgument(
+      functionName,
+      '(alpha - 1) * scale * margin',
+      `at most ${LARGEST_MEASURE_EXPONENT} (a loss would overflow float32)`,
+      exponent,
+    );
+  }
+  return Object.freeze({
+    name,
+    alpha,
+    scale,
+    measureMargin,
+    angleFactor: positive('m1', options.angleFactor ?? 1),
+    angularMargin: atLeastZero('margin', options.angularMargin ?? 0),
+    cosineMargin: atLeastZero('margin', options.cosineMargin ?? 0),
+    detachMargin: options.detachMargin === true,
+  });
+}
+
+/** Options of {@link qMargin}. */
+export interface QMarginOptions {
+  /** Divergence order α ≥ 1. Default 1.25. */
+  alpha?: number;
+  /** Scale s > 0. Default 32. */
+  scale?: number;
+  /** Margin m ≥ 0 in the reference measure. Default 0.2. */
+  margin?: number;
+}
+
+/**
+ * Q-Margin: the target's reference measure becomes q_y·exp(−s·m).
+ *
+ * Published settings: faces α 1.25, s 32–35, m 0.2; speakers α 1.5–1.75, s 5–10, m 0.1–0.2.
+ * Source: Koutsianos et al. 2025, arXiv 2511.13621; 2026, arXiv 2606.31664.
+ *
+ * @example
+ * const loss = qMargin({ alpha: 1.25, scale: 32, margin: 0.2 });
+ */
+export function qMargin(options: QMarginOptions = {}): LossSpecification {
+  const { alpha = 1.25, scale = 32, margin = 0.2 } = options;
+  return lossSpecification('qMargin', 'q-margin', {
+    alpha,
+    scale,
+    measureMargin: margin,
+  });
+}
+
+/** Options of {@link a3m}. */
+export interface A3mOptions {
+  /** Divergence order α ≥ 1. Default 1.25. */
+  alpha?: number;
+  /** Scale s > 0. Default 32. */
+  scale?: number;
+  /** Angular margin m ≥ 0, radians. Default 0.2. */
+  margin?: number;
+  /** Take the derivative of the margin as 1 instead of sin(φ+m)/sin φ. Default false. */
+  detachMargin?: boolean;
+}
+
+/**
+ * A3M: angular margin in the logits, θ_y = s·cos(arccos c_y + m). Rows whose target leaves the
+ * support are its collapse diagnostic (`targetActive`); see `PrototypeHead.reinitialize`.
+ *
+ * Source: Koutsianos et al. 2025, arXiv 2511.13621.
+ *
+ * @example
+ * const loss = a3m({ alpha: 1.25, scale: 32, margin: 0.2 });
+ */
+export function a3m(options: A3mOptions = {}): LossSpecification {
+  const { alpha = 1.25, scale = 32, margin = 0.2, detachMargin } = options;
+  return lossSpecification('a3m', 'a3m', {
+    alpha,
+    scale,
+    angularMargin: margin,
+    detachMargin: detachMargin === true,
+  });
+}
+
+/** Options of {@link cosFace}. */
+export interface CosFaceOptions {
+  /** Divergence order α ≥ 1. Default 1 (softmax). */
+  alpha?: number;
+  /** Scale s > 0. Default 64. */
+  scale?: number;
+  /** Cosine margin m ≥ 0. Default 0.35. */
+  margin?: number;
+}
+
+/**
+ * CosFace: θ_y = s·(c_y − m), with softmax unless `alpha` says otherwise.
+ *
+ * Source: Wang et al. 2018, arXiv 1801.09414.
+ *
+ * @example
+ * const loss = cosFace({ scale: 64, margin: 0.35 });
+ */
+export function cosFace(options: CosFaceOptions = {}): LossSpecification {
+  const { alpha = 1, scale = 64, margin = 0.35 } = options;
+  return lossSpecification('cosFace', 'cosface', {
+    alpha,
+    scale,
+    cosineMargin: margin,
+  });
+}
+
+/** Options of {@link arcFace}. */
+export interface ArcFaceOptions {
+  /** Divergence order α ≥ 1. Default 1 (softmax). */
+  alpha?: number;
+  /** Scale s > 0. Default 64. */
+  scale?: number;
+  /** Angular margin m ≥ 0, radians. Default 0.5. */
+  margin?: number;
+  /** Take the derivative of the margin as 1. Default false. */
+  detachMargin?: boolean;
+}
+
+/**
+ * ArcFace: θ_y = s·cos(arccos c_y + m), with softmax unless `alpha` says otherwise.
+ *
+ * Source: Deng et al. 2019, arXiv 1801.07698.
+ *
+ * @example
+ * const loss = arcFace({ scale: 64, margin: 0.5 });
+ */
+export function arcFace(options: ArcFaceOptions = {}): LossSpecification {
+  const { alpha = 1, scale = 64, margin = 0.5, detachMargin } = options;
+  return lossSpecification('arcFace', 'arcface', {
+    alpha,
+    scale,
+    angularMargin: margin,
+    detachMargin: detachMargin === true,
+  });
+}
+
+/** Options of {@link entmaxHead}. */
+export interface EntmaxHeadOptions {
+  /** Divergence order α ≥ 1. Default 1.25. */
+  alpha?: number;
+  /** Scale s > 0. Default 32. */
+  scale?: number;
+}
+
+/**
+ * The α-divergence loss without a margin (the papers' "EntMax" baseline).
+ *
+ * Source: Roulet et al. 2025, arXiv 2501.18537; Peters et al. 2019, arXiv 1905.05702.
+ *
+ * @example
+ * const loss = entmaxHead({ alpha: 1.5, scale: 10 });
+ */
+export function entmaxHead(
+  options: EntmaxHeadOptions = {},
+): LossSpecification {
+  const { alpha = 1.25, scale = 32 } = options;
+  return lossSpecification('entmaxHead', 'entmax', { alpha, scale });
+}
+
+/** Options of {@link combinedMargin}. */
+export interface CombinedMarginOptions {
+  /** Divergence order α ≥ 1. Default 1 (softmax). */
+  alpha?: number;
+  /** Scale s > 0. Default 64. */
+  scale?: number;
+  /** Factor of the angle, > 0. Default 1. */
+  m1?: number;
+  /** Added to the angle, radians, ≥ 0. Default 0. */
+  m2?: number;
+  /** Subtracted from the cosine, ≥ 0. Default 0. */
+  m3?: number;
+  /** Take the derivative of the margin as 1. Default false. */
+  detachMargin?: boolean;
+}
+
+/**
+ * Combined margin: θ_y = s·(cos(m1·φ + m2) − m3), φ = arccos c_y.
+ *
+ * Source: Deng et al. 2019, arXiv 1801.07698, equation 4.
+ *
+ * @example
+ * const loss = combinedMargin({ scale: 64, m1: 1, m2: 0.3, m3: 0.2 });
+ */
+export function combinedMargin(
+  options: CombinedMarginOptions = {},
+): LossSpecification {
+  const { alpha = 1, scale = 64, m1 = 1, m2 = 0, m3 = 0 } = options;
+  return lossSpecification('combinedMargin', 'combined', {
+    alpha,
+    scale,
+    angleFactor: m1,
+    angularMargin: m2,
+    cosineMargin: m3,
+    detachMargin: options.detachMargin === true,
+  });
+}
+
+/** The part of a specification the addon reads. */
+export function nativeLoss(loss: LossSpecification): NativeLoss {
+  return loss;
+}

@@ -1,0 +1,350 @@
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { AlphaMarginError } from './errors.js';
+
+/*
+ * The only module that loads the addon, and the one place where its surface is typed.
+ * Every computing export exists twice: `name` returns a Promise and runs off the event loop,
+ * `nameSync` computes on the calling thread. Outputs are arrays that TypeScript allocates and the
+ * worker fills. `cancel` is a one-element array: a non-zero value asks the worker to stop.
+ */
+
+/** Elements as the addon reads them: float32, or float16 as bits. */
+export type RealData = Float32Array | Uint16Array;
+
+/** One α-divergence loss: order, scale and its four margins (see `native/math/margin.h`). */
+export interface NativeLoss {
+  readonly alpha: number;
+  readonly scale: number;
+  /** Q-Margin: margin in the reference measure. */
+  readonly measureMargin: number;
+  /** Factor of the target's angle (m1 of ArcFace's combined margin). */
+  readonly angleFactor: number;
+  /** Added to the target's angle, radians (m2; A3M, ArcFace). */
+  readonly angularMargin: number;
+  /** Subtracted from the target's cosine (m3; CosFace). */
+  readonly cosineMargin: number;
+  /** Treat the angular margin's derivative as 1. */
+  readonly detachMargin: boolean;
+}
+
+/** Update rule of the touched rows. */
+export interface NativeOptimizer {
+  readonly kind: 'sgd' | 'adagrad';
+  readonly learningRate: number;
+  readonly momentum: number;
+  readonly weightDecay: number;
+  readonly epsilon: number;
+}
+
+/** Per-row outputs of a loss; `solution` is opaque state for the backward pass. */
+export interface NativeLossOutputs {
+  readonly loss: Float32Array;
+  readonly threshold: Float32Array;
+  readonly supportSize: Int32Array;
+  readonly targetActive: Uint8Array;
+  /** Float64Array [B · {@link NativeAddon.solutionSize}]. */
+  readonly solution: Float64Array;
+}
+
+/** Sparse rows as the addon returns them. */
+export interface NativeCsr {
+  readonly rowOffsets: Int32Array;
+  readonly columns: Int32Array;
+  readonly values: Float32Array;
+}
+
+/** Counters of one head call. */
+export interface NativeHeadStats {
+  readonly survivors: number;
+  readonly support: number;
+  readonly overflowRows: number;
+  readonly zeroLossRows: number;
+  readonly touchedPrototypes: number;
+  readonly scratchBytes: number;
+}
+
+/** Per-row outputs of a head call. */
+export interface NativeHeadOutputs {
+  readonly losses: Float32Array;
+  readonly gradEmbeddings: Float32Array | null;
+  readonly supportSize: Int32Array;
+  readonly targetActive: Uint8Array;
+}
+
+/** Arrays of a head's state that can be read and written row by row. */
+export type NativeHeadState = 'prototypes' | 'momentum' | 'accumulator';
+
+/** The native half of `PrototypeHead`. Calls on one head must not overlap. */
+export interface NativeHead {
+  step(
+    embeddings: RealData,
+    labels: Int32Array,
+    loss: NativeLoss,
+    optimizer: NativeOptimizer,
+    outputs: NativeHeadOutputs,
+    cancel: Int32Array | null,
+  ): Promise<NativeHeadStats>;
+  stepSync(
+    embeddings: RealData,
+    labels: Int32Array,
+    loss: NativeLoss,
+    optimizer: NativeOptimizer,
+    outputs: NativeHeadOutputs,
+  ): NativeHeadStats;
+  evaluate(
+    embeddings: RealData,
+    labels: Int32Array,
+    loss: NativeLoss,
+    outputs: NativeHeadOutputs,
+    cancel: Int32Array | null,
+  ): Promise<NativeHeadStats>;
+  evaluateSync(
+    embeddings: RealData,
+    labels: Int32Array,
+    loss: NativeLoss,
+    outputs: NativeHeadOutputs,
+  ): NativeHeadStats;
+  posterior(
+    embeddings: RealData,
+    labels: Int32Array | null,
+    loss: NativeLoss,
+    cancel: Int32Array | null,
+  ): Promise<NativeCsr>;
+  posteriorSync(
+    embeddings: RealData,
+    labels: Int32Array | null,
+    loss: NativeLoss,
+  ): NativeCsr;
+  nearest(
+    queries: RealData,
+    count: number,
+    identities: Int32Array,
+    cosines: Float32Array,
+    cancel: Int32Array | null,
+  ): Promise<void>;
+  nearestSync(
+    queries: RealData,
+    count: number,
+    identities: Int32Array,
+    cosines: Float32Array,
+  ): void;
+  /** Adds the normalised rows to the running class sums of a re-initialisation. */
+  accumulateMeans(
+    embeddings: RealData,
+    labels: Int32Array,
+    identities: Uint8Array | null,
+  ): Promise<void>;
+  /** Replaces the prototypes of all classes summed so far; returns how many. */
+  applyMeans(): Promise<number>;
+  /** Forgets the running class sums. */
+  discardMeans(): void;
+  /** Copies rows `first … first + rows.length/width` of a state array out. */
+  readRows(state: NativeHeadState, first: number, rows: Float32Array): void;
+  /** Copies rows in, after checking that every prototype is finite and not zero. */
+  writeRows(state: NativeHeadState, first: number, rows: Float32Array): void;
+  /** Whether a state array exists (momentum and accumulators are made on first use). */
+  hasState(state: NativeHeadState): boolean;
+  memory(): {
+    readonly prototypes: number;
+    readonly optimizer: number;
+    readonly scratch: number;
+  };
+  dispose(): void;
+}
+
+/** What the addon was built with and finds on this machine. */
+export interface NativeBackendInfo {
+  readonly version: string;
+  readonly compiler: string;
+  /** Micro-kernel in use: 'avx512', 'avx2' or 'portable'. */
+  readonly instructionSet: string;
+  readonly cpuFeatures: readonly string[];
+  readonly threads: number;
+  readonly cuda: {
+    readonly built: boolean;
+    readonly devices: readonly string[];
+    readonly reason: string;
+  };
+}
+
+/** Everything the addon exports. */
+export interface NativeAddon {
+  /** Doubles of solution state per row. */
+  readonly solutionSize: number;
+  backendInfo(): NativeBackendInfo;
+  memory(): { readonly host: number; readonly device: number };
+  setThreadCount(count: number): void;
+
+  posterior(
+    logits: RealData,
+    classes: number,
+    alpha: number,
+    reference: Float32Array | null,
+    posterior: Float32Array,
+    cancel: Int32Array | null,
+  ): Promise<void>;
+  posteriorSync(
+    logits: RealData,
+    classes: number,
+    alpha: number,
+    reference: Float32Array | null,
+    posterior: Float32Array,
+  ): void;
+  sparsePosterior(
+    logits: RealData,
+    classes: number,
+    alpha: number,
+    reference: Float32Array | null,
+    cancel: Int32Array | null,
+  ): Promise<NativeCsr>;
+  sparsePosteriorSync(
+    logits: RealData,
+    classes: number,
+    alpha: number,
+    reference: Float32Array | null,
+  ): NativeCsr;
+  posteriorBackward(
+    gradPosterior: RealData,
+    posterior: RealData,
+    classes: number,
+    alpha: number,
+    reference: Float32Array | null,
+    gradLogits: Float32Array,
+    cancel: Int32Array | null,
+  ): Promise<void>;
+  posteriorBackwardSync(
+    gradPosterior: RealData,
+    posterior: RealData,
+    classes: number,
+    alpha: number,
+    reference: Float32Array | null,
+    gradLogits: Float32Array,
+  ): void;
+
+  lossForward(
+    cosines: RealData,
+    classes: number,
+    labels: Int32Array,
+    loss: NativeLoss,
+    reference: Float32Array | null,
+    outputs: NativeLossOutputs,
+    cancel: Int32Array | null,
+  ): Promise<void>;
+  lossForwardSync(
+    cosines: RealData,
+    classes: number,
+    labels: Int32Array,
+    loss: NativeLoss,
+    reference: Float32Array | null,
+    outputs: NativeLossOutputs,
+  ): void;
+  lossBackward(
+    cosines: RealData,
+    classes: number,
+    labels: Int32Array,
+    loss: NativeLoss,
+    reference: Float32Array | null,
+    solution: Float64Array,
+    gradLoss: Float32Array | null,
+    gradCosines: Float32Array,
+    cancel: Int32Array | null,
+  ): Promise<void>;
+  lossBackwardSync(
+    cosines: RealData,
+    classes: number,
+    labels: Int32Array,
+    loss: NativeLoss,
+    reference: Float32Array | null,
+    solution: Float64Array,
+    gradLoss: Float32Array | null,
+    gradCosines: Float32Array,
+  ): void;
+
+  /** out [M, N] = left [M, K] · right [K, N], either one transposed in memory on request. */
+  matrixProductSync(
+    left: Float32Array,
+    leftTransposed: boolean,
+    right: Float32Array,
+    rightTransposed: boolean,
+    rows: number,
+    inner: number,
+    columns: number,
+    out: Float32Array,
+  ): void;
+  /**
+   * Cosines of every unordered pair of rows i < j, as two histograms over [−1, 1] (same label,
+   * different label) with `bins` equal bins each; no pair is stored.
+   */
+  pairHistograms(
+    embeddings: RealData,
+    dim: number,
+    labels: Int32Array,
+    genuine: Float64Array,
+    impostor: Float64Array,
+    cancel: Int32Array | null,
+  ): Promise<void>;
+  /** Cosine of rows `enrolment[i]` and `test[i]`. */
+  pairCosines(
+    embeddings: RealData,
+    dim: number,
+    enrolment: Int32Array,
+    test: Int32Array,
+    cosines: Float32Array,
+    cancel: Int32Array | null,
+  ): Promise<void>;
+
+  Head: new (
+    identities: number,
+    dim: number,
+    seed: number,
+    reference: Float32Array | null,
+    prototypes: Float32Array | null,
+  ) => NativeHead;
+}
+
+const packageRoot = path.resolve(
+  path.dirname(fileURLToPath(import.meta.url)),
+  '..',
+);
+
+/** Loads the prebuilt or locally built addon; the error lists what was tried and the remedy. */
+function load(): NativeAddon {
+  const require = createRequire(import.meta.url);
+  try {
+    const loader = require('node-gyp-build') as (root: string) => NativeAddon;
+    return loader(packageRoot);
+  } catch (cause) {
+    const tried = [
+      path.join(packageRoot, 'build', 'Release', 'alphamargin.node'),
+      path.join(
+        packageRoot,
+        'prebuilds',
+        `${process.platform}-${process.arch}`,
+        '*.node',
+      ),
+    ];
+    const found = tried.filter((file) => existsSync(file));
+    throw new AlphaMarginError(
+      'ERR_NO_BINARY',
+      `alphamargin: no native addon could be loaded for ${process.platform}-${process.arch}, ` +
+        `Node ${process.version}.\n  tried: ${tried.join('\n         ')}\n` +
+        (found.length > 0
+          ? `  found but not loadable: ${(cause as Error).message}\n`
+          : '') +
+        '  remedy: build it from source in a clone of the repository with "npm run build" ' +
+        '(needs cmake and a C++20 compiler; on Debian: apt-get install cmake g++ make).',
+      { cause },
+    );
+  }
+}
+
+let loaded: NativeAddon | undefined;
+
+/** The addon, loaded on first use so that importing the package never fails. */
+export function native(): NativeAddon {
+  loaded ??= load();
+  return loaded;
+}

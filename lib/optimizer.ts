@@ -1,0 +1,129 @@
+import { invalidArgument } from './errors.js';
+import { checkNumber } from './loss-specification.js';
+
+/** Update rule of {@link PrototypeHead}: plain data, made by {@link sgd} or {@link adagrad}. */
+export interface OptimizerSpecification {
+  readonly kind: 'sgd' | 'adagrad';
+  readonly learningRate: number;
+  readonly momentum: number;
+  readonly weightDecay: number;
+  readonly epsilon: number;
+}
+
+/** Options of {@link sgd}. */
+export interface SgdOptions {
+  /** Learning rate η ≥ 0. Default 0.1. */
+  learningRate?: number;
+  /** Momentum μ in [0, 1). Default 0. */
+  momentum?: number;
+  /** Weight decay λ ≥ 0, η·λ < 1. Default 0. */
+  weightDecay?: number;
+}
+
+/**
+ * Stochastic gradient descent on the touched rows:
+ * v ← μ·v + (∂w + λ·w), w ← w − η·v.
+ *
+ * Momentum and decay act on a row only in steps that touch it (its class is in the support of
+ * some row or is some row's label). Without both, the trajectory equals dense SGD exactly.
+ *
+ * @example
+ * const optimizer = sgd({ learningRate: 0.1, momentum: 0.9, weightDecay: 5e-4 });
+ */
+export function sgd(options: SgdOptions = {}): OptimizerSpecification {
+  const { learningRate = 0.1, momentum = 0, weightDecay = 0 } = options;
+  return optimizerSpecification('sgd', {
+    kind: 'sgd',
+    learningRate,
+    momentum,
+    weightDecay,
+    epsilon: 0,
+  });
+}
+
+/** Options of {@link adagrad}. */
+export interface AdagradOptions {
+  /** Learning rate η ≥ 0. Default 0.1. */
+  learningRate?: number;
+  /** Weight decay λ ≥ 0, η·λ < 1. Default 0. */
+  weightDecay?: number;
+  /** Added to the root, > 0. Default 1e-10. */
+  epsilon?: number;
+}
+
+/**
+ * Row-wise Adagrad on the touched rows, one accumulator per prototype:
+ * a ← a + mean(g²), w ← w − η·g/(√a + ε), g = ∂w + λ·w.
+ *
+ * @example
+ * const optimizer = adagrad({ learningRate: 0.05 });
+ */
+export function adagrad(options: AdagradOptions = {}): OptimizerSpecification {
+  const { learningRate = 0.1, weightDecay = 0, epsilon = 1e-10 } = options;
+  return optimizerSpecification('adagrad', {
+    kind: 'adagrad',
+    learningRate,
+    momentum: 0,
+    weightDecay,
+    epsilon,
+  });
+}
+
+/** Checks and freezes an update rule. */
+export function optimizerSpecification(
+  functionName: string,
+  options: OptimizerSpecification,
+): OptimizerSpecification {
+  const { kind } = options;
+  if (kind !== 'sgd' && kind !== 'adagrad') {
+    throw invalidArgument(functionName, 'kind', "'sgd' or 'adagrad'", kind);
+  }
+  checkLearningRate(functionName, options.learningRate, options.weightDecay);
+  checkNumber(
+    functionName,
+    'momentum',
+    options.momentum,
+    'a number in [0, 1)',
+    (value) => value >= 0 && value < 1,
+  );
+  if (kind === 'adagrad') {
+    checkNumber(
+      functionName,
+      'epsilon',
+      options.epsilon,
+      'a finite number > 0',
+      (value) => value > 0,
+    );
+  }
+  return Object.freeze({ ...options });
+}
+
+/** Checks η ≥ 0, λ ≥ 0 and η·λ < 1 (at 1 the decay alone would erase a prototype). */
+export function checkLearningRate(
+  functionName: string,
+  learningRate: unknown,
+  weightDecay: unknown,
+): void {
+  const rate = checkNumber(
+    functionName,
+    'learningRate',
+    learningRate,
+    'a finite number >= 0',
+    (value) => value >= 0,
+  );
+  const decay = checkNumber(
+    functionName,
+    'weightDecay',
+    weightDecay,
+    'a finite number >= 0',
+    (value) => value >= 0,
+  );
+  if (rate * decay >= 1) {
+    throw invalidArgument(
+      functionName,
+      'learningRate * weightDecay',
+      'less than 1',
+      rate * decay,
+    );
+  }
+}

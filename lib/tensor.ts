@@ -1,0 +1,205 @@
+import { describe, invalidArgument } from './errors.js';
+
+/** Element types a {@link Tensor} of this package may carry, with their arrays. */
+export interface TensorDataByType {
+  float32: Float32Array;
+  /** IEEE 754 binary16, as bits. */
+  float16: Uint16Array;
+  int32: Int32Array;
+}
+
+/** Name of an element type. */
+export type TensorType = keyof TensorDataByType;
+
+/**
+ * A dense row-major array: the plain-object form that onnxruntime and
+ * transformers.js use too.
+ */
+export interface Tensor<Type extends TensorType = 'float32'> {
+  readonly type: Type;
+  readonly data: TensorDataByType[Type];
+  /** Sizes, outermost first: `[B, C]`, `[B, D]` or `[B]`. */
+  readonly dims: readonly number[];
+}
+
+/**
+ * What functions accept in place of a {@link Tensor}: any object with `data` and
+ * `dims` (or `shape`). `type` may be left out for Float32Array data.
+ */
+export interface TensorLike {
+  readonly type?: string;
+  readonly data: unknown;
+  readonly dims?: readonly number[];
+  readonly shape?: readonly number[];
+}
+
+/** Sparse rows in compressed form: row `i` owns entries `rowOffsets[i] … rowOffsets[i+1] − 1`. */
+export interface CsrMatrix {
+  /** Int32Array [B + 1]. */
+  readonly rowOffsets: Int32Array;
+  /** Class of each entry, ascending within a row. */
+  readonly columns: Int32Array;
+  /** Value of each entry. */
+  readonly values: Float32Array;
+  /** `[B, C]`. */
+  readonly dims: readonly [number, number];
+}
+
+/** A checked real-valued input: what the addon is handed. */
+export interface RealInput {
+  readonly data: Float32Array | Uint16Array;
+  readonly dims: readonly number[];
+}
+
+/**
+ * Makes a {@link Tensor} from an array and its sizes.
+ *
+ * @param data Row-major elements.
+ * @param dims Sizes; their product is the length of `data`.
+ * @returns A tensor that shares `data`.
+ * @throws AlphaMarginError `ERR_INVALID_ARGUMENT` when sizes and length disagree.
+ * @example
+ * const logits = tensor(new Float32Array(6), [2, 3]);
+ */
+export function tensor(
+  data: Float32Array,
+  dims: readonly number[],
+): Tensor<'float32'> {
+  checkDims('tensor', 'dims', dims, data.length);
+  return { type: 'float32', data, dims: [...dims] };
+}
+
+/** Checks that sizes are whole, not negative, and multiply to `length`. */
+function checkDims(
+  functionName: string,
+  argument: string,
+  dims: unknown,
+  length: number,
+): asserts dims is readonly number[] {
+  if (
+    !Array.isArray(dims) ||
+    !dims.every((size) => Number.isSafeInteger(size) && size >= 0)
+  ) {
+    throw invalidArgument(
+      functionName,
+      argument,
+      'an array of whole numbers >= 0',
+      dims,
+    );
+  }
+  const elements = dims.reduce((product: number, size) => product * size, 1);
+  if (elements !== length) {
+    throw invalidArgument(
+      functionName,
+      `${argument} [${dims.join(', ')}]`,
+      `sizes of ${length} elements (the length of data)`,
+      elements,
+    );
+  }
+}
+
+/**
+ * Reads a real-valued tensor argument (float32, or float16 as bits) of a given rank.
+ * Properties are read once, so an object that changes its answers gains nothing.
+ */
+export function readRealTensor(
+  functionName: string,
+  argument: string,
+  value: unknown,
+  rank: number,
+): RealInput {
+  if (typeof value !== 'object' || value === null) {
+    throw invalidArgument(functionName, argument, 'a tensor', value);
+  }
+  const { type, data, dims, shape } = value as TensorLike;
+  const sizes = dims ?? shape;
+  const isFloat32 = data instanceof Float32Array;
+  const isFloat16 = data instanceof Uint16Array && type === 'float16';
+  if (!isFloat32 && !isFloat16) {
+    throw invalidArgument(
+      functionName,
+      `${argument}.data`,
+      "a Float32Array (or a Uint16Array with type 'float16')",
+      data,
+    );
+  }
+  if (isFloat32 && type !== undefined && type !== 'float32') {
+    throw invalidArgument(
+      functionName,
+      `${argument}.type`,
+      "'float32' for Float32Array data",
+      type,
+    );
+  }
+  const copy = Array.isArray(sizes) ? [...sizes] : sizes;
+  checkDims(functionName, `${argument}.dims`, copy, data.length);
+  if (copy.length !== rank) {
+    throw invalidArgument(
+      functionName,
+      `${argument}.dims`,
+      `${rank} sizes`,
+      copy,
+    );
+  }
+  return { data, dims: copy };
+}
+
+/** Reads labels: an Int32Array [B], or a tensor of type int32. */
+export function readLabels(
+  functionName: string,
+  value: unknown,
+  rows: number,
+): Int32Array {
+  const data =
+    value instanceof Int32Array
+      ? value
+      : (value as Partial<TensorLike> | null | undefined)?.data;
+  if (!(data instanceof Int32Array)) {
+    throw invalidArgument(functionName, 'labels', 'an Int32Array', value);
+  }
+  if (data.length !== rows) {
+    throw invalidArgument(
+      functionName,
+      'labels',
+      `one label for each of ${rows} rows`,
+      data,
+    );
+  }
+  return data;
+}
+
+/** Reads the reference measure: positive, one value per class, not normalised. */
+export function readReference(
+  functionName: string,
+  value: unknown,
+  classes: number,
+): Float32Array | null {
+  if (value === undefined || value === null) return null;
+  const data =
+    value instanceof Float32Array ? value : (value as Partial<TensorLike>).data;
+  if (!(data instanceof Float32Array) || data.length !== classes) {
+    throw invalidArgument(
+      functionName,
+      'reference',
+      `a Float32Array of ${classes} positive values`,
+      data ?? value,
+    );
+  }
+  for (let index = 0; index < classes; index += 1) {
+    const measure = data[index]!;
+    if (!(measure > 0 && measure < Number.POSITIVE_INFINITY)) {
+      throw invalidArgument(
+        functionName,
+        `reference[${index}]`,
+        'positive and finite',
+        measure,
+      );
+    }
+  }
+  return data;
+}
+
+/** Describes sizes for messages: `[2, 3]`. */
+export function describeDims(dims: readonly number[]): string {
+  return describe([...dims]);
+}
