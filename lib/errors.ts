@@ -60,7 +60,9 @@ export function describe(value: unknown): string {
     return `${value.constructor?.name ?? 'a view'} of length ${length}`;
   }
   if (Array.isArray(value)) {
-    return value.length <= 8 ? `[${value.map(describe).join(', ')}]` : `an array of length ${value.length}`;
+    return value.length <= 8
+      ? `[${value.map(describe).join(', ')}]`
+      : `an array of length ${value.length}`;
   }
   return typeof value === 'symbol' ? 'a symbol' : 'an object';
 }

@@ -1,5 +1,4 @@
 import { invalidArgument } from './errors.js';
-import type { NativeLoss } from './native.js';
 
 /**
  * A loss for {@link PrototypeHead}: plain data, made by {@link qMargin}, {@link a3m},
@@ -45,11 +44,7 @@ export function checkNumber(
   expected: string,
   accept: (value: number) => boolean,
 ): number {
-  if (
-    typeof value !== 'number' ||
-    !Number.isFinite(value) ||
-    !accept(value)
-  ) {
+  if (typeof value !== 'number' || !Number.isFinite(value) || !accept(value)) {
     throw invalidArgument(functionName, argument, expected, value);
   }
   return value;
@@ -247,9 +242,7 @@ export interface EntmaxHeadOptions {
  * @example
  * const loss = entmaxHead({ alpha: 1.5, scale: 10 });
  */
-export function entmaxHead(
-  options: EntmaxHeadOptions = {},
-): LossSpecification {
+export function entmaxHead(options: EntmaxHeadOptions = {}): LossSpecification {
   const { alpha = 1.25, scale = 32 } = options;
   return lossSpecification('entmaxHead', 'entmax', { alpha, scale });
 }
@@ -290,9 +283,4 @@ export function combinedMargin(
     cosineMargin: m3,
     detachMargin: options.detachMargin === true,
   });
-}
-
-/** The part of a specification the addon reads. */
-export function nativeLoss(loss: LossSpecification): NativeLoss {
-  return loss;
 }

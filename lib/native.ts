@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { AlphaMarginError } from './errors.js';
@@ -145,6 +146,8 @@ export interface NativeHead {
   readRows(state: NativeHeadState, first: number, rows: Float32Array): void;
   /** Copies rows in, after checking that every prototype is finite and not zero. */
   writeRows(state: NativeHeadState, first: number, rows: Float32Array): void;
+  /** Replaces prototypes (null: all) and zeroes their optimiser state, after checking every row. */
+  setPrototypes(identities: Int32Array | null, rows: Float32Array): void;
   /** Whether a state array exists (momentum and accumulators are made on first use). */
   hasState(state: NativeHeadState): boolean;
   memory(): {
@@ -301,7 +304,8 @@ export interface NativeAddon {
     dim: number,
     seed: number,
     reference: Float32Array | null,
-    prototypes: Float32Array | null,
+    /** Bytes the sparse rows of a call may keep before they take the streaming path. */
+    scratchBudget: number,
   ) => NativeHead;
 }
 
@@ -341,10 +345,19 @@ function load(): NativeAddon {
   }
 }
 
+/** Threads to begin with: the environment's wish, else the cores this process may use. */
+function initialThreadCount(): number {
+  const wish = Number(process.env.ALPHAMARGIN_THREADS);
+  return Number.isInteger(wish) && wish >= 1 ? wish : availableParallelism();
+}
+
 let loaded: NativeAddon | undefined;
 
 /** The addon, loaded on first use so that importing the package never fails. */
 export function native(): NativeAddon {
-  loaded ??= load();
+  if (loaded === undefined) {
+    loaded = load();
+    loaded.setThreadCount(initialThreadCount());
+  }
   return loaded;
 }

@@ -1,4 +1,4 @@
-import { describe, invalidArgument } from './errors.js';
+import { invalidArgument } from './errors.js';
 
 /** Element types a {@link Tensor} of this package may carry, with their arrays. */
 export interface TensorDataByType {
@@ -144,7 +144,7 @@ export function readRealTensor(
   return { data, dims: copy };
 }
 
-/** Reads labels: an Int32Array [B], or a tensor of type int32. */
+/** Reads labels, as a copy: an Int32Array [B], or a tensor of type int32. */
 export function readLabels(
   functionName: string,
   value: unknown,
@@ -165,10 +165,10 @@ export function readLabels(
       data,
     );
   }
-  return data;
+  return snapshot(data);
 }
 
-/** Reads the reference measure: positive, one value per class, not normalised. */
+/** Reads the reference measure, as a copy: positive, one value per class, not normalised. */
 export function readReference(
   functionName: string,
   value: unknown,
@@ -185,8 +185,9 @@ export function readReference(
       data ?? value,
     );
   }
+  const copy = snapshot(data);
   for (let index = 0; index < classes; index += 1) {
-    const measure = data[index]!;
+    const measure = copy[index]!;
     if (!(measure > 0 && measure < Number.POSITIVE_INFINITY)) {
       throw invalidArgument(
         functionName,
@@ -196,10 +197,15 @@ export function readReference(
       );
     }
   }
-  return data;
+  return copy;
 }
 
-/** Describes sizes for messages: `[2, 3]`. */
-export function describeDims(dims: readonly number[]): string {
-  return describe([...dims]);
+/**
+ * A copy of an input that a worker will read. The caller may change, transfer or detach the
+ * original while the call is running; the copy belongs to nobody else.
+ */
+export function snapshot<Data extends Float32Array | Uint16Array | Int32Array>(
+  data: Data,
+): Data {
+  return data.slice() as Data;
 }

@@ -1,0 +1,196 @@
+import { AlphaMarginError } from './errors.js';
+import {
+  openSafetensors,
+  type SafetensorsFile,
+} from './io/safetensors-reader.js';
+import {
+  type SafetensorsSource,
+  writeSafetensors,
+} from './io/safetensors-writer.js';
+import type { LossSpecification } from './loss-specification.js';
+import type { NativeHead, NativeHeadState } from './native.js';
+import type { OptimizerSpecification } from './optimizer.js';
+
+/** Value of the metadata key `format` in a head's checkpoint. */
+const FORMAT = 'alphamargin-head-1';
+
+/** Bytes of state copied between addon and file at a time. */
+const CHUNK_BYTES = 2 ** 24;
+
+/** What a checkpoint holds beside the arrays. */
+export interface CheckpointSettings {
+  readonly identities: number;
+  readonly dim: number;
+  readonly seed: number;
+  readonly loss: LossSpecification;
+  readonly optimizer: OptimizerSpecification;
+  readonly precision: 'exact' | 'fast';
+  readonly scratchBudget: number;
+}
+
+/** Tensors and metadata that a caller keeps in the same file. */
+export interface CheckpointExtra {
+  readonly tensors?: readonly SafetensorsSource[];
+  readonly metadata?: Readonly<Record<string, string>>;
+}
+
+const STATES: readonly NativeHeadState[] = [
+  'prototypes',
+  'momentum',
+  'accumulator',
+];
+
+function rowShape(state: NativeHeadState, settings: CheckpointSettings) {
+  return state === 'accumulator'
+    ? [settings.identities]
+    : [settings.identities, settings.dim];
+}
+
+/** Rows of a state array as bytes, a bounded number at a time. */
+async function* stateChunks(
+  head: NativeHead,
+  state: NativeHeadState,
+  settings: CheckpointSettings,
+): AsyncGenerator<Uint8Array> {
+  const width = state === 'accumulator' ? 1 : settings.dim;
+  const perChunk = Math.max(1, Math.floor(CHUNK_BYTES / (4 * width)));
+  for (let first = 0; first < settings.identities; first += perChunk) {
+    const count = Math.min(perChunk, settings.identities - first);
+    const rows = new Float32Array(count * width);
+    head.readRows(state, first, rows);
+    yield new Uint8Array(rows.buffer);
+  }
+}
+
+/** Writes a head's state and settings; the old file survives any failure. */
+export async function writeCheckpoint(
+  path: string,
+  head: NativeHead,
+  settings: CheckpointSettings,
+  reference: Float32Array | null,
+  extra: CheckpointExtra,
+): Promise<void> {
+  const tensors: SafetensorsSource[] = STATES.filter((state) =>
+    head.hasState(state),
+  ).map((state) => ({
+    name: state,
+    dtype: 'F32',
+    shape: rowShape(state, settings),
+    chunks: stateChunks(head, state, settings),
+  }));
+  if (reference !== null) {
+    tensors.push({
+      name: 'reference',
+      dtype: 'F32',
+      shape: [reference.length],
+      chunks: [new Uint8Array(reference.slice().buffer)],
+    });
+  }
+  await writeSafetensors(path, {
+    metadata: {
+      ...extra.metadata,
+      format: FORMAT,
+      settings: JSON.stringify(settings),
+    },
+    tensors: [...tensors, ...(extra.tensors ?? [])],
+  });
+}
+
+/** An open checkpoint whose settings were read. */
+export interface OpenCheckpoint {
+  readonly file: SafetensorsFile;
+  readonly settings: CheckpointSettings;
+  readonly reference: Float32Array | null;
+}
+
+function checkpointError(path: string, problem: string): AlphaMarginError {
+  return new AlphaMarginError('ERR_CHECKPOINT', `${path}: ${problem}`);
+}
+
+/** Opens a checkpoint and checks that it is a head's. The caller closes the file. */
+export async function openCheckpoint(path: string): Promise<OpenCheckpoint> {
+  const file = await openSafetensors(path);
+  try {
+    if (file.metadata.format !== FORMAT) {
+      throw checkpointError(
+        path,
+        `not a head's checkpoint: expected format '${FORMAT}' but found '${file.metadata.format}'`,
+      );
+    }
+    const settings = readSettings(path, file.metadata.settings);
+    for (const state of STATES) {
+      const entry = file.tensors.get(state);
+      if (entry === undefined && state !== 'prototypes') continue;
+      const expected = rowShape(state, settings).join(', ');
+      if (entry?.dtype !== 'F32' || entry.shape.join(', ') !== expected) {
+        throw checkpointError(
+          path,
+          `expected '${state}' to be float32 [${expected}] but found ` +
+            `${entry?.dtype} [${entry?.shape.join(', ')}]`,
+        );
+      }
+    }
+    return {
+      file,
+      settings,
+      reference: await readReferenceRows(file, settings),
+    };
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
+}
+
+function readSettings(
+  path: string,
+  text: string | undefined,
+): CheckpointSettings {
+  try {
+    const settings: unknown = JSON.parse(text ?? '');
+    if (typeof settings === 'object' && settings !== null) {
+      return settings as CheckpointSettings;
+    }
+  } catch {
+    // Not JSON: reported below with every other damage of the settings.
+  }
+  throw checkpointError(path, 'the settings in its header are damaged');
+}
+
+async function readReferenceRows(
+  file: SafetensorsFile,
+  settings: CheckpointSettings,
+): Promise<Float32Array | null> {
+  const entry = file.tensors.get('reference');
+  if (entry === undefined) return null;
+  if (entry.dtype !== 'F32' || entry.shape[0] !== settings.identities) {
+    throw checkpointError(
+      file.path,
+      `expected 'reference' to be float32 [${settings.identities}]`,
+    );
+  }
+  const reference = new Float32Array(settings.identities);
+  await file.readRows('reference', 0, reference);
+  return reference;
+}
+
+/** Copies the arrays of a checkpoint into a head. */
+export async function readCheckpointState(
+  checkpoint: OpenCheckpoint,
+  head: NativeHead,
+): Promise<void> {
+  const { file } = checkpoint;
+  for (const state of STATES) {
+    if (!file.tensors.has(state)) continue;
+    for await (const { first, bytes } of file.rows(state)) {
+      try {
+        head.writeRows(state, first, new Float32Array(bytes.buffer));
+      } catch (cause) {
+        throw new AlphaMarginError(
+          'ERR_CHECKPOINT',
+          `${file.path}: damaged values: ${(cause as Error).message}`,
+          { cause },
+        );
+      }
+    }
+  }
+}

@@ -1,0 +1,156 @@
+import type { Device } from './device.js';
+import { invalidArgument } from './errors.js';
+import {
+  type LossSpecification,
+  lossSpecification,
+} from './loss-specification.js';
+import type { NativeHeadStats } from './native.js';
+import {
+  type OptimizerSpecification,
+  optimizerSpecification,
+} from './optimizer.js';
+import type { Tensor, TensorLike } from './tensor.js';
+
+/** Options of {@link PrototypeHead}. */
+export interface PrototypeHeadOptions {
+  /** Number of identities C ≥ 1 (below 2^31). */
+  identities: number;
+  /** Width D ≥ 1 of embeddings and prototypes. */
+  dim: number;
+  /** Loss, from `qMargin`, `a3m`, `cosFace`, `arcFace`, `entmaxHead` or `combinedMargin`. */
+  loss: LossSpecification;
+  /** Update rule, from `sgd` or `adagrad`. */
+  optimizer: OptimizerSpecification;
+  /** Where the head lives. Default `'auto'`. */
+  device?: Device;
+  /** Seed of the random prototypes, a whole number ≥ 0. Default 0. */
+  seed?: number;
+  /** Initial prototypes [C, D]; default random directions of unit length. */
+  prototypes?: TensorLike;
+  /** Reference measure q [C], positive, not normalised. Default all 1. */
+  reference?: Float32Array | TensorLike | null;
+  /**
+   * `'exact'` rescores every class that may be in the support from the float32 prototypes in
+   * float64. `'fast'` permits a GPU to skip that; on the CPU it is the same. Default `'exact'`.
+   */
+  precision?: 'exact' | 'fast';
+  /**
+   * Bytes that the sparse supports of one batch may take before rows stream through the classes
+   * again instead. Default 48 MiB.
+   */
+  scratchBudget?: number;
+}
+
+/** Counters of one call of a head. */
+export type HeadStats = NativeHeadStats;
+
+/** What `step` and `evaluate` return. */
+export interface HeadResult {
+  /** Mean of `losses`. */
+  readonly loss: number;
+  /** ℓ of each row [B]. */
+  readonly losses: Float32Array;
+  /** Gradient of the mean loss with respect to the raw embeddings [B, D]. */
+  readonly gradEmbeddings: Tensor;
+  /** Classes with a positive posterior, per row. */
+  readonly supportSize: Int32Array;
+  /** 1 where the target's posterior is positive. */
+  readonly targetActive: Uint8Array;
+  /** Counters: survivors of the filter, support entries, rows that overflowed, rows at zero loss,
+   * prototypes touched, peak scratch bytes. */
+  readonly stats: HeadStats;
+}
+
+/** Options of `nearest`. */
+export interface NearestOptions {
+  /** Number of identities to return, 1 ≤ k ≤ C. Default 1. */
+  k?: number;
+}
+
+/** What `nearest` returns: N·k entries, best first within a query. */
+export interface NearestResult {
+  readonly identities: Int32Array;
+  readonly cosines: Float32Array;
+}
+
+/** A batch of labelled embeddings, for `reinitialize`. */
+export interface LabelledBatch {
+  readonly embeddings: TensorLike;
+  readonly labels: Int32Array | TensorLike;
+}
+
+/** Bytes held by a head. */
+export interface HeadMemory {
+  /** Prototypes and their norms. */
+  readonly prototypes: number;
+  /** Momentum or accumulators. */
+  readonly optimizer: number;
+  /** Largest scratch of any call so far. */
+  readonly scratch: number;
+}
+
+/** Default of {@link PrototypeHeadOptions.scratchBudget}. */
+export const DEFAULT_SCRATCH_BUDGET = 48 * 2 ** 20;
+
+/** Largest count that fits the addon's 32-bit indices. */
+export const LARGEST_COUNT = 2 ** 31 - 1;
+
+/** Checks a whole number in a range. */
+export function checkWhole(
+  functionName: string,
+  argument: string,
+  value: unknown,
+  smallest: number,
+  largest: number,
+): number {
+  if (
+    typeof value !== 'number' ||
+    !Number.isInteger(value) ||
+    value < smallest ||
+    value > largest
+  ) {
+    throw invalidArgument(
+      functionName,
+      argument,
+      `a whole number in [${smallest}, ${largest}]`,
+      value,
+    );
+  }
+  return value;
+}
+
+/** Checks a loss specification, whoever made it. */
+export function checkLoss(
+  functionName: string,
+  loss: unknown,
+): LossSpecification {
+  if (typeof loss !== 'object' || loss === null || !('name' in loss)) {
+    throw invalidArgument(
+      functionName,
+      'loss',
+      'a loss specification such as qMargin()',
+      loss,
+    );
+  }
+  const specification = loss as LossSpecification;
+  return lossSpecification(functionName, specification.name, specification);
+}
+
+/** Checks an update rule, whoever made it. */
+export function checkOptimizer(
+  functionName: string,
+  optimizer: unknown,
+): OptimizerSpecification {
+  if (typeof optimizer !== 'object' || optimizer === null) {
+    throw invalidArgument(
+      functionName,
+      'optimizer',
+      'an update rule such as sgd()',
+      optimizer,
+    );
+  }
+  return optimizerSpecification(
+    functionName,
+    optimizer as OptimizerSpecification,
+  );
+}

@@ -1,0 +1,74 @@
+/**
+ * Exact, sparse α-divergence margin losses and prototype heads for face and speaker verification.
+ *
+ * @packageDocumentation
+ */
+
+export { a3mLoss, a3mLossSync } from './a3m-loss.js';
+export { arcFaceLoss, arcFaceLossSync } from './arcface-loss.js';
+export { type BackendInfo, backendInfo } from './backend-info.js';
+export type { CheckpointExtra } from './checkpoint.js';
+export { cosFaceLoss, cosFaceLossSync } from './cosface-loss.js';
+export type { Device } from './device.js';
+export {
+  type EntmaxOptions,
+  entmax,
+  entmaxSync,
+  sparseEntmax,
+  sparseEntmaxSync,
+} from './entmax.js';
+export {
+  type EntmaxBackwardOptions,
+  entmaxBackward,
+  entmaxBackwardSync,
+} from './entmax-backward.js';
+export { entmaxLoss, entmaxLossSync } from './entmax-loss.js';
+export { AlphaMarginError, type AlphaMarginErrorCode } from './errors.js';
+export type {
+  HeadMemory,
+  HeadResult,
+  HeadStats,
+  LabelledBatch,
+  NearestOptions,
+  NearestResult,
+  PrototypeHeadOptions,
+} from './head-options.js';
+export type { CallOptions } from './invoke.js';
+export * from './io/index.js';
+export type { LossFunctionOptions, LossResult } from './loss-result.js';
+export {
+  type A3mOptions,
+  type ArcFaceOptions,
+  a3m,
+  arcFace,
+  type CombinedMarginOptions,
+  type CosFaceOptions,
+  combinedMargin,
+  cosFace,
+  type EntmaxHeadOptions,
+  entmaxHead,
+  type LossSpecification,
+  type QMarginOptions,
+  qMargin,
+} from './loss-specification.js';
+export { type MemoryUsage, memory } from './memory.js';
+export type { NativeBackendInfo, NativeHeadStats } from './native.js';
+export {
+  type AdagradOptions,
+  adagrad,
+  type OptimizerSpecification,
+  type SgdOptions,
+  sgd,
+} from './optimizer.js';
+export { PrototypeHead } from './prototype-head.js';
+export { qMarginLoss, qMarginLossSync } from './q-margin-loss.js';
+export {
+  type CsrMatrix,
+  type Tensor,
+  type TensorDataByType,
+  type TensorLike,
+  type TensorType,
+  tensor,
+} from './tensor.js';
+export { setThreadCount } from './thread-count.js';
+export * from './verification/index.js';

@@ -1,0 +1,483 @@
+import {
+  type CheckpointExtra,
+  type CheckpointSettings,
+  openCheckpoint,
+  readCheckpointState,
+  writeCheckpoint,
+} from './checkpoint.js';
+import { checkDevice, type Device } from './device.js';
+import { AlphaMarginError, invalidArgument } from './errors.js';
+import {
+  makeOutputs,
+  makeResult,
+  readBatch,
+  readIdentities,
+  readPrototypes,
+} from './head-batch.js';
+import { HeadCalls } from './head-calls.js';
+import {
+  checkLoss,
+  checkOptimizer,
+  checkWhole,
+  DEFAULT_SCRATCH_BUDGET,
+  type HeadMemory,
+  type HeadResult,
+  LARGEST_COUNT,
+  type LabelledBatch,
+  type NearestOptions,
+  type NearestResult,
+  type PrototypeHeadOptions,
+} from './head-options.js';
+import { type CallOptions, invokeSync } from './invoke.js';
+import type { LossSpecification } from './loss-specification.js';
+import { native } from './native.js';
+import { checkLearningRate, type OptimizerSpecification } from './optimizer.js';
+import {
+  type CsrMatrix,
+  readLabels,
+  readReference,
+  type Tensor,
+  type TensorLike,
+} from './tensor.js';
+
+/**
+ * A classification head over many identities: one prototype w_j per identity, cosines
+ * c_ij = x̂_i·ŵ_j with the embeddings, an α-divergence margin loss on them. One {@link step}
+ * computes the losses and the gradient of the embeddings and updates the prototypes in place.
+ *
+ * No [B, C] array exists at any time: prototypes stream past the batch, a rising lower bound of
+ * each row's threshold drops the classes that cannot be in its support, and what is left is
+ * solved exactly in float64 from the float32 prototypes. Only prototypes with a non-zero gradient
+ * are touched; momentum and weight decay act on a prototype only when it is.
+ *
+ * Asynchronous calls of one head run one after another in the order of the calls; arguments are
+ * copied when the call is made. The same calls give the same bits for any number of threads.
+ *
+ * @example
+ * const head = new PrototypeHead({
+ *   identities: 1000, dim: 128, loss: qMargin(), optimizer: sgd({ learningRate: 0.1 }),
+ * });
+ * const { loss, gradEmbeddings } = await head.step(embeddings, labels);
+ */
+export class PrototypeHead implements Disposable {
+  readonly #calls: HeadCalls;
+  readonly #settings: Omit<CheckpointSettings, 'loss' | 'optimizer'>;
+  readonly #reference: Float32Array | null;
+  #loss: LossSpecification;
+  #optimizer: OptimizerSpecification;
+  #reinitializing = false;
+
+  /**
+   * @param options Sizes, loss, update rule and the rest; see {@link PrototypeHeadOptions}.
+   * @throws AlphaMarginError `ERR_INVALID_ARGUMENT`, `ERR_NON_FINITE` (a prototype),
+   * `ERR_OUT_OF_MEMORY`, `ERR_DEVICE`.
+   */
+  constructor(options: PrototypeHeadOptions) {
+    const name = 'PrototypeHead';
+    checkDevice(name, options.device);
+    const identities = checkWhole(
+      name,
+      'identities',
+      options.identities,
+      1,
+      LARGEST_COUNT,
+    );
+    const dim = checkWhole(name, 'dim', options.dim, 1, LARGEST_COUNT);
+    const seed = checkWhole(
+      name,
+      'seed',
+      options.seed ?? 0,
+      0,
+      Number.MAX_SAFE_INTEGER,
+    );
+    const precision = options.precision ?? 'exact';
+    if (precision !== 'exact' && precision !== 'fast') {
+      throw invalidArgument(name, 'precision', "'exact' or 'fast'", precision);
+    }
+    const scratchBudget = checkWhole(
+      name,
+      'scratchBudget',
+      options.scratchBudget ?? DEFAULT_SCRATCH_BUDGET,
+      0,
+      Number.MAX_SAFE_INTEGER,
+    );
+    this.#settings = { identities, dim, seed, precision, scratchBudget };
+    this.#loss = checkLoss(name, options.loss);
+    this.#optimizer = checkOptimizer(name, options.optimizer);
+    this.#reference = readReference(name, options.reference, identities);
+    const prototypes =
+      options.prototypes === undefined
+        ? null
+        : readPrototypes(name, options.prototypes, identities, dim);
+    this.#calls = invokeSync(name, checkDevice, () => {
+      const { Head } = native();
+      const reference = this.#reference;
+      const head = new Head(identities, dim, seed, reference, scratchBudget);
+      if (prototypes !== null) head.setPrototypes(null, prototypes);
+      return new HeadCalls(head);
+    });
+  }
+
+  /** Number of identities C. */
+  get identities(): number {
+    return this.#settings.identities;
+  }
+
+  /** Width D. */
+  get dim(): number {
+    return this.#settings.dim;
+  }
+
+  /** Loss of the calls that follow; set it for margin schedules. */
+  get loss(): LossSpecification {
+    return this.#loss;
+  }
+  set loss(loss: LossSpecification) {
+    this.#loss = checkLoss('PrototypeHead.loss', loss);
+  }
+
+  /** Learning rate of the steps that follow; set it for schedules. */
+  get learningRate(): number {
+    return this.#optimizer.learningRate;
+  }
+  set learningRate(learningRate: number) {
+    checkLearningRate(
+      'PrototypeHead.learningRate',
+      learningRate,
+      this.#optimizer.weightDecay,
+    );
+    this.#optimizer = Object.freeze({ ...this.#optimizer, learningRate });
+  }
+
+  /** The update rule with its current learning rate. */
+  get optimizer(): OptimizerSpecification {
+    return this.#optimizer;
+  }
+
+  /**
+   * One training step: losses, gradient of the mean loss with respect to the embeddings, and the
+   * update of the prototypes. An aborted or failed step changes nothing.
+   *
+   * @param embeddings x [B, D], raw (they are normalised inside), float32 or float16.
+   * @param labels Identity of each row [B], in [0, C).
+   * @throws AlphaMarginError `ERR_INVALID_ARGUMENT`, `ERR_NON_FINITE`, `ERR_LABEL_RANGE`,
+   * `ERR_OUT_OF_MEMORY`, `ERR_DISPOSED`.
+   */
+  async step(
+    embeddings: TensorLike,
+    labels: Int32Array | TensorLike,
+    options: CallOptions = {},
+  ): Promise<HeadResult> {
+    const name = 'PrototypeHead.step';
+    const batch = readBatch(name, 'embeddings', embeddings, this.dim);
+    const classes = readLabels(name, labels, batch.rows);
+    const loss = this.#loss;
+    const optimizer = this.#optimizer;
+    const outputs = makeOutputs(batch.rows, this.dim);
+    const stats = await this.#calls.enqueue(
+      name,
+      this.step,
+      options,
+      (head, cancel) =>
+        head.step(batch.data, classes, loss, optimizer, outputs, cancel),
+    );
+    return makeResult(outputs, this.dim, stats);
+  }
+
+  /** {@link step} on the calling thread. `ERR_BUSY` while asynchronous calls are pending. */
+  stepSync(
+    embeddings: TensorLike,
+    labels: Int32Array | TensorLike,
+  ): HeadResult {
+    const name = 'PrototypeHead.stepSync';
+    const batch = readBatch(name, 'embeddings', embeddings, this.dim);
+    const classes = readLabels(name, labels, batch.rows);
+    const outputs = makeOutputs(batch.rows, this.dim);
+    const stats = this.#calls.now(name, this.stepSync, (head) =>
+      head.stepSync(batch.data, classes, this.#loss, this.#optimizer, outputs),
+    );
+    return makeResult(outputs, this.dim, stats);
+  }
+
+  /** What {@link step} returns, without the update. */
+  async evaluate(
+    embeddings: TensorLike,
+    labels: Int32Array | TensorLike,
+    options: CallOptions = {},
+  ): Promise<HeadResult> {
+    const name = 'PrototypeHead.evaluate';
+    const batch = readBatch(name, 'embeddings', embeddings, this.dim);
+    const classes = readLabels(name, labels, batch.rows);
+    const loss = this.#loss;
+    const outputs = makeOutputs(batch.rows, this.dim);
+    const stats = await this.#calls.enqueue(
+      name,
+      this.evaluate,
+      options,
+      (head, cancel) =>
+        head.evaluate(batch.data, classes, loss, outputs, cancel),
+    );
+    return makeResult(outputs, this.dim, stats);
+  }
+
+  /** {@link evaluate} on the calling thread. */
+  evaluateSync(
+    embeddings: TensorLike,
+    labels: Int32Array | TensorLike,
+  ): HeadResult {
+    const name = 'PrototypeHead.evaluateSync';
+    const batch = readBatch(name, 'embeddings', embeddings, this.dim);
+    const classes = readLabels(name, labels, batch.rows);
+    const outputs = makeOutputs(batch.rows, this.dim);
+    const stats = this.#calls.now(name, this.evaluateSync, (head) =>
+      head.evaluateSync(batch.data, classes, this.#loss, outputs),
+    );
+    return makeResult(outputs, this.dim, stats);
+  }
+
+  /**
+   * Posterior of each embedding over the identities, as sparse rows.
+   *
+   * @param embeddings x [B, D].
+   * @param labels With labels, the loss's margin is applied to each row's target; without, none is.
+   */
+  async posterior(
+    embeddings: TensorLike,
+    labels?: Int32Array | TensorLike | null,
+    options: CallOptions = {},
+  ): Promise<CsrMatrix> {
+    const name = 'PrototypeHead.posterior';
+    const batch = readBatch(name, 'embeddings', embeddings, this.dim);
+    const classes =
+      labels == null ? null : readLabels(name, labels, batch.rows);
+    const loss = this.#loss;
+    const rows = await this.#calls.enqueue(
+      name,
+      this.posterior,
+      options,
+      (head, cancel) => head.posterior(batch.data, classes, loss, cancel),
+    );
+    return { ...rows, dims: [batch.rows, this.identities] };
+  }
+
+  /** {@link posterior} on the calling thread. */
+  posteriorSync(
+    embeddings: TensorLike,
+    labels?: Int32Array | TensorLike | null,
+  ): CsrMatrix {
+    const name = 'PrototypeHead.posteriorSync';
+    const batch = readBatch(name, 'embeddings', embeddings, this.dim);
+    const classes =
+      labels == null ? null : readLabels(name, labels, batch.rows);
+    const rows = this.#calls.now(name, this.posteriorSync, (head) =>
+      head.posteriorSync(batch.data, classes, this.#loss),
+    );
+    return { ...rows, dims: [batch.rows, this.identities] };
+  }
+
+  /**
+   * The k identities whose prototypes have the largest cosine with each query: exact, as a full
+   * float64 search would find them; ties go to the smaller identity.
+   *
+   * @param queries [N, D].
+   * @returns N·k identities and cosines, best first within a query.
+   */
+  async nearest(
+    queries: TensorLike,
+    options: NearestOptions & CallOptions = {},
+  ): Promise<NearestResult> {
+    const name = 'PrototypeHead.nearest';
+    const batch = readBatch(name, 'queries', queries, this.dim);
+    const k = checkWhole(name, 'k', options.k ?? 1, 1, this.identities);
+    const identities = new Int32Array(batch.rows * k);
+    const cosines = new Float32Array(batch.rows * k);
+    await this.#calls.enqueue(name, this.nearest, options, (head, cancel) =>
+      head.nearest(batch.data, k, identities, cosines, cancel),
+    );
+    return { identities, cosines };
+  }
+
+  /** {@link nearest} on the calling thread. */
+  nearestSync(
+    queries: TensorLike,
+    options: NearestOptions = {},
+  ): NearestResult {
+    const name = 'PrototypeHead.nearestSync';
+    const batch = readBatch(name, 'queries', queries, this.dim);
+    const k = checkWhole(name, 'k', options.k ?? 1, 1, this.identities);
+    const identities = new Int32Array(batch.rows * k);
+    const cosines = new Float32Array(batch.rows * k);
+    this.#calls.now(name, this.nearestSync, (head) =>
+      head.nearestSync(batch.data, k, identities, cosines),
+    );
+    return { identities, cosines };
+  }
+
+  /**
+   * Re-initialisation of A3M: every prototype becomes the normalised mean of the L2-normalised
+   * embeddings of its class over the batches, and its optimiser state is zeroed. Classes without
+   * a sample keep theirs. Sums exist for the classes seen only; restrict a pass with `identities`
+   * to bound the memory. If the batches fail, nothing changes.
+   *
+   * @returns Number of prototypes that were replaced.
+   * @see Koutsianos et al. 2025, arXiv 2511.13621.
+   */
+  async reinitialize(
+    batches: AsyncIterable<LabelledBatch> | Iterable<LabelledBatch>,
+    options: { identities?: Int32Array } = {},
+  ): Promise<number> {
+    const name = 'PrototypeHead.reinitialize';
+    this.#calls.checkOpen(name);
+    const chosen = readIdentities(name, options.identities, this.identities);
+    const selected = chosen && new Uint8Array(this.identities);
+    for (const identity of chosen ?? []) selected![identity] = 1;
+    if (this.#reinitializing) {
+      throw new AlphaMarginError(
+        'ERR_BUSY',
+        `${name}: another re-initialisation of this head is running`,
+      );
+    }
+    this.#reinitializing = true;
+    try {
+      for await (const { embeddings, labels } of batches) {
+        const batch = readBatch(name, 'embeddings', embeddings, this.dim);
+        const classes = readLabels(name, labels, batch.rows);
+        await this.#calls.enqueue(name, this.reinitialize, {}, (head) =>
+          head.accumulateMeans(batch.data, classes, selected),
+        );
+      }
+      return await this.#calls.enqueue(name, this.reinitialize, {}, (head) =>
+        head.applyMeans(),
+      );
+    } catch (error) {
+      await this.#calls.abandon((head) => head.discardMeans());
+      throw error;
+    } finally {
+      this.#reinitializing = false;
+    }
+  }
+
+  /** Raw prototypes [n, D] of the given identities; default all. */
+  async prototypes(identities?: Int32Array): Promise<Tensor> {
+    const name = 'PrototypeHead.prototypes';
+    this.#calls.checkOpen(name);
+    const chosen = readIdentities(name, identities, this.identities);
+    const rows = chosen?.length ?? this.identities;
+    const data = new Float32Array(rows * this.dim);
+    await this.#calls.enqueue(name, this.prototypes, {}, (head) => {
+      if (chosen === null) {
+        head.readRows('prototypes', 0, data);
+      } else {
+        chosen.forEach((identity, row) => {
+          const place = data.subarray(row * this.dim, (row + 1) * this.dim);
+          head.readRows('prototypes', identity, place);
+        });
+      }
+    });
+    return { type: 'float32', data, dims: [rows, this.dim] };
+  }
+
+  /**
+   * Replaces prototypes and zeroes their optimiser state. All rows are checked before the first
+   * is written.
+   *
+   * @param prototypes [n, D], finite, norms in [1e-30, 1e30].
+   * @param identities Which [n]; default all C.
+   */
+  async setPrototypes(
+    prototypes: TensorLike,
+    identities?: Int32Array,
+  ): Promise<void> {
+    const name = 'PrototypeHead.setPrototypes';
+    this.#calls.checkOpen(name);
+    const chosen = readIdentities(name, identities, this.identities);
+    const rows = chosen?.length ?? this.identities;
+    const data = readPrototypes(name, prototypes, rows, this.dim);
+    await this.#calls.enqueue(name, this.setPrototypes, {}, (head) =>
+      head.setPrototypes(chosen, data),
+    );
+  }
+
+  /** Bytes held by this head. */
+  memory(): HeadMemory {
+    return this.#calls.head.memory();
+  }
+
+  /**
+   * Writes a checkpoint (safetensors): prototypes, optimiser state, loss and settings. A loaded
+   * head continues with the same bits as one that was never saved. The file is replaced only when
+   * the new one is complete on disk.
+   *
+   * @param path File to write.
+   * @param options `extra`: tensors and metadata of the caller's, kept in the same file.
+   * @throws AlphaMarginError `ERR_CHECKPOINT` when the file cannot be written.
+   */
+  async save(
+    path: string,
+    options: { extra?: CheckpointExtra } = {},
+  ): Promise<void> {
+    const name = 'PrototypeHead.save';
+    const settings = {
+      ...this.#settings,
+      loss: this.#loss,
+      optimizer: this.#optimizer,
+    };
+    await this.#calls.enqueue(name, this.save, {}, (native) =>
+      writeCheckpoint(
+        path,
+        native,
+        settings,
+        this.#reference,
+        options.extra ?? {},
+      ),
+    );
+  }
+
+  /**
+   * Loads a checkpoint that {@link save} wrote.
+   *
+   * @throws AlphaMarginError `ERR_CHECKPOINT` when the file is missing, truncated, damaged or
+   * another kind of file.
+   */
+  static async load(
+    path: string,
+    options: { device?: Device } = {},
+  ): Promise<PrototypeHead> {
+    const checkpoint = await openCheckpoint(path);
+    let head: PrototypeHead | undefined;
+    try {
+      head = new PrototypeHead({
+        ...checkpoint.settings,
+        reference: checkpoint.reference,
+        ...options,
+      });
+      await readCheckpointState(checkpoint, head.#calls.head);
+      return head;
+    } catch (error) {
+      head?.dispose();
+      if (
+        error instanceof AlphaMarginError &&
+        error.code === 'ERR_INVALID_ARGUMENT'
+      ) {
+        throw new AlphaMarginError(
+          'ERR_CHECKPOINT',
+          `${path}: damaged settings: ${error.message}`,
+          { cause: error },
+        );
+      }
+      throw error;
+    } finally {
+      await checkpoint.file.close();
+    }
+  }
+
+  /** Frees the head's memory once pending calls have ended. Calls made afterwards fail. */
+  dispose(): void {
+    this.#calls.close();
+  }
+
+  /** {@link dispose}, at the end of a `using` block. */
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}

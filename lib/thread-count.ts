@@ -1,0 +1,17 @@
+import { checkWhole } from './head-options.js';
+import { native } from './native.js';
+
+/**
+ * Sets how many threads the kernels of this JavaScript thread use. Results do not depend on it,
+ * only times. Default: `os.availableParallelism()`, or the environment's `ALPHAMARGIN_THREADS`.
+ *
+ * @param count Threads, 1 … 1024.
+ * @throws AlphaMarginError `ERR_INVALID_ARGUMENT`.
+ * @example
+ * setThreadCount(1);
+ */
+export function setThreadCount(count: number): void {
+  native().setThreadCount(
+    checkWhole('setThreadCount', 'count', count, 1, 1024),
+  );
+}

@@ -1,0 +1,83 @@
+#include "binding/arguments.h"
+#include "binding/call.h"
+#include "binding/instance.h"
+#include "cpu/loss.h"
+
+namespace alphamargin::binding {
+namespace {
+
+struct LossInputs {
+  RealMatrix cosines;
+  Span<std::int32_t> labels;
+  Loss loss;
+  Span<float> reference;
+};
+
+// (cosines, classes, labels, loss, reference, …)
+LossInputs read_inputs(const Napi::CallbackInfo& info) {
+  const std::size_t classes = read_size(info[1], "classes", 1);
+  const LossInputs inputs{read_matrix(info[0], "cosines", classes),
+                          read_integers(info[2], "labels"), read_loss(info[3]),
+                          read_optional_floats(info[4], "reference")};
+  require_length(info.Env(), "labels", inputs.labels.size, inputs.cosines.rows());
+  if (inputs.reference.data != nullptr) {
+    require_length(info.Env(), "reference", inputs.reference.size, classes);
+  }
+  return inputs;
+}
+
+RowSolution* read_solution(const Napi::CallbackInfo& info, Napi::Value value, std::size_t rows) {
+  const Span<double> solution = read_doubles(value, "solution");
+  require_length(info.Env(), "solution", solution.size, rows * kSolutionSize);
+  return reinterpret_cast<RowSolution*>(solution.data);
+}
+
+// (…, outputs)
+Call read_forward(const Napi::CallbackInfo& info) {
+  const LossInputs inputs = read_inputs(info);
+  if (!info[5].IsObject()) {
+    throw argument_error(info.Env(), "outputs", "an object", "something else");
+  }
+  const auto outputs = info[5].As<Napi::Object>();
+  const std::size_t rows = inputs.cosines.rows();
+  const Span<float> loss = read_floats(outputs.Get("loss"), "outputs.loss");
+  const Span<float> threshold = read_floats(outputs.Get("threshold"), "outputs.threshold");
+  const Span<std::int32_t> support =
+      read_integers(outputs.Get("supportSize"), "outputs.supportSize");
+  const Span<std::uint8_t> active = read_bytes(outputs.Get("targetActive"), "outputs.targetActive");
+  require_length(info.Env(), "outputs.loss", loss.size, rows);
+  require_length(info.Env(), "outputs.threshold", threshold.size, rows);
+  require_length(info.Env(), "outputs.supportSize", support.size, rows);
+  require_length(info.Env(), "outputs.targetActive", active.size, rows);
+  const LossOutputs written{loss.data, threshold.data, support.data, active.data,
+                            read_solution(info, outputs.Get("solution"), rows)};
+  return {[=, runtime = runtime_of(info.Env())](const Cancellation& cancellation) {
+    loss_forward(*runtime, inputs.cosines, inputs.labels.data, inputs.loss, inputs.reference.data,
+                 written, cancellation);
+  }};
+}
+
+// (…, solution, gradLoss, gradCosines)
+Call read_backward(const Napi::CallbackInfo& info) {
+  const LossInputs inputs = read_inputs(info);
+  const std::size_t rows = inputs.cosines.rows();
+  const RowSolution* solution = read_solution(info, info[5], rows);
+  const Span<float> grad_loss = read_optional_floats(info[6], "gradLoss");
+  if (grad_loss.data != nullptr) require_length(info.Env(), "gradLoss", grad_loss.size, rows);
+  const Span<float> out = read_floats(info[7], "gradCosines");
+  require_length(info.Env(), "gradCosines", out.size, rows * inputs.cosines.columns());
+  return {[=, runtime = runtime_of(info.Env())](const Cancellation& cancellation) {
+    loss_backward(*runtime, inputs.cosines, inputs.labels.data, inputs.loss, inputs.reference.data,
+                  solution, grad_loss.data, out.data, cancellation);
+  }};
+}
+
+}  // namespace
+
+void export_loss(Napi::Env env, Napi::Object exports) {
+  exports.Set("solutionSize", static_cast<double>(kSolutionSize));
+  expose(env, exports, "lossForward", read_forward);
+  expose(env, exports, "lossBackward", read_backward);
+}
+
+}  // namespace alphamargin::binding

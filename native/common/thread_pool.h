@@ -1,0 +1,47 @@
+#pragma once
+// One pool per addon instance. Work is cut into pieces whose number and content never depend on the
+// number of threads; only who runs a piece does. That is what makes results the same bits for
+// 1, 2 or 64 threads.
+
+#include <condition_variable>
+#include <cstddef>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace alphamargin {
+
+class ThreadPool {
+ public:
+  explicit ThreadPool(std::size_t threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  // Runs piece(0) … piece(count − 1), the caller among the workers, and returns when all are done.
+  // If pieces throw, the exception of the lowest piece is rethrown after all have ended. Several
+  // callers may run at once; a piece must not call run itself.
+  void run(std::size_t count, const std::function<void(std::size_t)>& piece);
+
+  // Changes the number of threads for later calls.
+  void resize(std::size_t threads);
+  std::size_t size() const;
+
+ private:
+  struct Job;
+  void work();
+  void start(std::size_t threads);
+  void stop();
+
+  mutable std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<std::shared_ptr<Job>> jobs_;
+  std::vector<std::thread> workers_;
+  std::size_t size_ = 1;
+  bool stopping_ = false;
+};
+
+}  // namespace alphamargin

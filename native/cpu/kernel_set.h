@@ -1,0 +1,49 @@
+#pragma once
+// The inner loops that depend on the instruction set. Each set is compiled in a file of its own
+// with its own flags and chosen once, at run time, by what the CPU can do.
+
+#include <cstddef>
+#include <cstdint>
+
+namespace alphamargin {
+
+// Sizes that no kernel set exceeds, for buffers on the stack.
+inline constexpr std::size_t kLargestTileRows = 12;
+inline constexpr std::size_t kLargestTileColumns = 32;
+
+struct KernelSet {
+  const char* name;
+  std::size_t tile_rows;     // embeddings per register tile
+  std::size_t tile_columns;  // prototypes per register tile, ≤ 32
+
+  // tile [tile_rows, tile_columns] = left panel · right panel over `depth`; panels are interleaved:
+  // left[k·tile_rows + i], right[k·tile_columns + j]. Every element sums over k in ascending order,
+  // so it does not depend on its place in the tile.
+  void (*multiply)(std::size_t depth, const float* left, const float* right, float* tile);
+
+  // Bit j of masks[i] = tile[i][j] > bounds[i]; returns whether any bit is set.
+  bool (*select)(const float* tile, const float* bounds, std::uint32_t* masks);
+
+  // Interleaves `count` rows (stride in floats, each times factors[i]) of `depth` elements into a
+  // panel of `width` columns; missing rows become zeros.
+  void (*interleave)(const float* rows, std::size_t stride, const float* factors, std::size_t count,
+                     std::size_t width, std::size_t depth, float* panel);
+
+  // Σ a_k b_k in float64. Products of float32 are exact there and the order of summation is fixed,
+  // so every kernel set, and a GPU that follows the order, gives the same bits.
+  double (*dot)(const float* a, const float* b, std::size_t count);
+
+  // sums[k] += factor · values[k], in float64.
+  void (*accumulate)(double factor, const float* values, std::size_t count, double* sums);
+};
+
+// The best set this CPU runs. `ALPHAMARGIN_INSTRUCTION_SET=portable|avx2|avx512` lowers it.
+const KernelSet& kernel_set();
+
+const KernelSet& portable_kernel_set();
+#if defined(__x86_64__)
+const KernelSet& avx2_kernel_set();
+const KernelSet& avx512_kernel_set();
+#endif
+
+}  // namespace alphamargin

@@ -1,0 +1,93 @@
+#include "cpu/loss.h"
+
+#include "cpu/row_pieces.h"
+
+namespace alphamargin {
+namespace {
+
+RowTarget row_target(const Loss& loss, const float* cosines, const float* reference,
+                     std::size_t label) {
+  const TargetCosine margined = target_cosine(loss, cosines[label]);
+  return {true, margined.value, margined.derivative,
+          reference == nullptr ? 1.0 : static_cast<double>(reference[label])};
+}
+
+}  // namespace
+
+void loss_forward(Runtime& runtime, const RealMatrix& cosines, const std::int32_t* labels,
+                  const Loss& loss, const float* reference, const LossOutputs& outputs,
+                  const Cancellation& cancellation) {
+  const std::size_t classes = cosines.columns();
+  for_row_pieces(runtime, cosines.rows(), classes, [&](std::size_t first, std::size_t last) {
+    RowSolver solver(runtime.memory);
+    auto scratch = make_buffer<float>(runtime.memory, cosines.is_half() ? classes : 0);
+    for (std::size_t row = first; row < last; ++row) {
+      cancellation.check();
+      check_label(row, labels[row], classes);
+      const auto label = static_cast<std::size_t>(labels[row]);
+      const float* values = cosines.row(row, scratch.data());
+      check_finite("cosines", row, values, classes);
+      const RowTarget target = row_target(loss, values, reference, label);
+      const RowSolution solution = solver.solve(
+          loss, target, classes, label, reference != nullptr,
+          [values](std::size_t j) { return static_cast<double>(values[j]); },
+          [reference](std::size_t j) { return static_cast<double>(reference[j]); });
+
+      double others = 0;
+      double excess_cosine = 0;
+      std::int32_t support = 0;
+      double own = 0;
+      visit_posterior(loss, solution, [&](const auto& posterior_of) {
+        for (std::size_t j = 0; j < classes; ++j) {
+          if (j == label) continue;
+          const double p = posterior_of(values[j], reference == nullptr ? 1.0 : reference[j]);
+          if (!(p > 0)) continue;
+          others += p;
+          excess_cosine += p * (values[j] - target.cosine);
+          ++support;
+        }
+        own = posterior_of.target(target.cosine, target.measure);
+      });
+      if (own > 0) ++support;
+      outputs.loss[row] = static_cast<float>(
+          others > 0 ? row_loss(loss, target, solution, loss.scale * excess_cosine) : 0.0);
+      outputs.threshold[row] = static_cast<float>(row_threshold(loss, solution));
+      outputs.support_size[row] = support;
+      outputs.target_active[row] = own > 0 ? 1 : 0;
+      outputs.solutions[row] = solution;
+    }
+  });
+}
+
+void loss_backward(Runtime& runtime, const RealMatrix& cosines, const std::int32_t* labels,
+                   const Loss& loss, const float* reference, const RowSolution* solutions,
+                   const float* grad_loss, float* grad_cosines, const Cancellation& cancellation) {
+  const std::size_t classes = cosines.columns();
+  for_row_pieces(runtime, cosines.rows(), classes, [&](std::size_t first, std::size_t last) {
+    auto scratch = make_buffer<float>(runtime.memory, cosines.is_half() ? classes : 0);
+    for (std::size_t row = first; row < last; ++row) {
+      cancellation.check();
+      check_label(row, labels[row], classes);
+      const auto label = static_cast<std::size_t>(labels[row]);
+      const float* values = cosines.row(row, scratch.data());
+      check_finite("cosines", row, values, classes);
+      const RowTarget target = row_target(loss, values, reference, label);
+      const double upstream = grad_loss == nullptr ? 1.0 / static_cast<double>(cosines.rows())
+                                                   : static_cast<double>(grad_loss[row]);
+      const double factor = loss.scale * upstream;
+      float* gradient = grad_cosines + row * classes;
+      double others = 0;
+      visit_posterior(loss, solutions[row], [&](const auto& posterior_of) {
+        for (std::size_t j = 0; j < classes; ++j) {
+          if (j == label) continue;
+          const double p = posterior_of(values[j], reference == nullptr ? 1.0 : reference[j]);
+          gradient[j] = static_cast<float>(factor * p);
+          others += p;
+        }
+      });
+      gradient[label] = static_cast<float>(-factor * target.derivative * others);
+    }
+  });
+}
+
+}  // namespace alphamargin

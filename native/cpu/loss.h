@@ -1,0 +1,38 @@
+#pragma once
+// α-divergence margin losses on rows of cosines, forward and backward.
+//
+//   ℓ = softmax_f(θ; q) + D_f(e_y : q) − θ_y,   ∂ℓ/∂θ = p − e_y
+//   ∂ℓ/∂c_j = s p_j,   ∂ℓ/∂c_y = s (p_y − 1) dψ/dc
+//
+// Shapes: cosines [B, C] row-major, labels [B], reference [C] or nullptr, outputs [B].
+// Accumulation: float64, classes ascending; 1 − p_y is summed from the other classes, so that it
+// does not cancel and a row at zero loss has exactly zero gradient.
+// Traffic: forward reads the cosines three times; backward reads them and writes the gradient once.
+
+#include <cstdint>
+
+#include "common/failure.h"
+#include "common/real_matrix.h"
+#include "common/runtime.h"
+#include "cpu/row_solver.h"
+
+namespace alphamargin {
+
+struct LossOutputs {
+  float* loss;
+  float* threshold;
+  std::int32_t* support_size;
+  std::uint8_t* target_active;
+  RowSolution* solutions;  // what the backward pass needs of a row
+};
+
+void loss_forward(Runtime& runtime, const RealMatrix& cosines, const std::int32_t* labels,
+                  const Loss& loss, const float* reference, const LossOutputs& outputs,
+                  const Cancellation& cancellation);
+
+// grad_loss [B], or nullptr for 1/B each (mean reduction).
+void loss_backward(Runtime& runtime, const RealMatrix& cosines, const std::int32_t* labels,
+                   const Loss& loss, const float* reference, const RowSolution* solutions,
+                   const float* grad_loss, float* grad_cosines, const Cancellation& cancellation);
+
+}  // namespace alphamargin

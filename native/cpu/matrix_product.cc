@@ -1,0 +1,82 @@
+#include "cpu/matrix_product.h"
+
+#include <algorithm>
+
+#include "cpu/kernel_set.h"
+
+namespace alphamargin {
+namespace {
+
+constexpr std::size_t kDepthBlock = 512;
+
+// Columns begin … begin + width − 1 of a [K, ·] operand as a panel: panel[k·width + j].
+void pack_panel(const KernelSet& kernels, const MatrixView& view, bool stored_by_column,
+                std::size_t begin, std::size_t count, std::size_t width, std::size_t depth,
+                float* panel) {
+  if (stored_by_column) {
+    float ones[kLargestTileColumns];
+    std::fill(ones, ones + count, 1.0f);
+    const float* factors = view.row_factors == nullptr ? ones : view.row_factors + begin;
+    kernels.interleave(view.data + begin * view.stride, view.stride, factors, count, width, depth,
+                       panel);
+    return;
+  }
+  for (std::size_t k = 0; k < depth; ++k) {
+    const float* source = view.data + k * view.stride + begin;
+    const float factor = view.row_factors == nullptr ? 1.0f : view.row_factors[k];
+    for (std::size_t j = 0; j < count; ++j) panel[k * width + j] = source[j] * factor;
+    for (std::size_t j = count; j < width; ++j) panel[k * width + j] = 0;
+  }
+}
+
+std::size_t divided_up(std::size_t value, std::size_t by) { return (value + by - 1) / by; }
+
+}  // namespace
+
+void matrix_product(Runtime& runtime, MemoryAccount& scratch, const MatrixView& left,
+                    const MatrixView& right, std::size_t rows, std::size_t inner,
+                    std::size_t columns, float* out) {
+  const KernelSet& kernels = kernel_set();
+  const std::size_t tile_rows = kernels.tile_rows;
+  const std::size_t tile_columns = kernels.tile_columns;
+  const std::size_t row_panels = divided_up(rows, tile_rows);
+  const std::size_t column_panels = divided_up(columns, tile_columns);
+
+  auto left_panels = make_buffer<float>(scratch, row_panels * tile_rows * inner);
+  runtime.pool.run(row_panels, [&](std::size_t panel) {
+    const std::size_t begin = panel * tile_rows;
+    pack_panel(kernels, left, !left.transposed, begin, std::min(tile_rows, rows - begin), tile_rows,
+               inner, left_panels.data() + begin * inner);
+  });
+
+  // A piece packs its own column panel, so only as many as there are threads are hot at a time.
+  auto right_panels = make_buffer<float>(scratch, column_panels * tile_columns * inner);
+  runtime.pool.run(column_panels, [&](std::size_t panel) {
+    const std::size_t first = panel * tile_columns;
+    const std::size_t count = std::min(tile_columns, columns - first);
+    float* packed = right_panels.data() + first * inner;
+    pack_panel(kernels, right, right.transposed, first, count, tile_columns, inner, packed);
+    float tile[kLargestTileRows * kLargestTileColumns];
+    // One pass even for inner = 0, so that every element of `out` is written.
+    for (std::size_t block = 0; block == 0 || block < inner; block += kDepthBlock) {
+      const std::size_t depth = std::min(kDepthBlock, inner - block);
+      for (std::size_t row_panel = 0; row_panel < row_panels; ++row_panel) {
+        const std::size_t begin = row_panel * tile_rows;
+        kernels.multiply(depth, left_panels.data() + begin * inner + block * tile_rows,
+                         packed + block * tile_columns, tile);
+        const std::size_t end = std::min(rows, begin + tile_rows);
+        for (std::size_t i = begin; i < end; ++i) {
+          const float* source = tile + (i - begin) * tile_columns;
+          float* target = out + i * columns + first;
+          if (block == 0) {
+            std::copy(source, source + count, target);
+          } else {
+            for (std::size_t j = 0; j < count; ++j) target[j] += source[j];
+          }
+        }
+      }
+    }
+  });
+}
+
+}  // namespace alphamargin

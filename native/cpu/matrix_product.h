@@ -1,0 +1,27 @@
+#pragma once
+// out [M, N] = left [M, K] · right [K, N] in float32, on packed panels.
+//
+// Accumulation: every element sums over k in ascending order inside blocks of kDepthBlock, blocks
+// in ascending order: independent of the number of threads and of M, so a row of a product of many
+// rows is the same bits as a product of that row alone.
+// Traffic: each operand is read once and written once packed (scratch (M + N)·K floats).
+
+#include <cstddef>
+
+#include "common/runtime.h"
+
+namespace alphamargin {
+
+// A matrix as it lies in memory. With `transposed`, stored rows are the matrix's columns.
+struct MatrixView {
+  const float* data;
+  std::size_t stride;  // floats between stored rows
+  bool transposed = false;
+  const float* row_factors = nullptr;  // one for each stored row; nullptr: all 1
+};
+
+void matrix_product(Runtime& runtime, MemoryAccount& scratch, const MatrixView& left,
+                    const MatrixView& right, std::size_t rows, std::size_t inner,
+                    std::size_t columns, float* out);
+
+}  // namespace alphamargin

@@ -1,0 +1,43 @@
+#pragma once
+// α-entmax posteriors of rows of logits, and their backward pass.
+//
+//   p_j = q_j [1 + (α−1)(θ_j − τ)]_+^{1/(α−1)},  Σ_j p_j = 1;  α = 1: softmax with prior q
+//
+// Shapes: logits, posterior [B, C] row-major; reference q [C] positive, not normalised, or nullptr.
+// Accumulation: float64 in every row, classes in ascending order. Rows are independent, so a row's
+// result does not depend on B or on the number of threads.
+// Traffic: reads the logits twice (maximum, candidates), writes the posterior once.
+// Source: Peters, Niculae, Martins 2019; Roulet et al. 2025, arXiv 2501.18537.
+
+#include <cstdint>
+
+#include "common/failure.h"
+#include "common/real_matrix.h"
+#include "common/runtime.h"
+
+namespace alphamargin {
+
+struct SparseRows {
+  Buffer<std::int32_t> row_offsets;  // [B + 1]
+  Buffer<std::int32_t> columns;
+  Buffer<float> values;
+};
+
+void posterior(Runtime& runtime, const RealMatrix& logits, double alpha, const float* reference,
+               float* out, const Cancellation& cancellation);
+
+SparseRows sparse_posterior(Runtime& runtime, const RealMatrix& logits, double alpha,
+                            const float* reference, const Cancellation& cancellation);
+
+// grad θ = u ⊙ (v − ⟨u, v⟩/⟨u, 1⟩), u_j = q_j^{α−1} p_j^{2−α} on the support and 0 elsewhere, for
+// v = grad p. Exactly zero outside the support. α > 2 takes float64 through p^{2−α}, which grows as
+// p → 0: the true derivative does.
+void posterior_backward(Runtime& runtime, const RealMatrix& grad_posterior,
+                        const RealMatrix& posterior, double alpha, const float* reference,
+                        float* out, const Cancellation& cancellation);
+
+// Concatenates per-row lists; throws when the entries exceed what int32 offsets can address.
+SparseRows join_rows(MemoryAccount& account, const std::vector<Buffer<std::int32_t>>& columns,
+                     const std::vector<Buffer<float>>& values);
+
+}  // namespace alphamargin

@@ -1,0 +1,38 @@
+#include "head/class_means.h"
+
+#include <cmath>
+
+namespace alphamargin {
+
+void ClassMeans::add(const Embeddings& batch, const std::int32_t* labels,
+                     const std::uint8_t* selected) {
+  for (std::size_t row = 0; row < batch.rows; ++row) {
+    const std::int32_t label = labels[row];
+    if (selected != nullptr && selected[label] == 0) continue;
+    const auto [entry, added] = places_.try_emplace(label, sums_.size());
+    if (added) sums_.resize(sums_.size() + dim_, 0.0);
+    double* sum = sums_.data() + entry->second;
+    const float* values = batch.row(row);
+    const double inverse = 1 / batch.norms[row];
+    for (std::size_t k = 0; k < dim_; ++k) sum[k] += values[k] * inverse;
+  }
+}
+
+std::size_t ClassMeans::apply(PrototypeState& state) const {
+  std::size_t count = 0;
+  std::vector<float> row(dim_);
+  for (const auto& [label, place] : places_) {
+    const double* sum = sums_.data() + place;
+    double squares = 0;
+    for (std::size_t k = 0; k < dim_; ++k) squares += sum[k] * sum[k];
+    const double norm = std::sqrt(squares);
+    // Opposite embeddings leave rounding noise, not a direction.
+    if (norm < 1e-6) continue;
+    for (std::size_t k = 0; k < dim_; ++k) row[k] = static_cast<float>(sum[k] / norm);
+    state.reset_row(static_cast<std::size_t>(label), row.data());
+    ++count;
+  }
+  return count;
+}
+
+}  // namespace alphamargin

@@ -1,0 +1,33 @@
+#pragma once
+// Prototype re-initialisation of A3M: each prototype becomes the normalised mean of the normalised
+// embeddings of its class. Source: Koutsianos et al. 2025, arXiv 2511.13621.
+//
+// Rows exist only for classes that were seen, so a caller bounds the memory by restricting the
+// identities of a pass. Sums are float64 in the order of the samples.
+
+#include <cstdint>
+#include <unordered_map>
+
+#include "head/prototype_state.h"
+
+namespace alphamargin {
+
+class ClassMeans {
+ public:
+  ClassMeans(MemoryAccount& account, std::size_t dim)
+      : dim_(dim), sums_(make_buffer<double>(account)) {}
+
+  // Adds a batch; `selected` [C] restricts the classes when not nullptr.
+  void add(const Embeddings& batch, const std::int32_t* labels, const std::uint8_t* selected);
+
+  // Resets the prototypes of all classes seen (a mean of exactly zero has no direction: such a
+  // class keeps its prototype). Returns how many were reset.
+  std::size_t apply(PrototypeState& state) const;
+
+ private:
+  std::size_t dim_;
+  std::unordered_map<std::int32_t, std::size_t> places_;
+  Buffer<double> sums_;
+};
+
+}  // namespace alphamargin

@@ -1,0 +1,312 @@
+#include "head/dense_rows.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "cpu/matrix_product.h"
+
+namespace alphamargin {
+namespace {
+
+// Softmax of one row over chunks: running maximum and sum of the classes other than the target.
+struct SoftmaxState {
+  double largest = -INFINITY;
+  double total = 0;
+
+  void add(const HeadInputs& inputs, const SolvedRow& row, const float* cosines, std::size_t begin,
+           std::size_t count) {
+    const double scale = inputs.loss.scale;
+    double chunk_largest = largest;
+    for (std::size_t j = 0; j < count; ++j) {
+      if (is_target(row, begin + j)) continue;
+      chunk_largest = std::max(chunk_largest, logit(inputs, scale, cosines[j], begin + j));
+    }
+    if (chunk_largest == -INFINITY) return;
+    double sum = 0;
+    for (std::size_t j = 0; j < count; ++j) {
+      if (is_target(row, begin + j)) continue;
+      sum += std::exp(logit(inputs, scale, cosines[j], begin + j) - chunk_largest);
+    }
+    total = total * std::exp(largest - chunk_largest) + sum;
+    largest = chunk_largest;
+  }
+
+  static bool is_target(const SolvedRow& row, std::size_t identity) {
+    return row.target.present && identity == static_cast<std::size_t>(row.label);
+  }
+
+ private:
+  static double logit(const HeadInputs& inputs, double scale, float cosine, std::size_t identity) {
+    const double value = scale * cosine;
+    return inputs.reference == nullptr ? value : value + std::log(inputs.measure(identity));
+  }
+};
+
+// Threshold of one row by passes over all classes: Newton's proposals inside a bracket (threshold.h
+// without stored candidates).
+struct PassState {
+  double largest = -INFINITY;  // over all classes, then the zero of the gaps
+  double lower = 0;
+  double upper = INFINITY;
+  double root = 0;
+  double total = 0;
+  double slope = 0;
+  double total_lower = 0;
+  double total_upper = 0;
+  bool settled = false;
+};
+
+constexpr double kPassTolerance = 1e-12;
+
+class PassSolver {
+ public:
+  PassSolver(const HeadInputs& inputs, const DenseRows& rows, SolvedBatch& solved)
+      : inputs_(inputs), rows_(rows), solved_(solved), states_(rows.size()) {}
+
+  void solve() {
+    find_largest();
+    for (int pass = 0; pass < 256 && !all_settled(); ++pass) {
+      for (PassState& state : states_) state.total = state.slope = 0;
+      for_chunks([&](std::size_t i, const float* cosines, std::size_t begin, std::size_t count) {
+        if (!states_[i].settled) add(i, cosines, begin, count);
+      });
+      for (std::size_t i = 0; i < rows_.size(); ++i) {
+        if (!states_[i].settled) advance(i);
+      }
+    }
+    for (std::size_t i = 0; i < rows_.size(); ++i) {
+      const PassState& state = states_[i];
+      RowSolution& solution = solved_.rows[rows_.index(i)].solution;
+      if (inputs_.loss.order.is_convex()) {
+        solution = {state.largest, state.upper, state.upper, 0};
+      } else {
+        const double gap = state.total_upper - state.total_lower;
+        solution = {state.largest, state.lower, state.upper,
+                    gap > 0 ? (1 - state.total_lower) / gap : 0};
+      }
+    }
+  }
+
+ private:
+  template <class Body>
+  void for_chunks(const Body& body) {
+    auto cosines = make_buffer<float>(inputs_.scratch);
+    for (std::size_t begin = 0; begin < inputs_.prototypes.identities; begin += kChunkIdentities) {
+      inputs_.cancellation.check();
+      const std::size_t count = std::min(kChunkIdentities, inputs_.prototypes.identities - begin);
+      rows_.cosines(inputs_, begin, count, cosines);
+      inputs_.runtime.pool.run(
+          rows_.size(), [&](std::size_t i) { body(i, cosines.data() + i * count, begin, count); });
+    }
+  }
+
+  const SolvedRow& row(std::size_t i) const { return solved_.rows[rows_.index(i)]; }
+
+  bool all_settled() const {
+    return std::all_of(states_.begin(), states_.end(),
+                       [](const PassState& state) { return state.settled; });
+  }
+
+  // The first bracket: one class alone has Φ = 1 at d = q^{-(α−1)}.
+  void find_largest() {
+    const double beta = inputs_.loss.beta();
+    const double excess = inputs_.loss.order.excess;
+    std::vector<std::size_t> best(rows_.size(), inputs_.prototypes.identities);
+    for_chunks([&](std::size_t i, const float* cosines, std::size_t begin, std::size_t count) {
+      for (std::size_t j = 0; j < count; ++j) {
+        if (SoftmaxState::is_target(row(i), begin + j)) continue;
+        if (cosines[j] > states_[i].largest) {
+          states_[i].largest = cosines[j];
+          best[i] = begin + j;
+        }
+      }
+    });
+    for (std::size_t i = 0; i < rows_.size(); ++i) {
+      PassState& state = states_[i];
+      const RowTarget& target = row(i).target;
+      const double others = state.largest;
+      if (target.present) state.largest = std::max(state.largest, target.cosine);
+      if (best[i] < inputs_.prototypes.identities) {
+        state.upper = beta * (state.largest - others) + std::pow(inputs_.measure(best[i]), -excess);
+      }
+      if (target.present) {
+        state.upper =
+            std::min(state.upper, beta * (state.largest - target.cosine) +
+                                      inputs_.loss.gamma() * std::pow(target.measure, -excess));
+      }
+      state.root = state.upper;
+    }
+  }
+
+  void add(std::size_t i, const float* cosines, std::size_t begin, std::size_t count) {
+    PassState& state = states_[i];
+    const double beta = inputs_.loss.beta();
+    visit_power(inputs_.loss.order, [&](auto power) {
+      for (std::size_t j = 0; j < count; ++j) {
+        if (SoftmaxState::is_target(row(i), begin + j)) continue;
+        const double d = state.root - beta * (state.largest - cosines[j]);
+        if (!(d > 0)) continue;
+        const double reduced = inputs_.measure(begin + j) * power.reduced(d);
+        state.slope += reduced;
+        state.total += reduced * d;
+      }
+    });
+  }
+
+  void advance(std::size_t i) {
+    PassState& state = states_[i];
+    const RowTarget& target = row(i).target;
+    if (target.present) {
+      const double inverse_gamma = 1 / inputs_.loss.gamma();
+      const double d =
+          (state.root - inputs_.loss.beta() * (state.largest - target.cosine)) * inverse_gamma;
+      if (d > 0) {
+        visit_power(inputs_.loss.order, [&](auto power) {
+          const double reduced = target.measure * power.reduced(d);
+          state.slope += reduced * inverse_gamma;
+          state.total += reduced * d;
+        });
+      }
+    }
+    if (state.total >= 1) {
+      state.upper = state.root;
+      state.total_upper = state.total;
+    } else {
+      state.lower = state.root;
+      state.total_lower = state.total;
+    }
+    if (state.total == 1 || state.upper - state.lower <= kPassTolerance * state.upper) {
+      state.settled = true;
+      return;
+    }
+    double next = state.root;
+    if (state.total > 0) {
+      next -= newton_step(inputs_.loss.order.exponent, {state.total, state.slope});
+    }
+    if (inputs_.loss.order.is_convex() && state.total >= 1 &&
+        state.root - next <= kPassTolerance * state.root) {
+      state.settled = true;
+      return;
+    }
+    if (!(next > state.lower && next < state.upper)) {
+      next = state.lower + (state.upper - state.lower) / 2;
+    }
+    state.root = next;
+  }
+
+  const HeadInputs& inputs_;
+  const DenseRows& rows_;
+  SolvedBatch& solved_;
+  std::vector<PassState> states_;
+};
+
+void solve_softmax_rows(const HeadInputs& inputs, const DenseRows& rows, SolvedBatch& solved) {
+  std::vector<SoftmaxState> states(rows.size());
+  auto cosines = make_buffer<float>(inputs.scratch);
+  const std::size_t identities = inputs.prototypes.identities;
+  for (std::size_t begin = 0; begin < identities; begin += kChunkIdentities) {
+    inputs.cancellation.check();
+    const std::size_t count = std::min(kChunkIdentities, identities - begin);
+    rows.cosines(inputs, begin, count, cosines);
+    inputs.runtime.pool.run(rows.size(), [&](std::size_t i) {
+      states[i].add(inputs, solved.rows[rows.index(i)], cosines.data() + i * count, begin, count);
+    });
+  }
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    SolvedRow& row = solved.rows[rows.index(i)];
+    const SoftmaxState& state = states[i];
+    double largest = state.largest;
+    double own = 0;
+    if (row.target.present) {
+      const double logit = inputs.loss.scale * row.target.cosine + std::log(row.target.measure) +
+                           inputs.loss.log_measure_factor();
+      largest = std::max(largest, logit);
+      own = std::exp(logit - largest);
+    }
+    const double others = state.total > 0 ? state.total * std::exp(state.largest - largest) : 0.0;
+    const double total = others + own;
+    row.solution = {largest / inputs.loss.scale, std::log(total), 0, 0};
+    row.others = others / total;
+    row.own = own / total;
+    row.support = static_cast<std::int64_t>(identities);
+  }
+}
+
+// Support size and moments of rows whose threshold is known.
+void measure_rows(const HeadInputs& inputs, const DenseRows& rows, SolvedBatch& solved) {
+  auto cosines = make_buffer<float>(inputs.scratch);
+  const std::size_t identities = inputs.prototypes.identities;
+  for (std::size_t begin = 0; begin < identities; begin += kChunkIdentities) {
+    inputs.cancellation.check();
+    const std::size_t count = std::min(kChunkIdentities, identities - begin);
+    rows.cosines(inputs, begin, count, cosines);
+    inputs.runtime.pool.run(rows.size(), [&](std::size_t i) {
+      SolvedRow& row = solved.rows[rows.index(i)];
+      visit_posterior(inputs.loss, row.solution, [&](const auto& posterior_of) {
+        for (std::size_t j = 0; j < count; ++j) {
+          if (SoftmaxState::is_target(row, begin + j)) continue;
+          const double cosine = cosines[i * count + j];
+          const double p = posterior_of(cosine, inputs.measure(begin + j));
+          if (!(p > 0)) continue;
+          row.others += p;
+          row.excess_cosine += p * (cosine - row.target.cosine);
+          ++row.support;
+        }
+      });
+    });
+  }
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    SolvedRow& row = solved.rows[rows.index(i)];
+    if (!row.target.present) continue;
+    visit_posterior(inputs.loss, row.solution, [&](const auto& posterior_of) {
+      row.own = posterior_of.target(row.target.cosine, row.target.measure);
+    });
+    row.support += row.own > 0 ? 1 : 0;
+  }
+}
+
+}  // namespace
+
+DenseRows::DenseRows(const HeadInputs& inputs, const SolvedBatch& solved)
+    : unit_(make_buffer<float>(inputs.scratch)) {
+  for (std::size_t row = 0; row < solved.rows.size(); ++row) {
+    if (solved.rows[row].dense) indices_.push_back(row);
+  }
+  const std::size_t dim = inputs.batch.dim;
+  unit_.resize(indices_.size() * dim);
+  for (std::size_t i = 0; i < indices_.size(); ++i) {
+    const float* source = inputs.batch.unit_row(indices_[i]);
+    std::copy(source, source + dim, unit_.data() + i * dim);
+  }
+}
+
+Buffer<float> chunk_factors(const HeadInputs& inputs, std::size_t begin, std::size_t count) {
+  auto factors = make_buffer<float>(inputs.scratch, count);
+  for (std::size_t j = 0; j < count; ++j) {
+    factors[j] = static_cast<float>(1 / inputs.prototypes.norms[begin + j]);
+  }
+  return factors;
+}
+
+void DenseRows::cosines(const HeadInputs& inputs, std::size_t begin, std::size_t count,
+                        Buffer<float>& out) const {
+  const auto factors = chunk_factors(inputs, begin, count);
+  const std::size_t dim = inputs.batch.dim;
+  out.resize(size() * count);
+  matrix_product(inputs.runtime, inputs.scratch, {unit_.data(), dim},
+                 {inputs.prototypes.row(begin), dim, true, factors.data()}, size(), dim, count,
+                 out.data());
+}
+
+void solve_dense_rows(const HeadInputs& inputs, SolvedBatch& solved) {
+  const DenseRows rows(inputs, solved);
+  if (rows.empty()) return;
+  if (inputs.loss.order.is_softmax()) {
+    solve_softmax_rows(inputs, rows, solved);
+    return;
+  }
+  PassSolver(inputs, rows, solved).solve();
+  measure_rows(inputs, rows, solved);
+}
+
+}  // namespace alphamargin

@@ -1,0 +1,234 @@
+#include "head/prototype_head.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "head/dense_rows.h"
+#include "head/head_gradient.h"
+#include "head/nearest.h"
+
+namespace alphamargin {
+namespace {
+
+// Softmax posteriors, and those of overflowed rows, chunk by chunk.
+void dense_posterior_rows(const HeadInputs& inputs, const SolvedBatch& solved,
+                          std::vector<Buffer<std::int32_t>>& columns,
+                          std::vector<Buffer<float>>& values) {
+  const DenseRows rows(inputs, solved);
+  if (rows.empty()) return;
+  auto cosines = make_buffer<float>(inputs.scratch);
+  const std::size_t identities = inputs.prototypes.identities;
+  for (std::size_t begin = 0; begin < identities; begin += kChunkIdentities) {
+    inputs.cancellation.check();
+    const std::size_t count = std::min(kChunkIdentities, identities - begin);
+    rows.cosines(inputs, begin, count, cosines);
+    inputs.runtime.pool.run(rows.size(), [&](std::size_t i) {
+      const std::size_t index = rows.index(i);
+      const SolvedRow& row = solved.rows[index];
+      visit_posterior(inputs.loss, row.solution, [&](const auto& posterior_of) {
+        for (std::size_t j = 0; j < count; ++j) {
+          const bool is_target =
+              row.target.present && begin + j == static_cast<std::size_t>(row.label);
+          const auto p = static_cast<float>(
+              is_target ? row.own
+                        : posterior_of(cosines[i * count + j], inputs.measure(begin + j)));
+          if (!(p > 0)) continue;
+          columns[index].push_back(static_cast<std::int32_t>(begin + j));
+          values[index].push_back(p);
+        }
+      });
+    });
+  }
+}
+
+void sparse_posterior_row(const SolvedRow& row, const Buffer<SupportEntry>& entries,
+                          Buffer<std::int32_t>& columns, Buffer<float>& values) {
+  bool target_pending = row.target.present && static_cast<float>(row.own) > 0;
+  const auto add = [&](std::int32_t identity, double p) {
+    if (!(static_cast<float>(p) > 0)) return;
+    columns.push_back(identity);
+    values.push_back(static_cast<float>(p));
+  };
+  for (const SupportEntry& entry : entries) {
+    if (target_pending && row.label < entry.identity) {
+      add(row.label, row.own);
+      target_pending = false;
+    }
+    add(entry.identity, entry.posterior);
+  }
+  if (target_pending) add(row.label, row.own);
+}
+
+}  // namespace
+
+PrototypeHead::PrototypeHead(std::shared_ptr<Runtime> runtime, std::size_t identities,
+                             std::size_t dim, std::uint64_t seed, const float* reference,
+                             std::size_t scratch_budget)
+    : runtime_(std::move(runtime)),
+      identities_(identities),
+      dim_(dim),
+      seed_(seed),
+      scratch_budget_(scratch_budget),
+      reference_(make_buffer<float>(runtime_->memory, reference == nullptr ? 0 : identities)) {
+  state_.emplace(runtime_->memory, identities, dim);
+  if (reference != nullptr) std::copy_n(reference, identities, reference_.data());
+}
+
+std::unique_lock<std::mutex> PrototypeHead::enter() {
+  std::unique_lock lock(mutex_, std::try_to_lock);
+  if (!lock.owns_lock()) {
+    throw Failure(FailureCode::kBusy, "another call on this head is still running");
+  }
+  if (!state_) throw Failure(FailureCode::kDisposed, "the head was disposed");
+  if (!filled_) {
+    state_->fill_random(*runtime_, seed_);
+    filled_ = true;
+  }
+  return lock;
+}
+
+HeadStats PrototypeHead::run(const RealMatrix& embeddings, const std::int32_t* labels,
+                             const Loss& loss, const Optimizer* optimizer,
+                             const HeadOutputs& outputs, const Cancellation& cancellation) {
+  const auto lock = enter();
+  MemoryAccount scratch(&runtime_->memory);
+  HeadStats stats;
+  {
+    const Embeddings batch = prepare_embeddings(*runtime_, scratch, embeddings, "embeddings");
+    const PrototypeView prototypes = state_->view();
+    const HeadInputs inputs{
+        *runtime_,   scratch, prototypes, reference_.empty() ? nullptr : reference_.data(),
+        batch,       labels,  loss,       scratch_budget_,
+        cancellation};
+    const SolvedBatch solved = solve_rows(inputs);
+    cancellation.check();
+
+    for (std::size_t row = 0; row < batch.rows; ++row) {
+      const SolvedRow& state = solved.rows[row];
+      outputs.losses[row] = static_cast<float>(state.loss);
+      outputs.support_size[row] = static_cast<std::int32_t>(state.support);
+      outputs.target_active[row] = state.own > 0 ? 1 : 0;
+      stats.support += static_cast<std::size_t>(state.support);
+      stats.zero_loss_rows += state.others > 0 ? 0 : 1;
+    }
+    stats.survivors = solved.survivors;
+    stats.overflow_rows = solved.overflow_rows;
+
+    if (optimizer == nullptr) {
+      backward(inputs, solved, outputs.grad_embeddings, nullptr, Optimizer{});
+    } else {
+      const double coefficient = largest_coefficient(inputs, solved);
+      state_->check_update(*optimizer, coefficient);
+      state_->ensure_optimizer(*optimizer);
+      stats.touched_prototypes =
+          backward(inputs, solved, outputs.grad_embeddings, &*state_, *optimizer);
+      state_->end_update(*optimizer, coefficient);
+    }
+  }
+  stats.scratch_bytes = scratch.peak();
+  scratch_peak_ = std::max(scratch_peak_, scratch.peak());
+  return stats;
+}
+
+HeadStats PrototypeHead::step(const RealMatrix& embeddings, const std::int32_t* labels,
+                              const Loss& loss, const Optimizer& optimizer,
+                              const HeadOutputs& outputs, const Cancellation& cancellation) {
+  return run(embeddings, labels, loss, &optimizer, outputs, cancellation);
+}
+
+HeadStats PrototypeHead::evaluate(const RealMatrix& embeddings, const std::int32_t* labels,
+                                  const Loss& loss, const HeadOutputs& outputs,
+                                  const Cancellation& cancellation) {
+  return run(embeddings, labels, loss, nullptr, outputs, cancellation);
+}
+
+SparseRows PrototypeHead::posterior(const RealMatrix& embeddings, const std::int32_t* labels,
+                                    const Loss& loss, const Cancellation& cancellation) {
+  const auto lock = enter();
+  MemoryAccount& scratch = runtime_->memory;
+  const Embeddings batch = prepare_embeddings(*runtime_, scratch, embeddings, "embeddings");
+  const PrototypeView prototypes = state_->view();
+  const HeadInputs inputs{
+      *runtime_,   scratch, prototypes, reference_.empty() ? nullptr : reference_.data(),
+      batch,       labels,  loss,       scratch_budget_,
+      cancellation};
+  const SolvedBatch solved = solve_rows(inputs);
+  std::vector<Buffer<std::int32_t>> columns(batch.rows, make_buffer<std::int32_t>(scratch));
+  std::vector<Buffer<float>> values(batch.rows, make_buffer<float>(scratch));
+  for (std::size_t row = 0; row < batch.rows; ++row) {
+    if (solved.rows[row].dense) continue;
+    sparse_posterior_row(solved.rows[row], solved.entries[row], columns[row], values[row]);
+  }
+  dense_posterior_rows(inputs, solved, columns, values);
+  return join_rows(scratch, columns, values);
+}
+
+void PrototypeHead::nearest(const RealMatrix& queries, std::size_t k, std::int32_t* identities,
+                            float* cosines, const Cancellation& cancellation) {
+  const auto lock = enter();
+  MemoryAccount scratch(&runtime_->memory);
+  const Embeddings batch = prepare_embeddings(*runtime_, scratch, queries, "queries");
+  alphamargin::nearest(*runtime_, scratch, state_->view(), batch, k, identities, cosines,
+                       cancellation);
+}
+
+void PrototypeHead::accumulate_means(const RealMatrix& embeddings, const std::int32_t* labels,
+                                     const std::uint8_t* selected) {
+  const auto lock = enter();
+  for (std::size_t row = 0; row < embeddings.rows(); ++row) {
+    check_label(row, labels[row], identities_);
+  }
+  const Embeddings batch =
+      prepare_embeddings(*runtime_, runtime_->memory, embeddings, "embeddings");
+  if (!means_) means_.emplace(runtime_->memory, dim_);
+  means_->add(batch, labels, selected);
+}
+
+std::size_t PrototypeHead::apply_means() {
+  const auto lock = enter();
+  const std::size_t count = means_ ? means_->apply(*state_) : 0;
+  means_.reset();
+  return count;
+}
+
+void PrototypeHead::discard_means() {
+  const auto lock = enter();
+  means_.reset();
+}
+
+void PrototypeHead::read_rows(StateArray array, std::size_t first, std::size_t count, float* out) {
+  const auto lock = enter();
+  state_->read(array, first, count, out);
+}
+
+void PrototypeHead::write_rows(StateArray array, std::size_t first, std::size_t count,
+                               const float* values) {
+  const auto lock = enter();
+  state_->write(array, first, count, values);
+}
+
+void PrototypeHead::set_prototypes(const std::int32_t* identities, std::size_t count,
+                                   const float* values) {
+  const auto lock = enter();
+  state_->reset_rows(identities, count, values);
+}
+
+bool PrototypeHead::has_state(StateArray array) {
+  const std::lock_guard lock(mutex_);
+  return state_ && state_->has(array);
+}
+
+PrototypeHead::Memory PrototypeHead::memory() {
+  const std::lock_guard lock(mutex_);
+  if (!state_) return {0, 0, scratch_peak_};
+  return {state_->prototype_bytes(), state_->optimizer_bytes(), scratch_peak_};
+}
+
+void PrototypeHead::dispose() {
+  const std::lock_guard lock(mutex_);
+  state_.reset();
+  means_.reset();
+  reference_ = make_buffer<float>(runtime_->memory);
+}
+
+}  // namespace alphamargin

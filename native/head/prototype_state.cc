@@ -1,0 +1,214 @@
+#include "head/prototype_state.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <string>
+
+#include "cpu/kernel_set.h"
+
+namespace alphamargin {
+namespace {
+
+// splitmix64's finaliser: a good hash of a counter.
+std::uint64_t scrambled(std::uint64_t value) {
+  value += 0x9e3779b97f4a7c15u;
+  value = (value ^ (value >> 30)) * 0xbf58476d1ce4e5b9u;
+  value = (value ^ (value >> 27)) * 0x94d049bb133111ebu;
+  return value ^ (value >> 31);
+}
+
+// Sum of four 16-bit uniforms, centred: close enough to a normal deviate for a random direction and
+// free of library functions whose last bit differs between machines.
+float near_normal(std::uint64_t bits) {
+  const auto sum = static_cast<std::int64_t>((bits & 0xffff) + ((bits >> 16) & 0xffff) +
+                                             ((bits >> 32) & 0xffff) + (bits >> 48));
+  return static_cast<float>(sum - 2 * 65535);
+}
+
+std::size_t elements(std::size_t rows, std::size_t width) {
+  if (width != 0 && rows > std::numeric_limits<std::size_t>::max() / width) throw std::bad_alloc();
+  return rows * width;
+}
+
+}  // namespace
+
+PrototypeState::PrototypeState(MemoryAccount& account, std::size_t identities, std::size_t dim)
+    : identities_(identities),
+      dim_(dim),
+      prototypes_(make_buffer<float>(account, elements(identities, dim))),
+      norms_(make_buffer<double>(account, identities)),
+      momentum_(make_buffer<float>(account)),
+      accumulator_(make_buffer<float>(account)) {}
+
+void PrototypeState::fill_random(Runtime& runtime, std::uint64_t seed) {
+  constexpr std::size_t kRowsPerPiece = 256;
+  const std::uint64_t key = scrambled(seed);
+  const std::size_t pieces = (identities_ + kRowsPerPiece - 1) / kRowsPerPiece;
+  runtime.pool.run(pieces, [&](std::size_t piece) {
+    const std::size_t last = std::min(identities_, (piece + 1) * kRowsPerPiece);
+    for (std::size_t row = piece * kRowsPerPiece; row < last; ++row) {
+      float* values = prototypes_.data() + row * dim_;
+      for (std::size_t k = 0; k < dim_; ++k) {
+        values[k] = near_normal(scrambled(key ^ (row * dim_ + k)));
+      }
+      double norm = std::sqrt(kernel_set().dot(values, values, dim_));
+      if (norm == 0) norm = values[0] = 1;
+      for (std::size_t k = 0; k < dim_; ++k) values[k] = static_cast<float>(values[k] / norm);
+      norms_[row] = std::sqrt(kernel_set().dot(values, values, dim_));
+    }
+  });
+}
+
+void PrototypeState::ensure_optimizer(const Optimizer& optimizer) {
+  if (optimizer.kind == OptimizerKind::kSgd && optimizer.momentum > 0 && momentum_.empty()) {
+    momentum_.assign(elements(identities_, dim_), 0.0f);
+  }
+  if (optimizer.kind == OptimizerKind::kAdagrad && accumulator_.empty()) {
+    accumulator_.assign(identities_, 0.0f);
+  }
+}
+
+bool PrototypeState::has(StateArray array) const {
+  switch (array) {
+    case StateArray::kPrototypes:
+      return true;
+    case StateArray::kMomentum:
+      return !momentum_.empty();
+    case StateArray::kAccumulator:
+      return !accumulator_.empty();
+  }
+  return false;
+}
+
+void PrototypeState::read(StateArray array, std::size_t first, std::size_t count,
+                          float* out) const {
+  const Buffer<float>& source = array == StateArray::kPrototypes ? prototypes_
+                                : array == StateArray::kMomentum ? momentum_
+                                                                 : accumulator_;
+  const std::size_t row = width(array);
+  std::copy_n(source.data() + first * row, count * row, out);
+}
+
+void PrototypeState::write(StateArray array, std::size_t first, std::size_t count,
+                           const float* values) {
+  if (array == StateArray::kPrototypes) {
+    auto norms = std::vector<double>(count);
+    for (std::size_t i = 0; i < count; ++i) {
+      norms[i] = checked_norm("prototypes", first + i, values + i * dim_, dim_);
+    }
+    std::copy_n(values, count * dim_, prototypes_.data() + first * dim_);
+    std::copy(norms.begin(), norms.end(), norms_.data() + first);
+    return;
+  }
+  const std::size_t row = width(array);
+  for (std::size_t i = 0; i < count; ++i) {
+    check_finite(array == StateArray::kMomentum ? "momentum" : "accumulator", first + i,
+                 values + i * row, row);
+  }
+  Buffer<float>& target = array == StateArray::kMomentum ? momentum_ : accumulator_;
+  if (target.empty()) target.assign(elements(identities_, row), 0.0f);
+  std::copy_n(values, count * row, target.data() + first * row);
+  if (array != StateArray::kMomentum) return;
+  for (std::size_t i = 0; i < count; ++i) {
+    const float* velocity = values + i * dim_;
+    momentum_bound_ =
+        std::max(momentum_bound_, std::sqrt(kernel_set().dot(velocity, velocity, dim_)));
+  }
+}
+
+double PrototypeState::gradient_bound(const Optimizer& optimizer,
+                                      double largest_coefficient) const {
+  // ‖∂w‖ ≤ Σ|g|/‖w‖ because ‖x̂ − cŵ‖ ≤ 1.
+  double smallest = INFINITY;
+  double largest = 0;
+  for (const double norm : norms_) {
+    smallest = std::min(smallest, norm);
+    largest = std::max(largest, norm);
+  }
+  return largest_coefficient / smallest + optimizer.weight_decay * largest;
+}
+
+void PrototypeState::check_update(const Optimizer& optimizer, double largest_coefficient) const {
+  const double gradient = gradient_bound(optimizer, largest_coefficient);
+  const double step =
+      optimizer.kind == OptimizerKind::kAdagrad
+          ? optimizer.learning_rate * std::sqrt(static_cast<double>(dim_))
+          : optimizer.learning_rate * (gradient + optimizer.momentum * momentum_bound_);
+  // A momentum or accumulator beyond float32 would be as fatal as such a prototype.
+  const double state = optimizer.kind == OptimizerKind::kAdagrad
+                           ? gradient * gradient
+                           : gradient + optimizer.momentum * momentum_bound_;
+  if (step <= kLargestNorm / 2 && state <= kLargestNorm) return;
+  throw Failure(FailureCode::kInvalidArgument,
+                "expected learningRate to keep prototypes within float32 but it is " +
+                    std::to_string(optimizer.learning_rate) + ", for gradients of norm up to " +
+                    std::to_string(gradient));
+}
+
+void PrototypeState::end_update(const Optimizer& optimizer, double largest_coefficient) {
+  if (momentum_.empty()) return;
+  momentum_bound_ =
+      optimizer.momentum * momentum_bound_ + gradient_bound(optimizer, largest_coefficient);
+}
+
+void PrototypeState::update_row(const Optimizer& optimizer, std::size_t identity,
+                                const double* gradient) {
+  float* row = prototypes_.data() + identity * dim_;
+  if (optimizer.kind == OptimizerKind::kAdagrad) {
+    double squares = 0;
+    for (std::size_t k = 0; k < dim_; ++k) {
+      const double g = gradient[k] + optimizer.weight_decay * row[k];
+      squares += g * g;
+    }
+    const double sum = accumulator_[identity] + squares / static_cast<double>(dim_);
+    accumulator_[identity] = static_cast<float>(sum);
+    const double rate = optimizer.learning_rate / (std::sqrt(sum) + optimizer.epsilon);
+    for (std::size_t k = 0; k < dim_; ++k) {
+      const double g = gradient[k] + optimizer.weight_decay * row[k];
+      row[k] = static_cast<float>(row[k] - rate * g);
+    }
+  } else if (optimizer.momentum > 0) {
+    float* velocity = momentum_.data() + identity * dim_;
+    for (std::size_t k = 0; k < dim_; ++k) {
+      const double g = gradient[k] + optimizer.weight_decay * row[k];
+      velocity[k] = static_cast<float>(optimizer.momentum * velocity[k] + g);
+      row[k] = static_cast<float>(row[k] - optimizer.learning_rate * velocity[k]);
+    }
+  } else {
+    for (std::size_t k = 0; k < dim_; ++k) {
+      const double g = gradient[k] + optimizer.weight_decay * row[k];
+      row[k] = static_cast<float>(row[k] - optimizer.learning_rate * g);
+    }
+  }
+  norms_[identity] = std::sqrt(kernel_set().dot(row, row, dim_));
+}
+
+void PrototypeState::reset_rows(const std::int32_t* identities, std::size_t count,
+                                const float* values) {
+  for (std::size_t i = 0; i < count; ++i) {
+    checked_norm("prototypes", i, values + i * dim_, dim_);
+    if (identities != nullptr) check_label(i, identities[i], identities_);
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    reset_row(identities == nullptr ? i : static_cast<std::size_t>(identities[i]),
+              values + i * dim_);
+  }
+}
+
+void PrototypeState::reset_row(std::size_t identity, const float* values) {
+  std::copy_n(values, dim_, prototypes_.data() + identity * dim_);
+  norms_[identity] = std::sqrt(kernel_set().dot(values, values, dim_));
+  if (!momentum_.empty()) std::fill_n(momentum_.data() + identity * dim_, dim_, 0.0f);
+  if (!accumulator_.empty()) accumulator_[identity] = 0;
+}
+
+std::size_t PrototypeState::prototype_bytes() const {
+  return prototypes_.size() * sizeof(float) + norms_.size() * sizeof(double);
+}
+
+std::size_t PrototypeState::optimizer_bytes() const {
+  return (momentum_.size() + accumulator_.size()) * sizeof(float);
+}
+
+}  // namespace alphamargin

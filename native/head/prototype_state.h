@@ -1,0 +1,71 @@
+#pragma once
+// The arrays a head owns: prototypes, their norms, optimiser state.
+
+#include <cstdint>
+
+#include "common/runtime.h"
+#include "cpu/prototype_filter.h"
+
+namespace alphamargin {
+
+enum class OptimizerKind { kSgd, kAdagrad };
+
+struct Optimizer {
+  OptimizerKind kind = OptimizerKind::kSgd;
+  double learning_rate = 0;
+  double momentum = 0;
+  double weight_decay = 0;
+  double epsilon = 0;
+};
+
+// Arrays that can be read and written row by row (checkpoints, setPrototypes).
+enum class StateArray { kPrototypes, kMomentum, kAccumulator };
+
+class PrototypeState {
+ public:
+  PrototypeState(MemoryAccount& account, std::size_t identities, std::size_t dim);
+
+  // Random directions of unit length, by integer arithmetic from (seed, element): the same bits on
+  // every machine and for any number of threads.
+  void fill_random(Runtime& runtime, std::uint64_t seed);
+
+  std::size_t identities() const { return identities_; }
+  std::size_t dim() const { return dim_; }
+  PrototypeView view() const { return {prototypes_.data(), norms_.data(), identities_, dim_}; }
+
+  // Allocates what the optimiser needs and has not been made yet, zeroed.
+  void ensure_optimizer(const Optimizer& optimizer);
+  bool has(StateArray array) const;
+  std::size_t width(StateArray array) const { return array == StateArray::kAccumulator ? 1 : dim_; }
+  void read(StateArray array, std::size_t first, std::size_t count, float* out) const;
+  // Checks all rows before the first is written.
+  void write(StateArray array, std::size_t first, std::size_t count, const float* values);
+
+  // Throws when a step could leave the range of float32 (the learning rate is far too large),
+  // judged by a bound on every row before any is touched.
+  void check_update(const Optimizer& optimizer, double largest_coefficient) const;
+  // One row's update with its gradient [D]; ensure_optimizer and check_update came before.
+  void update_row(const Optimizer& optimizer, std::size_t identity, const double* gradient);
+  // Keeps the bound on momentum rows up to date; once a step.
+  void end_update(const Optimizer& optimizer, double largest_coefficient);
+  // Replaces the prototypes of the given identities (nullptr: 0 … count − 1) and forgets their
+  // optimiser state. Checks all rows before the first is written.
+  void reset_rows(const std::int32_t* identities, std::size_t count, const float* values);
+  void reset_row(std::size_t identity, const float* values);
+
+  std::size_t prototype_bytes() const;
+  std::size_t optimizer_bytes() const;
+
+ private:
+  double gradient_bound(const Optimizer& optimizer, double largest_coefficient) const;
+
+  std::size_t identities_;
+  std::size_t dim_;
+  Buffer<float> prototypes_;
+  Buffer<double> norms_;
+  Buffer<float> momentum_;
+  Buffer<float> accumulator_;
+  double momentum_bound_ = 0;  // ≥ the norm of every momentum row
+};
+
+}  // namespace alphamargin

@@ -1,0 +1,77 @@
+#pragma once
+// What the forward pass of the head leaves for the backward pass: every row's threshold and target,
+// and, for rows solved sparsely, the classes of the support.
+
+#include <cstdint>
+#include <vector>
+
+#include "common/failure.h"
+#include "cpu/prototype_filter.h"
+#include "cpu/row_solver.h"
+
+namespace alphamargin {
+
+// One class in a row's support (the target is kept in its SolvedRow).
+struct SupportEntry {
+  std::int32_t identity;
+  double cosine;
+  double posterior;
+};
+
+struct SolvedRow {
+  std::int32_t label = -1;
+  double label_cosine = 0;  // c_y before the margin
+  RowTarget target;
+  RowSolution solution;
+  double others = 0;         // Σ_{j≠y} p_j, so 1 − p_y without cancellation
+  double own = 0;            // p_y
+  double excess_cosine = 0;  // Σ p_j (c_j − ψ_y)
+  double loss = 0;
+  std::int64_t support = 0;  // classes with p > 0, the target included
+  bool dense = false;        // solved by streaming twice: softmax, or more candidates than fit
+};
+
+struct SolvedBatch {
+  std::vector<SolvedRow> rows;
+  std::vector<Buffer<SupportEntry>> entries;  // ascending identities; empty for dense rows
+  std::size_t survivors = 0;
+  std::size_t overflow_rows = 0;
+
+  bool has_dense_rows() const {
+    for (const SolvedRow& row : rows) {
+      if (row.dense) return true;
+    }
+    return false;
+  }
+};
+
+// Everything a forward pass reads.
+struct HeadInputs {
+  Runtime& runtime;
+  MemoryAccount& scratch;
+  const PrototypeView& prototypes;
+  const float* reference;  // [C] or nullptr
+  const Embeddings& batch;
+  const std::int32_t* labels;  // [B] or nullptr: a posterior without a target
+  const Loss& loss;
+  std::size_t scratch_budget;  // bytes the sparse rows may keep
+  const Cancellation& cancellation;
+
+  double measure(std::size_t identity) const {
+    return reference == nullptr ? 1.0 : static_cast<double>(reference[identity]);
+  }
+};
+
+// Checks the labels and computes the exact target cosines; the common start of both kinds of rows.
+SolvedBatch start_rows(const HeadInputs& inputs);
+
+// Solves every row that fits the budget (sparse_rows.cc); the others are marked dense.
+void solve_sparse_rows(const HeadInputs& inputs, SolvedBatch& solved);
+
+// Solves the rows marked dense (dense_rows.cc).
+void solve_dense_rows(const HeadInputs& inputs, SolvedBatch& solved);
+
+// The whole forward pass.
+SolvedBatch solve_rows(const HeadInputs& inputs);
+
+}  // namespace alphamargin
