@@ -1,0 +1,67 @@
+import { invalidArgument } from '../errors.js';
+import { type CurvePlot, plotSpecification } from './plot-specification.js';
+
+/** Options of {@link detPlot} and {@link rocPlot}. */
+export interface PlotOptions {
+  /** Heading. Default none. */
+  readonly title?: string;
+  /** Width of the area between the axes, pixels in [100, 4000]. Default 380. */
+  readonly width?: number;
+  /** Height of the area between the axes, pixels in [100, 4000]. Default 380. */
+  readonly height?: number;
+  /**
+   * `'paper'`: dark ink on a white ground, for a file. `'page'`: no ground, ink
+   * of the surrounding text (`currentColor`), for SVG inside HTML. Default 'paper'.
+   */
+  readonly theme?: 'paper' | 'page';
+}
+
+/** Reads and checks plot options. */
+export function readPlotOptions(
+  functionName: string,
+  options: PlotOptions,
+): Required<PlotOptions> {
+  const {
+    title = '',
+    theme = 'paper',
+    width = 380,
+    height = 380,
+  } = options ?? {};
+  if (typeof title !== 'string') {
+    throw invalidArgument(functionName, 'title', 'a string', title);
+  }
+  if (theme !== 'paper' && theme !== 'page') {
+    throw invalidArgument(functionName, 'theme', "'paper' or 'page'", theme);
+  }
+  for (const [name, size] of Object.entries({ width, height })) {
+    if (typeof size !== 'number' || !(size >= 100 && size <= 4000)) {
+      throw invalidArgument(
+        functionName,
+        name,
+        'a number >= 100 and <= 4000',
+        size,
+      );
+    }
+  }
+  return { title, theme, width, height };
+}
+
+/** Draws curves as an SVG string, without a DOM. */
+export async function renderCurves(
+  plot: CurvePlot,
+  options: Required<PlotOptions>,
+): Promise<string> {
+  // Loaded on first use: half a second that only plots should pay for.
+  const [{ compile }, { parse, View }] = await Promise.all([
+    import('vega-lite'),
+    import('vega'),
+  ]);
+  const view = new View(parse(compile(plotSpecification(plot, options)).spec), {
+    renderer: 'none',
+  });
+  try {
+    return await view.toSVG();
+  } finally {
+    view.finalize();
+  }
+}

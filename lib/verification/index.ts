@@ -1,0 +1,29 @@
+export type { PlotOptions } from './curve-plot.js';
+export { detPlot } from './det-plot.js';
+export { type EqualErrorRate, eer } from './eer.js';
+export {
+  type DetectionCost,
+  type DetectionCostOptions,
+  minDcf,
+} from './min-dcf.js';
+export { parseTrials, type TrialList } from './parse-trials.js';
+export { readTrials } from './read-trials.js';
+export { type RocCurve, roc } from './roc.js';
+export { rocPlot } from './roc-plot.js';
+export {
+  type ScoreTrialsOptions,
+  scoreTrials,
+  type TrialSource,
+} from './score-trials.js';
+export { summarize, type VerificationSummary } from './summarize.js';
+export type { NamedScores } from './systems.js';
+export { type TarAtFar, tarAtFar } from './tar-at-far.js';
+export {
+  type RawScores,
+  type TrialScores,
+  trialScoresFrom,
+} from './trial-scores.js';
+export {
+  type VerificationReportOptions,
+  verificationReport,
+} from './verification-report.js';

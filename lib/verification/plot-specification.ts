@@ -1,0 +1,135 @@
+import type { TopLevelSpec } from 'vega-lite';
+import type { PlotOptions } from './curve-plot.js';
+import { COLORS, DASHES, plotConfiguration } from './plot-theme.js';
+import { printable } from './systems.js';
+import { clipCurve, type PlotWindow, type Point } from './thin-curve.js';
+
+/** One axis: its title and its labelled positions. */
+export interface PlotAxis {
+  readonly title: string;
+  readonly ticks: readonly { readonly at: number; readonly label: string }[];
+}
+
+/** What {@link renderCurves} draws. */
+export interface CurvePlot {
+  readonly window: PlotWindow;
+  readonly x: PlotAxis;
+  readonly y: PlotAxis;
+  readonly curves: readonly {
+    readonly name: string;
+    /** Already thinned, in drawing order. */
+    readonly points: readonly Point[];
+    /** Point to mark with a dot. */
+    readonly mark?: Point;
+  }[];
+  /** Reference line, drawn thin and dashed. */
+  readonly guide?: readonly [Point, Point];
+}
+
+/** The vega-lite specification of a plot. */
+export function plotSpecification(
+  plot: CurvePlot,
+  { title, width, height, theme }: Required<PlotOptions>,
+): TopLevelSpec {
+  const ink = theme === 'paper' ? '#1f2328' : 'currentColor';
+  const names = plot.curves.map(({ name }) => name);
+  const of = (index: number, point: Point, order: number) => ({
+    system: names[index]!,
+    x: Number(point[0].toPrecision(7)),
+    y: Number(point[1].toPrecision(7)),
+    order,
+  });
+  const lines = plot.curves.flatMap(({ points }, index) =>
+    clipCurve(points, plot.window).map((point, order) =>
+      of(index, point, order),
+    ),
+  );
+  const marks = plot.curves.flatMap(({ mark }, index) =>
+    mark === undefined ? [] : [of(index, mark, 0)],
+  );
+  const pick = <Value>(from: readonly Value[]) =>
+    names.map((_, index) => from[index % from.length]!);
+  const legend =
+    names.length < 2
+      ? null
+      : ({
+          orient: 'bottom',
+          title: null,
+          columns: 1,
+          // Widths are estimated, generously: this is about the plot's width.
+          labelLimit: 1.35 * width,
+          symbolType: 'stroke',
+          symbolSize: 400,
+          symbolStrokeWidth: 2.5,
+        } as const);
+  const position = {
+    x: { field: 'x', ...coordinate(plot.x, plot.window.x) },
+    y: { field: 'y', ...coordinate(plot.y, plot.window.y) },
+  };
+  const bySystem = { field: 'system', type: 'nominal' as const };
+  const color = {
+    ...bySystem,
+    scale: { domain: names, range: pick(COLORS) },
+    legend,
+  };
+  const drawingOrder = { field: 'order', type: 'quantitative' as const };
+  const guide = (plot.guide ?? []).map(([x, y], order) => ({ x, y, order }));
+  return {
+    width,
+    height,
+    padding: 6,
+    background: theme === 'paper' ? 'white' : 'transparent',
+    ...(title !== '' && { title: printable(title) }),
+    layer: [
+      {
+        data: { values: guide },
+        mark: {
+          type: 'line',
+          color: ink,
+          opacity: 0.4,
+          strokeDash: [3, 4],
+          strokeWidth: 1,
+        },
+        encoding: {
+          ...position,
+          order: drawingOrder,
+        },
+      },
+      {
+        data: { values: lines },
+        mark: { type: 'line', strokeWidth: 2, strokeJoin: 'miter' },
+        encoding: {
+          ...position,
+          color,
+          strokeDash: {
+            ...bySystem,
+            scale: { domain: names, range: pick(DASHES) },
+            legend,
+          },
+          order: drawingOrder,
+        },
+      },
+      {
+        data: { values: marks },
+        mark: { type: 'point', filled: true, size: 60, opacity: 1 },
+        encoding: { ...position, color },
+      },
+    ],
+    config: plotConfiguration(ink),
+  };
+}
+
+/** Labels only where the plot says: the positions are not the numbers shown. */
+function coordinate({ title, ticks }: PlotAxis, [low, high]: Point) {
+  const positions = JSON.stringify(ticks.map(({ at }) => at));
+  const labels = JSON.stringify(ticks.map(({ label }) => label));
+  return {
+    type: 'quantitative' as const,
+    scale: { domain: [low, high], nice: false, zero: false },
+    axis: {
+      title,
+      values: ticks.map(({ at }) => at),
+      labelExpr: `${labels}[indexof(${positions}, datum.value)]`,
+    },
+  };
+}

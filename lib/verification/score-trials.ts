@@ -1,0 +1,118 @@
+import { invalidArgument } from '../errors.js';
+import { type CallOptions, invoke } from '../invoke.js';
+import {
+  readLabels,
+  readRealTensor,
+  snapshot,
+  type TensorLike,
+} from '../tensor.js';
+import { scorePairsExactly, scorePairsInBins } from './labelled-pairs.js';
+import { scoreListedTrials } from './listed-trials.js';
+import type { TrialList } from './parse-trials.js';
+import type { TrialScores } from './trial-scores.js';
+
+/** Which pairs to compare: all of them by label, or those of a list. */
+export type TrialSource =
+  | {
+      /** Int32Array [N] (or an int32 tensor): equal labels are one identity. */
+      readonly labels: Int32Array | TensorLike;
+    }
+  | {
+      /** The trials to score, of {@link readTrials} or {@link parseTrials}. */
+      readonly trials: TrialList;
+      /**
+       * [N], the name of each row of the embeddings, all different. Without it, the
+       * names in the list must be row numbers.
+       */
+      readonly names?: readonly string[];
+    };
+
+/** Options of {@link scoreTrials}. */
+export interface ScoreTrialsOptions extends CallOptions {
+  /**
+   * Most pairs of labelled embeddings whose scores are held one by one, a whole
+   * number in [0, 2^28]; beyond it they are counted in bins. Default 2^22 (N ≤ 2896).
+   */
+  readonly exactPairs?: number;
+}
+
+/**
+ * Scores verification trials by cosine,
+ *
+ *     s(i, j) = ⟨x_i, x_j⟩ / (‖x_i‖ ‖x_j‖),   in [−1, 1]
+ *
+ * With `labels`, the trials are all unordered pairs i < j: genuine when the labels
+ * are equal, impostor otherwise. Up to `exactPairs` of them are held exactly (about
+ * 30 bytes each). Above that they are counted in 2^18 bins as they are computed,
+ * which takes some 4 MB for each thread whatever N is; thresholds then lie on a grid
+ * of 2^−17 ≈ 7.6·10⁻⁶ (`resolution`), and the rates at them are not rounded.
+ * With `trials`, the listed pairs are scored and held exactly.
+ *
+ * The embeddings are copied first: they may change or be transferred meanwhile.
+ *
+ * @param embeddings [N, D], float32 or float16, not necessarily normalised.
+ * @param source `{ labels }`, or `{ trials, names }`.
+ * @param options Defaults: no signal, `exactPairs` 2^22.
+ * @returns The scores, for {@link roc}, {@link tarAtFar}, {@link eer}, {@link minDcf},
+ *   {@link detPlot}, {@link rocPlot}, {@link summarize}.
+ * @throws AlphaMarginError `ERR_INVALID_ARGUMENT` for a wrong type, shape or range,
+ *   a name that is not known, or a row of zeros (it has no direction);
+ *   `ERR_NON_FINITE` naming a row that holds NaN or ±∞; `ERR_OUT_OF_MEMORY`.
+ * @example
+ * import { eer, scoreTrials } from 'alphamargin/verification';
+ * const embeddings = {
+ *   data: Float32Array.of(1, 0, 1, 0.1, 0, 1, 0.2, 1),
+ *   dims: [4, 2],
+ * };
+ * const labels = Int32Array.of(7, 7, 8, 8);
+ * const scores = await scoreTrials(embeddings, { labels });
+ * console.log(scores.genuinePairs, scores.impostorPairs); // 2 4
+ * console.log(eer(scores).rate); // 0
+ */
+export async function scoreTrials(
+  embeddings: TensorLike,
+  source: TrialSource,
+  options: ScoreTrialsOptions = {},
+): Promise<TrialScores> {
+  const name = 'scoreTrials';
+  const input = readRealTensor(name, 'embeddings', embeddings, 2);
+  if (input.dims[1] === 0) {
+    throw invalidArgument(name, 'embeddings.dims[1]', 'at least 1', 0);
+  }
+  const { labels, trials, names } = (source ?? {}) as {
+    labels?: unknown;
+    trials?: TrialList;
+    names?: readonly string[];
+  };
+  if ((labels === undefined) === (trials === undefined)) {
+    throw invalidArgument(name, 'source', '{ labels } or { trials }', source);
+  }
+  const { signal, exactPairs = 2 ** 22 } = options ?? {};
+  if (
+    !Number.isSafeInteger(exactPairs) ||
+    exactPairs < 0 ||
+    exactPairs > 2 ** 28
+  ) {
+    throw invalidArgument(
+      name,
+      'exactPairs',
+      'a whole number >= 0 and <= 2^28',
+      exactPairs,
+    );
+  }
+  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+    throw invalidArgument(name, 'signal', 'an AbortSignal', signal);
+  }
+  const rows = input.dims[0]!;
+  const known =
+    labels === undefined ? undefined : readLabels(name, labels, rows);
+  const own = { data: snapshot(input.data), dims: input.dims };
+  return invoke(name, scoreTrials, signal, (cancel) => {
+    if (known === undefined) {
+      return scoreListedTrials(name, own, trials!, names, cancel);
+    }
+    return (rows * (rows - 1)) / 2 <= exactPairs
+      ? scorePairsExactly(name, own, known, cancel)
+      : scorePairsInBins(own, known, cancel);
+  });
+}

@@ -1,0 +1,128 @@
+import { expect, test } from 'vitest';
+import { syntheticIdentities } from '../../lib/cli/synthetic-identities.js';
+import { train } from '../../lib/cli/training.js';
+import {
+  loadTraining,
+  saveTraining,
+} from '../../lib/cli/training-checkpoint.js';
+import { withClasses } from '../../lib/cli/training-data.js';
+import type { TrainingRecipe } from '../../lib/cli/training-recipe.js';
+import { TrainingState } from '../../lib/cli/training-state.js';
+import { a3m, cosFace } from '../../lib/loss-specification.js';
+import { adagrad, sgd } from '../../lib/optimizer.js';
+import { useTemporaryDirectory } from '../io/temporary-directory.js';
+
+const file = useTemporaryDirectory();
+
+const data = syntheticIdentities(
+  { identities: 7, samplesPerIdentity: 5, dim: 9, seed: 2 },
+  0,
+);
+
+const recipe: TrainingRecipe = {
+  loss: a3m({ alpha: 1.5, scale: 10, margin: 0.1 }),
+  optimizer: sgd({ learningRate: 0.1, momentum: 0.9, weightDecay: 1e-3 }),
+  epochs: 3,
+  batch: 10,
+  seed: 5,
+  noise: 0.3,
+  learningRateSchedule: 'linear',
+  warmup: 1,
+  marginRamp: '1:2',
+  reinitializeAt: 2,
+  projection: {
+    dim: 6,
+    start: 'random',
+    learningRate: 0.05,
+    momentum: 0.9,
+  },
+};
+
+/** Everything the next step depends on, in bits. */
+async function bitsOf(state: TrainingState) {
+  const prototypes = await state.head.prototypes();
+  return {
+    prototypes: prototypes.data,
+    weight: state.projection?.weight,
+    momentum: state.projection?.momentum,
+    sums: state.sums,
+    history: state.history.map(({ seconds: _, ...record }) => record),
+  };
+}
+
+const recipes: [string, TrainingRecipe][] = [
+  ['sgd with a projection', recipe],
+  ['adagrad', { ...recipe, optimizer: adagrad({ learningRate: 0.05 }) }],
+  ['no projection', { ...recipe, projection: null }],
+];
+
+test.each(recipes)(
+  'stopped after any step, %s ends in the same bits',
+  async (_, recipe) => {
+    const whole = TrainingState.start(data, recipe, 'cpu');
+    expect(await train(whole, data, recipe)).toBe(true);
+    expect(whole.step).toBe(12);
+    const expected = await bitsOf(whole);
+    whole.dispose();
+    for (let stopAfter = 1; stopAfter < 12; stopAfter += 1) {
+      const first = TrainingState.start(data, recipe, 'cpu');
+      const stopped = await train(first, data, recipe, {
+        shouldStop: () => first.step === stopAfter,
+      });
+      expect(stopped).toBe(false);
+      const path = file(`stopped-${stopAfter}.safetensors`);
+      await saveTraining(path, first, data, recipe);
+      first.dispose();
+      const second = await loadTraining(path, data, recipe, 'cpu');
+      expect(second.step).toBe(stopAfter);
+      expect(await train(second, data, recipe)).toBe(true);
+      expect(await bitsOf(second)).toEqual(expected);
+      second.dispose();
+    }
+  },
+);
+
+test('training lowers the loss, and the reports add up', async () => {
+  const plain: TrainingRecipe = {
+    ...recipe,
+    loss: cosFace({ scale: 16, margin: 0.1 }),
+    epochs: 20,
+    marginRamp: null,
+    reinitializeAt: null,
+  };
+  const state = TrainingState.start(data, plain, 'cpu');
+  let rows = 0;
+  await train(state, data, plain, {
+    onStep(report) {
+      rows += report.rows;
+      expect(report.steps).toBe(80);
+      expect(report.epoch).toBe(Math.ceil(report.step / 4));
+      // Softmax: every class is in the support.
+      expect(report).toMatchObject({ supportSize: 7, inactiveShare: 0 });
+    },
+  });
+  state.dispose();
+  expect(rows).toBe(20 * 35);
+  expect(state.history).toHaveLength(20);
+  expect(state.history.at(-1)!.loss).toBeLessThan(state.history[0]!.loss / 2);
+});
+
+test('labels of any value become dense classes in ascending order', () => {
+  const part = withClasses({
+    features: new Float32Array(4),
+    dim: 1,
+    rows: Int32Array.of(0, 1, 2, 3),
+    labels: Int32Array.of(700, -3, 700, 12),
+  });
+  expect([...part.identities]).toEqual([-3, 12, 700]);
+  expect([...part.classes]).toEqual([2, 0, 2, 1]);
+});
+
+test('data that becomes NaN ends the run with the typed error', async () => {
+  const features = (data.features as Float32Array).slice();
+  features[8] = Number.NaN;
+  const state = TrainingState.start(data, recipe, 'cpu');
+  const run = train(state, { ...data, features }, recipe);
+  await expect(run).rejects.toMatchObject({ code: 'ERR_NON_FINITE' });
+  state.dispose();
+});

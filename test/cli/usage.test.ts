@@ -1,0 +1,67 @@
+import { expect, test } from 'vitest';
+import { runCli } from './run-cli.js';
+
+const files = ['--embeddings', 'x', '--labels', 'y', '--out', 'z'];
+
+test.each([
+  [[], 2, /^Usage: alphamargin COMMAND/],
+  [['--help'], 0, /train {5}train a prototype head/],
+  [['train', '--help'], 0, /--margin-ramp/],
+  [['verify', '-h'], 0, /--trials/],
+  [['info', '--help'], 0, /Usage: alphamargin info/],
+  [['demo', '--help'], 0, /Usage: alphamargin demo/],
+  [['--version'], 0, /^\d+\.\d+\.\d+\n$/],
+] as const)('%j prints help', async (args, code, text) => {
+  const result = await runCli(args);
+  expect(result).toMatchObject({ code, stderr: '' });
+  expect(result.stdout).toMatch(text);
+});
+
+test.each([
+  [['fly'], /no command 'fly'/],
+  [['toString'], /no command 'toString'/],
+  [['info', '--fast'], /--fast/],
+  [['info', 'extra'], /extra/],
+  [['train'], /--embeddings is required/],
+  [['train', '--embeddings'], /argument missing/],
+  [['train', ...files, '--alpha', '0.5'], /--alpha must be a number >= 1/],
+  [['train', ...files, '--alpha', ''], /--alpha must be/],
+  [['train', ...files, '--loss', 'hinge'], /one of q-margin, a3m, cosface/],
+  [['train', ...files, '--epochs', '1.5'], /whole number >= 1, not '1.5'/],
+  [['train', ...files, '--margin=-1'], /--margin must be a number >= 0/],
+  [['train', ...files, '--momentum', '1'], /\[0, 1\)/],
+  [['train', ...files, '--lr', '1', '--weight-decay', '1'], /less than 1/],
+  [['train', ...files, '--scale', '1e4'], /would overflow/],
+  [['train', ...files, '--lr-schedule', 'up'], /--lr-schedule/],
+  [['train', ...files, '--margin-ramp', '5'], /--margin-ramp/],
+  [['train', ...files, '--device', 'gpu'], /--device must be auto, cpu/],
+  [['train', ...files, '--threads', '2000'], /from 1 to 1024/],
+  [['train', ...files, '--reinitialize-at', '15'], /less than --epochs/],
+  [['verify', '--embeddings', 'x'], /either --labels or --trials/],
+  [
+    ['verify', '--embeddings', 'x', '--labels', 'y', '--trials', 't'],
+    /either --labels or --trials/,
+  ],
+  [['verify', '--embeddings', 'x', '--trials', 't', '--split', 's'], /--split/],
+  [['verify', '--embeddings', 'x', '--labels', 'y', '--names', 'n'], /--names/],
+  [['demo', '--seed', 'x'], /--seed must be a whole number/],
+] as const)('%j is bad usage', async (args, message) => {
+  const result = await runCli(args);
+  expect(result).toMatchObject({ code: 2, stdout: '' });
+  expect(result.stderr).toMatch(message);
+  expect(result.stderr.match(/\n/g)).toHaveLength(1);
+});
+
+test('a failure is one line and exit code 1', async () => {
+  const absent = ['--embeddings', '/absent/x.npy', '--labels', '/absent/y.npy'];
+  const cases = [
+    ['verify', ...absent],
+    ['train', ...absent, '--out', '/tmp/alphamargin-never.safetensors'],
+    ['train', ...absent, '--out', '/absent/head.safetensors'],
+  ];
+  for (const args of cases) {
+    const result = await runCli(args);
+    expect(result).toMatchObject({ code: 1, stdout: '' });
+    expect(result.stderr).toMatch(/^alphamargin: \/absent\/.*ENOENT\)\n$/);
+  }
+});

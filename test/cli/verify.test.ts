@@ -1,0 +1,85 @@
+import { writeFile } from 'node:fs/promises';
+import { beforeAll, expect, test } from 'vitest';
+import type { NpyArray } from '../../lib/io/npy-reader.js';
+import { writeNpy } from '../../lib/io/npy-writer.js';
+import { useTemporaryDirectory } from '../io/temporary-directory.js';
+import { type MadeSet, setOptions, writeMadeSet } from './made-set.js';
+import { runCli } from './run-cli.js';
+
+const file = useTemporaryDirectory();
+let set: MadeSet;
+beforeAll(async () => {
+  set = await writeMadeSet(file);
+});
+
+test('a trial list by row number and by name gives the same rates', async () => {
+  const x = Float32Array.of(1, 0, 1, 0.1, 0, 1, 0.2, 1);
+  const embeddings = file('four.npy');
+  await writeNpy(embeddings, { type: 'float32', data: x, dims: [4, 2] });
+  const trials = (names: string[]) =>
+    `1 ${names[0]} ${names[1]}\n1 ${names[2]} ${names[3]}\n0 ${names[0]} ${names[2]}\n`;
+  await writeFile(file('rows.txt'), trials(['0', '1', '2', '3']));
+  const names = ['a.wav', 'b.wav', 'c.wav', 'd.wav'];
+  await writeFile(file('named.txt'), trials(names));
+  await writeFile(file('names.txt'), `${names.join('\n')}\n`);
+  const byRow = await runCli([
+    'verify',
+    ...['--embeddings', embeddings, '--trials', file('rows.txt')],
+  ]);
+  const byName = await runCli([
+    'verify',
+    ...['--embeddings', embeddings, '--trials', file('named.txt')],
+    ...['--names', file('names.txt')],
+  ]);
+  expect(byRow).toMatchObject({ code: 0, stderr: '' });
+  expect(byRow.stdout).toMatch(/2 genuine and 1 impostor pairs/);
+  expect(byRow.stdout).toMatch(/^embeddings .* 0\.0000 /m);
+  expect(byName).toEqual(byRow);
+});
+
+test('float16 embeddings are read', async () => {
+  const data = Uint16Array.of(0x3c00, 0, 0x3c00, 0x2e66, 0, 0x3c00);
+  const embeddings = file('half.npy');
+  await writeNpy(embeddings, { type: 'float16', data, dims: [3, 2] });
+  const labels: NpyArray = {
+    type: 'int32',
+    data: Int32Array.of(1, 1, 2),
+    dims: [3],
+  };
+  await writeNpy(file('three.npy'), labels);
+  const args = ['--embeddings', embeddings, '--labels', file('three.npy')];
+  const result = await runCli(['verify', ...args]);
+  expect(result).toMatchObject({ code: 0, stderr: '' });
+  expect(result.stdout).toMatch(/1 genuine and 2 impostor pairs/);
+});
+
+test('sets that do not fit together are refused in one line', async () => {
+  const cases: [string[], RegExp][] = [
+    [
+      ['--embeddings', set.embeddings, '--labels', file('three.npy')],
+      /three\.npy .*length 180 \(the number of embeddings\) .* 3\n$/,
+    ],
+    [
+      ['--embeddings', set.labels, '--labels', set.labels],
+      /float32 or float16/,
+    ],
+    [['--embeddings', set.embeddings, '--trials', set.labels], /readTrials/],
+    [[...setOptions(set), '--head', set.labels], /not a safetensors file/],
+    [[...setOptions(set), '--head', file('absent')], /no such file/],
+  ];
+  for (const [args, message] of cases) {
+    const result = await runCli(['verify', ...args]);
+    expect(result.code).toBe(1);
+    expect(result.stderr).toMatch(message);
+    expect(result.stderr).toMatch(/^alphamargin: .*\n$/);
+  }
+});
+
+test('a head without a projection cannot be compared', async () => {
+  const head = file('bare.safetensors');
+  const args = [...setOptions(set), '--epochs', '1', '--out', head];
+  expect((await runCli(['train', ...args])).code).toBe(0);
+  const result = await runCli(['verify', ...setOptions(set), '--head', head]);
+  expect(result.code).toBe(1);
+  expect(result.stderr).toMatch(/holds no projection/);
+});

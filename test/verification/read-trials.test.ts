@@ -1,0 +1,116 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parseTrials, readTrials } from '../../lib/verification/index.js';
+
+const LIST = `1 id1/x/1.wav id1/y/2.wav
+0 id1/x/1.wav id2/z/3.wav
+0 id2/z/3.wav id1/y/2.wav
+`;
+
+const EXPECTED = {
+  genuine: Uint8Array.of(1, 0, 0),
+  enrolment: Int32Array.of(0, 0, 2),
+  test: Int32Array.of(1, 2, 1),
+  names: ['id1/x/1.wav', 'id1/y/2.wav', 'id2/z/3.wav'],
+};
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(os.tmpdir(), 'alphamargin-trials-'));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+/** Both readers see the same text; one answer is expected of both. */
+const readers = [
+  ['parseTrials', async (text: string) => parseTrials(text)],
+  [
+    'readTrials',
+    async (text: string) => {
+      const file = path.join(folder, 'list.txt');
+      await writeFile(file, text);
+      return readTrials(file);
+    },
+  ],
+] as const;
+
+describe.each(readers)('%s', (name, read) => {
+  it.each([
+    ['as published', LIST],
+    ['with CRLF', LIST.replaceAll('\n', '\r\n')],
+    ['with blank lines', `\n${LIST.replaceAll('\n', '\n  \n')}\n\n`],
+    ['with tabs and more spaces', LIST.replaceAll(' ', ' \t ')],
+    ['with a byte order mark', `\ufeff${LIST}`],
+    ['without a last line end', LIST.trimEnd()],
+  ])('reads a list %s', async (_, text) => {
+    expect(await read(text)).toEqual(EXPECTED);
+  });
+
+  it('keeps names that are not ASCII', async () => {
+    const { names } = await read('1 zoë/é.wav 名前/日本.wav\n');
+    expect(names).toEqual(['zoë/é.wav', '名前/日本.wav']);
+  });
+
+  it.each([
+    ['two fields', '1 a.wav', "'1 a.wav'"],
+    ['four fields', '1 a.wav b.wav c.wav', "'1 a.wav b.wav c.wav'"],
+    ['another label', '2 a.wav b.wav', "'2 a.wav b.wav'"],
+    ['the label last', 'a.wav b.wav 1', "'a.wav b.wav 1'"],
+  ])('names the line that has %s', async (_, line, shown) => {
+    await expect(read(`1 a.wav b.wav\r\n\r\n${line}\n`)).rejects.toMatchObject({
+      code: 'ERR_INVALID_ARGUMENT',
+      message: expect.stringMatching(
+        new RegExp(`^${name}: expected line 3 of .*label 0 or 1 but received`),
+      ),
+    });
+    await expect(read(`${line}\n`)).rejects.toThrow(shown);
+  });
+
+  it.each(['', '\n\n'])('refuses a list without trials (%j)', async (text) => {
+    await expect(read(text)).rejects.toMatchObject({
+      code: 'ERR_INVALID_ARGUMENT',
+      message: expect.stringContaining('at least one trial'),
+    });
+  });
+});
+
+describe('readTrials', () => {
+  it('reads many lines across the chunks of a file', async () => {
+    const trials = Array.from(
+      { length: 20_000 },
+      (_, i) => `${i % 2} speaker${i % 100}/a.wav speaker${i % 7}/b.wav`,
+    );
+    const file = path.join(folder, 'long.txt');
+    await writeFile(file, trials.join('\n'));
+    const list = await readTrials(pathToFileURL(file));
+    expect(list.genuine.length).toBe(20_000);
+    expect(list.names?.length).toBe(107);
+    for (const i of [0, 9_999, 19_999]) {
+      const line = [
+        list.genuine[i],
+        list.names?.[list.enrolment[i]!],
+        list.names?.[list.test[i]!],
+      ];
+      expect(line.join(' ')).toBe(trials[i]);
+    }
+  });
+
+  it('says which file cannot be read, and why', async () => {
+    const missing = path.join(folder, 'missing.txt');
+    await expect(readTrials(missing)).rejects.toMatchObject({
+      code: 'ERR_CHECKPOINT',
+      message: expect.stringMatching(/missing\.txt.*no such file/),
+    });
+  });
+
+  it('refuses what is not a path', async () => {
+    await expect(readTrials(3 as never)).rejects.toThrow(
+      'readTrials: expected path to be a path or a file URL but received 3',
+    );
+    expect(() => parseTrials(3 as never)).toThrow(
+      'parseTrials: expected text to be a string but received 3',
+    );
+  });
+});
