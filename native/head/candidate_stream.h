@@ -27,8 +27,8 @@ struct StreamStats {
 
 // A group is filtered with fixed bounds, in pieces that run in parallel. The first groups are
 // short, so that bounds are good before most of the prototypes are seen.
-inline constexpr std::size_t kPieceIdentities = 256;
-inline constexpr std::size_t kFirstGroup = 1024;
+inline constexpr std::size_t kPieceIdentities = 128;
+inline constexpr std::size_t kFirstGroup = 256;
 inline constexpr std::size_t kLargestGroup = 16384;
 
 // Calls tighten(row, list) → new bound for rows whose list has doubled since the last time, in
