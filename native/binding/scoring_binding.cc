@@ -36,8 +36,8 @@ Call read_pair_histograms(const Napi::CallbackInfo& info) {
   const Span<double> genuine = read_doubles(info[3], "genuine");
   const Span<double> impostor = read_doubles(info[4], "impostor");
   require_length(info.Env(), "impostor", impostor.size, genuine.size);
-  if (genuine.size == 0) {
-    throw argument_error(info.Env(), "genuine", "at least one bin", "none");
+  if (genuine.size == 0 || genuine.size > (std::size_t{1} << 24)) {
+    throw argument_error(info.Env(), "genuine", "1 to 2^24 bins", std::to_string(genuine.size));
   }
   return {[=, runtime = runtime_of(info.Env())](const Cancellation& cancellation) {
     pair_histograms(*runtime, embeddings, labels.data, genuine.size, genuine.data, impostor.data,

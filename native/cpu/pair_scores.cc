@@ -46,6 +46,7 @@ void pair_histograms(Runtime& runtime, const RealMatrix& embeddings, const std::
     std::fill(ones, ones + kLargestTileColumns, 1.0f);
     float tile[kLargestTileRows * kLargestTileColumns];
     const double scale = static_cast<double>(bins) / 2;
+    const double last_bin = static_cast<double>(bins - 1);
     for (std::size_t column_panel = next++; column_panel < column_panels; column_panel = next++) {
       cancellation.check();
       const std::size_t first = column_panel * width;
@@ -57,11 +58,15 @@ void pair_histograms(Runtime& runtime, const RealMatrix& embeddings, const std::
         kernels.multiply(batch.dim, batch.panels.data() + row * batch.dim, panel.data(), tile);
         const std::size_t last = std::min(rows, row + kernels.tile_rows);
         for (std::size_t i = row; i < last; ++i) {
-          for (std::size_t j = i < first ? 0 : i - first + 1; j < count; ++j) {
+          // All places first: that loop vectorises, the counting cannot.
+          std::int32_t places[kLargestTileColumns];
+          for (std::size_t j = 0; j < width; ++j) {
             const double place = (tile[(i - row) * width + j] + 1.0) * scale;
-            const std::size_t bin =
-                place <= 0 ? 0 : std::min(bins - 1, static_cast<std::size_t>(place));
-            ++own[(labels[i] == labels[first + j] ? 0 : bins) + bin];
+            places[j] = static_cast<std::int32_t>(std::clamp(place, 0.0, last_bin));
+          }
+          for (std::size_t j = i < first ? 0 : i - first + 1; j < count; ++j) {
+            ++own[(labels[i] == labels[first + j] ? 0 : bins) +
+                  static_cast<std::size_t>(places[j])];
           }
         }
       }
