@@ -7,7 +7,9 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
+#include "common/failure.h"
 #include "common/memory_account.h"
 #include "math/alpha_divergence.h"
 #include "math/margin.h"
@@ -169,6 +171,11 @@ class RowSolver {
       term = {beta * (largest - target.cosine), target.measure, 1 / gamma};
       target_start = term.gap + gamma * std::pow(target.measure, -excess);
       if (target_start < start) start = target_start;
+    }
+    if (!std::isfinite(start)) {
+      throw Failure(FailureCode::kInvalidArgument,
+                    "expected alpha and reference to keep q^(1-alpha) within float64 but it is " +
+                        std::to_string(start));
     }
     gaps_.clear();
     measures_.clear();
