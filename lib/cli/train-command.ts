@@ -1,0 +1,94 @@
+import { existsSync } from 'node:fs';
+import { checkWritable, writeTextAtomically } from '../io/atomic-file.js';
+import { setThreadCount } from '../thread-count.js';
+import { StopRequest } from './stop-request.js';
+import { parseTrainArguments, type TrainArguments } from './train-options.js';
+import { train } from './training.js';
+import { stepsPerEpoch } from './training-batches.js';
+import { loadTraining, saveTraining } from './training-checkpoint.js';
+import {
+  readLabelledRows,
+  type TrainingData,
+  withClasses,
+} from './training-data.js';
+import { trainingProgress } from './training-progress.js';
+import { TrainingState } from './training-state.js';
+
+export { TRAIN_HELP as help } from './train-options.js';
+
+/** Runs `alphamargin train`; returns the exit code. */
+export async function run(args: string[]): Promise<number> {
+  const options = parseTrainArguments(args);
+  const { recipe, out } = options;
+  // Better now than after an hour of training.
+  await checkWritable(out);
+  if (options.log !== undefined) await checkWritable(options.log);
+  const data = withClasses(await readLabelledRows(options, 'train'));
+  if (options.threads !== undefined) setThreadCount(options.threads);
+
+  const progress = trainingProgress(recipe.epochs);
+  const resuming = options.resume && existsSync(out);
+  const state = resuming
+    ? await loadTraining(out, data, recipe, options.device)
+    : TrainingState.start(data, recipe, options.device);
+  progress.note(describeStart(data, options, state, resuming));
+
+  using stop = new StopRequest(progress.note);
+  const save = async () => {
+    await saveTraining(out, state, data, recipe);
+    await writeLog(options, state);
+  };
+  try {
+    const completed = await train(state, data, recipe, {
+      onStep: progress.onStep,
+      async onEpoch(record) {
+        progress.onEpoch(record);
+        const every = options.checkpointEvery;
+        const last = record.epoch === recipe.epochs;
+        if (every > 0 && record.epoch % every === 0 && !last) await save();
+      },
+      shouldStop: () => stop.requested,
+    });
+    await save();
+    progress.close();
+    const steps = recipe.epochs * stepsPerEpoch(data, recipe.batch);
+    progress.note(
+      completed
+        ? `trained: ${out}`
+        : `stopped after step ${state.step} of ${steps}: ${out} holds the checkpoint; ` +
+            'run the same command with --resume to go on',
+    );
+    return completed ? 0 : stop.exitCode;
+  } finally {
+    progress.close();
+    state.dispose();
+  }
+}
+
+function describeStart(
+  data: TrainingData,
+  { recipe, resume, out }: TrainArguments,
+  state: TrainingState,
+  resuming: boolean,
+): string {
+  const { loss, projection } = recipe;
+  const sizes =
+    `${data.rows.length} rows of ${data.identities.length} identities, ` +
+    `D = ${data.dim}${projection ? ` projected to ${projection.dim}` : ''}`;
+  const start = resuming
+    ? `; resuming after step ${state.step}`
+    : resume
+      ? `; ${out} does not exist yet: starting`
+      : '';
+  return `${loss.name}, alpha ${loss.alpha}, scale ${loss.scale}: ${sizes}${start}`;
+}
+
+/** Writes the history for programs. */
+async function writeLog(
+  { log, recipe }: TrainArguments,
+  { history, step }: TrainingState,
+): Promise<void> {
+  if (log === undefined) return;
+  const content = { recipe, step, history };
+  await writeTextAtomically(log, `${JSON.stringify(content, null, 2)}\n`);
+}

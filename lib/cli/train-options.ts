@@ -1,0 +1,189 @@
+import { parseArgs } from 'node:util';
+import type { Device } from '../device.js';
+import { adagrad, sgd } from '../optimizer.js';
+import { chooseLoss, LOSS_NAMES } from './loss-options.js';
+import { parseLearningRateSchedule, parseMarginRamp } from './schedules.js';
+import type { TrainingRecipe } from './training-recipe.js';
+import { asUsage, OptionReader, readThreads, UsageError } from './usage.js';
+
+/** What `alphamargin train` was asked to do. */
+export interface TrainArguments {
+  readonly embeddings: string;
+  readonly labels: string;
+  readonly split: string | undefined;
+  readonly out: string;
+  readonly log: string | undefined;
+  readonly resume: boolean;
+  readonly device: Device;
+  readonly threads: number | undefined;
+  /** Epochs between checkpoints; 0 for one at the end only. */
+  readonly checkpointEvery: number;
+  readonly recipe: TrainingRecipe;
+}
+
+const text = { type: 'string' } as const;
+
+const OPTIONS = {
+  embeddings: text,
+  labels: text,
+  split: text,
+  out: text,
+  log: text,
+  resume: { type: 'boolean' },
+  device: text,
+  threads: text,
+  'checkpoint-every': text,
+  loss: text,
+  alpha: text,
+  scale: text,
+  margin: text,
+  'margin-ramp': text,
+  project: text,
+  'project-init': text,
+  'project-lr': text,
+  epochs: text,
+  batch: text,
+  lr: text,
+  'lr-schedule': text,
+  warmup: text,
+  momentum: text,
+  'weight-decay': text,
+  optimizer: text,
+  noise: text,
+  seed: text,
+  'reinitialize-at': text,
+} as const;
+
+/** Text of `alphamargin train --help`. */
+export const TRAIN_HELP = `Usage: alphamargin train --embeddings x.npy --labels y.npy --out head.safetensors [options]
+
+Trains a prototype head on embeddings, with a linear projection in front of it if asked for.
+
+Files
+  --embeddings FILE     npy, float32 or float16 [N, D]
+  --labels FILE         npy, int32, int64 or uint8 [N]: the identity of each row
+  --split FILE          npy [N]: only rows with value 0 are trained on (1 marks the test rows)
+  --out FILE            checkpoint to write (safetensors)
+  --log FILE            history of the epochs to write (JSON)
+  --resume              go on from --out where it stopped, with the same options
+  --checkpoint-every N  epochs between checkpoints; 0: only at the end         (1)
+
+Loss
+  --loss NAME           ${LOSS_NAMES.join(' | ')}   (q-margin)
+  --alpha A             order of the divergence, >= 1      (1.25; cosface, arcface: 1)
+  --scale S             factor of the cosines, > 0         (32; cosface, arcface: 64)
+  --margin M            margin, >= 0      (0.2; cosface: 0.35; arcface: 0.5 radians)
+  --margin-ramp A:B     margin 0 until A epochs are done, exponential rise until B
+  --reinitialize-at N   after N epochs, replace each prototype by its class mean
+
+Projection
+  --project D           learn a linear projection to D dimensions
+  --project-init HOW    identity | random                                (identity)
+  --project-lr RATE     its learning rate                                    (--lr)
+
+Optimisation
+  --epochs N            passes over the data                                   (15)
+  --batch N             rows per step                                         (128)
+  --optimizer NAME      sgd | adagrad (rule of the prototypes)                (sgd)
+  --lr RATE             initial learning rate                                (0.05)
+  --momentum MU         of sgd and of the projection, in [0, 1)               (0.9)
+  --weight-decay L      of prototypes and projection                         (5e-4)
+  --lr-schedule S       linear | poly:K | steps:10,20:0.1 | exp[:RATIO] | constant
+                                                                           (linear)
+  --warmup N            epochs of linear rise of the learning rate              (0)
+  --noise SIGMA         Gaussian noise added to the features in each step       (0)
+  --seed N              of prototypes, order and noise                          (0)
+
+Machine
+  --device NAME         auto | cpu | cuda | cuda:N                           (auto)
+  --threads N           threads of the CPU backend
+
+Ctrl-C finishes the running step and writes a checkpoint.
+Example
+  alphamargin train --embeddings features.npy --labels identities.npy --split split.npy \\
+    --project 256 --loss q-margin --alpha 1.25 --scale 32 --margin 0.2 --out head.safetensors`;
+
+/** Reads and checks the command line of `train`. */
+export function parseTrainArguments(args: string[]): TrainArguments {
+  const { values } = parseArgs({ args, options: OPTIONS, strict: true });
+  const read = new OptionReader(values);
+  const embeddings = read.required('embeddings');
+  const labels = read.required('labels');
+  const out = read.required('out');
+  return {
+    embeddings,
+    labels,
+    split: read.text('split'),
+    out,
+    log: read.text('log'),
+    resume: read.flag('resume'),
+    device: parseDevice(read.text('device') ?? 'auto'),
+    threads: readThreads(read),
+    checkpointEvery: read.integer('checkpoint-every', 0) ?? 1,
+    recipe: parseRecipe(read),
+  };
+}
+
+function parseDevice(text: string): Device {
+  if (/^(auto|cpu|cuda|cuda:\d+)$/.test(text)) return text as Device;
+  throw new UsageError(
+    `--device must be auto, cpu, cuda or cuda:N, not '${text}'`,
+  );
+}
+
+function parseRecipe(read: OptionReader): TrainingRecipe {
+  const positive = (name: string) =>
+    read.number(name, 'a number > 0', (value) => value > 0);
+  const atLeastZero = (name: string) =>
+    read.number(name, 'a number >= 0', (value) => value >= 0);
+  const loss = asUsage(() =>
+    chooseLoss({
+      name: read.choice('loss', LOSS_NAMES, 'q-margin'),
+      alpha: read.number('alpha', 'a number >= 1', (value) => value >= 1),
+      scale: positive('scale'),
+      margin: atLeastZero('margin'),
+    }),
+  );
+  const momentum =
+    read.number(
+      'momentum',
+      'a number in [0, 1)',
+      (value) => value >= 0 && value < 1,
+    ) ?? 0.9;
+  const learningRate = positive('lr') ?? 0.05;
+  const weightDecay = atLeastZero('weight-decay') ?? 5e-4;
+  const epochs = read.integer('epochs', 1) ?? 15;
+  const reinitializeAt = read.integer('reinitialize-at', 1) ?? null;
+  if (reinitializeAt !== null && reinitializeAt >= epochs) {
+    throw new UsageError(
+      `--reinitialize-at must be less than --epochs ${epochs}, not ${reinitializeAt}`,
+    );
+  }
+  const learningRateSchedule = read.text('lr-schedule') ?? 'linear';
+  parseLearningRateSchedule(learningRateSchedule);
+  const marginRamp = read.text('margin-ramp') ?? null;
+  if (marginRamp !== null) parseMarginRamp(marginRamp);
+  const dim = read.integer('project', 1);
+  const start = read.choice('project-init', ['identity', 'random'], 'identity');
+  const projectionRate = positive('project-lr') ?? learningRate;
+  return {
+    loss,
+    optimizer: asUsage(() =>
+      read.choice('optimizer', ['sgd', 'adagrad'], 'sgd') === 'sgd'
+        ? sgd({ learningRate, momentum, weightDecay })
+        : adagrad({ learningRate, weightDecay }),
+    ),
+    epochs,
+    batch: read.integer('batch', 1) ?? 128,
+    seed: read.integer('seed', 0) ?? 0,
+    noise: atLeastZero('noise') ?? 0,
+    learningRateSchedule,
+    warmup: atLeastZero('warmup') ?? 0,
+    marginRamp,
+    reinitializeAt,
+    projection:
+      dim === undefined
+        ? null
+        : { dim, start, learningRate: projectionRate, momentum },
+  };
+}

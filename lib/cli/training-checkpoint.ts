@@ -1,0 +1,140 @@
+import { createHash } from 'node:crypto';
+import type { Device } from '../device.js';
+import { damagedFile } from '../io/file-errors.js';
+import {
+  openSafetensors,
+  type SafetensorsFile,
+} from '../io/safetensors-reader.js';
+import type { SafetensorsSource } from '../io/safetensors-writer.js';
+import { PrototypeHead } from '../prototype-head.js';
+import { readProjection } from './checkpoint-projection.js';
+import type { TrainingData } from './training-data.js';
+import type { TrainingRecipe } from './training-recipe.js';
+import { TrainingState } from './training-state.js';
+
+/** Writes head, projection and position as one checkpoint, complete or not at all. */
+export async function saveTraining(
+  path: string,
+  state: TrainingState,
+  data: TrainingData,
+  recipe: TrainingRecipe,
+): Promise<void> {
+  const tensors: SafetensorsSource[] = [
+    {
+      name: 'train.identities',
+      dtype: 'I32',
+      shape: [data.identities.length],
+      chunks: [bytesOf(data.identities)],
+    },
+  ];
+  const { projection } = state;
+  if (projection !== null) {
+    for (const part of ['weight', 'momentum'] as const) {
+      tensors.push({
+        name: `projection.${part}`,
+        dtype: 'F32',
+        shape: [projection.outputs, projection.inputs],
+        chunks: [bytesOf(projection[part])],
+      });
+    }
+  }
+  const metadata = {
+    'train.recipe': JSON.stringify(recipe),
+    'train.data': fingerprint(data),
+    'train.step': String(state.step),
+    'train.sums': JSON.stringify(state.sums),
+    'train.history': JSON.stringify(state.history),
+  };
+  await state.head.save(path, { extra: { tensors, metadata } });
+}
+
+/**
+ * The state a checkpoint holds.
+ *
+ * @throws AlphaMarginError `ERR_CHECKPOINT` when the file is damaged, was not written by
+ *   `train`, or belongs to other data or another recipe.
+ */
+export async function loadTraining(
+  path: string,
+  data: TrainingData,
+  recipe: TrainingRecipe,
+  device: Device,
+): Promise<TrainingState> {
+  const file = await openSafetensors(path);
+  try {
+    checkSameRun(file, data, recipe);
+    const projection = await readProjection(file);
+    const state = new TrainingState(
+      await PrototypeHead.load(path, { device }),
+      projection,
+    );
+    readPosition(file, state);
+    return state;
+  } finally {
+    await file.close();
+  }
+}
+
+/** Reads where the run stood. */
+function readPosition(
+  { path, metadata }: SafetensorsFile,
+  state: TrainingState,
+): void {
+  try {
+    state.step = JSON.parse(metadata['train.step'] ?? '');
+    Object.assign(state.sums, JSON.parse(metadata['train.sums'] ?? ''));
+    state.history.push(...JSON.parse(metadata['train.history'] ?? ''));
+  } catch {
+    throw damagedFile(path, 'cannot resume: its train.* metadata is damaged');
+  }
+}
+
+/** Refuses a checkpoint that another run wrote, naming the first difference. */
+function checkSameRun(
+  { path, metadata }: SafetensorsFile,
+  data: TrainingData,
+  recipe: TrainingRecipe,
+): void {
+  const saved = metadata['train.recipe'];
+  if (saved === undefined) {
+    throw damagedFile(path, 'cannot resume: not a checkpoint of train');
+  }
+  if (metadata['train.data'] !== fingerprint(data)) {
+    throw damagedFile(path, 'cannot resume: it was trained on other data');
+  }
+  const before = parseRecipe(path, saved);
+  for (const [name, value] of Object.entries(recipe)) {
+    const [was, is] = [before[name], value].map((part) => JSON.stringify(part));
+    if (was !== is) {
+      throw damagedFile(
+        path,
+        `cannot resume: ${name} was ${was} and is now ${is}`,
+      );
+    }
+  }
+}
+
+function parseRecipe(path: string, text: string): Record<string, unknown> {
+  try {
+    return Object(JSON.parse(text));
+  } catch {
+    throw damagedFile(path, 'cannot resume: its train.recipe is damaged');
+  }
+}
+
+/** Tells training sets apart: sizes, rows and labels, and a sample of the features. */
+function fingerprint({ features, dim, rows, labels }: TrainingData): string {
+  const hash = createHash('sha256');
+  hash.update(`${features.length} ${dim} ${features.constructor.name} `);
+  hash.update(bytesOf(rows)).update(bytesOf(labels));
+  const stride = Math.max(1, Math.floor(rows.length / 64));
+  for (let index = 0; index < rows.length; index += stride) {
+    const start = rows[index]! * dim;
+    hash.update(bytesOf(features.subarray(start, start + dim)));
+  }
+  return hash.digest('hex');
+}
+
+function bytesOf(view: ArrayBufferView): Uint8Array {
+  return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
+}

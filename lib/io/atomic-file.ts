@@ -1,0 +1,120 @@
+import { randomBytes } from 'node:crypto';
+import {
+  type FileHandle,
+  open,
+  realpath,
+  rename,
+  rm,
+  stat,
+} from 'node:fs/promises';
+import path from 'node:path';
+import { damagedFile, fileError } from './file-errors.js';
+
+/** Linux moves at most 2^31 − 4096 bytes per call. */
+const LARGEST_WRITE = 2 ** 30;
+
+/** Appends every byte of `bytes`: one call may write less than it was given. */
+export async function writeAll(
+  handle: FileHandle,
+  bytes: Uint8Array,
+): Promise<void> {
+  let done = 0;
+  while (done < bytes.byteLength) {
+    const length = Math.min(bytes.byteLength - done, LARGEST_WRITE);
+    const { bytesWritten } = await handle.write(bytes, done, length);
+    done += bytesWritten;
+  }
+}
+
+/**
+ * Writes a file so that its path holds the old content or the new one, never a part.
+ *
+ * The content goes to a temporary file in the same directory, which is flushed to the
+ * device and renamed; then the directory is flushed, so that the rename survives a power
+ * cut. On any failure the temporary file is removed and the old file stays as it was.
+ *
+ * @param file Path to write.
+ * @param fill Writes the content, in order, through the handle.
+ * @throws AlphaMarginError `ERR_CHECKPOINT` with the path and the reason.
+ */
+export async function writeFileAtomically(
+  file: string,
+  fill: (handle: FileHandle) => Promise<void>,
+): Promise<void> {
+  let temporary: string | undefined;
+  try {
+    const target = await resolveTarget(file);
+    const name = temporaryName(target);
+    const handle = await open(name, 'wx');
+    temporary = name;
+    try {
+      await fill(handle);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(name, target);
+    temporary = undefined;
+    await flushDirectory(path.dirname(target));
+  } catch (cause) {
+    if (temporary !== undefined) await rm(temporary, { force: true });
+    throw fileError(file, 'write', cause);
+  }
+}
+
+/**
+ * Fails as {@link writeFileAtomically} would if the file cannot be written, before the work whose
+ * result it is to hold.
+ */
+export async function checkWritable(file: string): Promise<void> {
+  try {
+    const name = temporaryName(await resolveTarget(file));
+    await (await open(name, 'wx')).close();
+    await rm(name);
+  } catch (cause) {
+    throw fileError(file, 'write', cause);
+  }
+}
+
+/** Writes text with {@link writeFileAtomically}. */
+export function writeTextAtomically(file: string, text: string) {
+  return writeFileAtomically(file, (handle) => handle.writeFile(text));
+}
+
+/** A name that no other process uses, in the directory of `target`. */
+function temporaryName(target: string): string {
+  const suffix = `${process.pid}-${randomBytes(4).toString('hex')}`;
+  return path.join(path.dirname(target), `.alphamargin-${suffix}.tmp`);
+}
+
+/**
+ * The path the rename replaces: behind symbolic links, so that a link stays a link, and
+ * never a device or a directory (as root, a rename would replace /dev/null).
+ */
+async function resolveTarget(file: string): Promise<string> {
+  let target: string;
+  try {
+    target = await realpath(file);
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return file;
+    throw cause;
+  }
+  const status = await stat(target);
+  if (!status.isFile()) {
+    throw damagedFile(file, 'cannot write the file: not a regular file');
+  }
+  return target;
+}
+
+/** Flushes a directory's entries; some network file systems cannot, and need not. */
+async function flushDirectory(directory: string): Promise<void> {
+  const handle = await open(directory, 'r');
+  try {
+    await handle.sync();
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code !== 'EINVAL' && code !== 'ENOTSUP') throw cause;
+  } finally {
+    await handle.close();
+  }
+}

@@ -1,0 +1,64 @@
+import { invalidArgument } from '../errors.js';
+import type { Tensor } from '../tensor.js';
+import { readNpy } from './npy-reader.js';
+
+/**
+ * Reads embeddings [N, D] from an npy file of float32 or float16 (kept as bits).
+ *
+ * @param path File, as `numpy.save` writes it.
+ * @throws AlphaMarginError `ERR_INVALID_ARGUMENT` for another type or number of sizes;
+ *   `ERR_CHECKPOINT` for a file that is missing, damaged or truncated.
+ * @example
+ * const embeddings = await embeddingsFromNpy('embeddings.npy');
+ * const [count, dim] = embeddings.dims;
+ */
+export async function embeddingsFromNpy(
+  path: string,
+): Promise<Tensor<'float32'> | Tensor<'float16'>> {
+  const array = await readNpy(path);
+  const { type, dims } = array;
+  if (type !== 'float32' && type !== 'float16') {
+    throw invalidArgument(
+      'embeddingsFromNpy',
+      `the dtype of ${path}`,
+      'float32 or float16',
+      type,
+    );
+  }
+  if (dims.length !== 2) {
+    throw invalidArgument(
+      'embeddingsFromNpy',
+      `the sizes of ${path}`,
+      '[N, D]',
+      [...dims],
+    );
+  }
+  return array as Tensor<'float32'> | Tensor<'float16'>;
+}
+
+/**
+ * Reads labels [N] from an npy file of int32, uint8, or int64 whose values fit int32.
+ *
+ * @param path File, as `numpy.save` writes it.
+ * @throws AlphaMarginError `ERR_INVALID_ARGUMENT` for another type, number of sizes or a value
+ *   out of range; `ERR_CHECKPOINT` for a file that is missing, damaged or truncated.
+ * @example
+ * const labels = await labelsFromNpy('identities.npy');
+ */
+export async function labelsFromNpy(path: string): Promise<Int32Array> {
+  const { type, data, dims } = await readNpy(path);
+  if (type !== 'int32' && type !== 'uint8') {
+    throw invalidArgument(
+      'labelsFromNpy',
+      `the dtype of ${path}`,
+      'int32, int64 or uint8',
+      type,
+    );
+  }
+  if (dims.length !== 1) {
+    throw invalidArgument('labelsFromNpy', `the sizes of ${path}`, '[N]', [
+      ...dims,
+    ]);
+  }
+  return type === 'int32' ? data : Int32Array.from(data);
+}

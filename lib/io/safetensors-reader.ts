@@ -1,0 +1,176 @@
+import type { FileHandle } from 'node:fs/promises';
+import { invalidArgument } from '../errors.js';
+import { damagedFile } from './file-errors.js';
+import { openForReading, readExactly } from './file-reading.js';
+import { decodeHeader } from './safetensors-decoding.js';
+import {
+  LARGEST_HEADER,
+  LENGTH_BYTES,
+  type SafetensorsEntry,
+  type SafetensorsHeader,
+} from './safetensors-header.js';
+
+/** Bytes per piece of {@link SafetensorsFile.rows} when the caller does not say. */
+const DEFAULT_CHUNK_BYTES = 2 ** 24;
+
+/** Consecutive rows of a tensor. */
+export interface SafetensorsRows {
+  /** Index of the first row. */
+  readonly first: number;
+  /** Number of rows. */
+  readonly count: number;
+  /** Their bytes; a buffer of its own, aligned for every element type. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
+/** An open safetensors file with a checked header; made by {@link openSafetensors}. */
+export class SafetensorsFile {
+  readonly path: string;
+  readonly metadata: Readonly<Record<string, string>>;
+  /** Descriptions of the tensors, by name. */
+  readonly tensors: ReadonlyMap<string, SafetensorsEntry>;
+  readonly #handle: FileHandle;
+  readonly #dataStart: number;
+
+  /** @internal Use {@link openSafetensors}. */
+  constructor(
+    path: string,
+    handle: FileHandle,
+    header: SafetensorsHeader,
+    dataStart: number,
+  ) {
+    this.path = path;
+    this.#handle = handle;
+    this.#dataStart = dataStart;
+    this.metadata = header.metadata;
+    this.tensors = header.tensors;
+  }
+
+  /** The description of a tensor; `ERR_CHECKPOINT` when the file has none of that name. */
+  tensor(name: string): SafetensorsEntry {
+    const entry = this.tensors.get(name);
+    if (entry === undefined) {
+      throw damagedFile(this.path, `there is no tensor '${name}'`);
+    }
+    return entry;
+  }
+
+  /**
+   * Fills `target` with the rows of a tensor from `first` on: as many rows as fit in it exactly.
+   *
+   * @param name Tensor.
+   * @param first Index of the first row (outermost size).
+   * @param target A view whose size is a whole number of rows.
+   */
+  async readRows(
+    name: string,
+    first: number,
+    target: ArrayBufferView,
+  ): Promise<void> {
+    const entry = this.tensor(name);
+    const rowBytes = bytesPerRow(entry);
+    const count = rowBytes === 0 ? 0 : target.byteLength / rowBytes;
+    if (
+      !Number.isInteger(count) ||
+      !Number.isInteger(first) ||
+      first < 0 ||
+      first + count > (entry.shape[0] ?? 1)
+    ) {
+      throw invalidArgument(
+        'readRows',
+        `rows of '${name}' [${entry.shape.join(', ')}]`,
+        'whole rows inside the tensor',
+        `${target.byteLength} bytes from row ${first}`,
+      );
+    }
+    const bytes = new Uint8Array(
+      target.buffer,
+      target.byteOffset,
+      target.byteLength,
+    );
+    const position = this.#dataStart + entry.begin + first * rowBytes;
+    await readExactly(this.#handle, this.path, bytes, position);
+  }
+
+  /**
+   * The rows of a tensor in order, in pieces of at most `rowsPerChunk` rows, so that memory does
+   * not depend on the size of the tensor.
+   */
+  async *rows(
+    name: string,
+    options: { rowsPerChunk?: number } = {},
+  ): AsyncGenerator<SafetensorsRows> {
+    const entry = this.tensor(name);
+    const rowBytes = bytesPerRow(entry);
+    const total = rowBytes === 0 ? 0 : (entry.shape[0] ?? 1);
+    const perChunk =
+      options.rowsPerChunk ??
+      Math.max(1, Math.floor(DEFAULT_CHUNK_BYTES / rowBytes));
+    for (let first = 0; first < total; first += perChunk) {
+      const count = Math.min(perChunk, total - first);
+      const bytes = new Uint8Array(count * rowBytes);
+      await this.readRows(name, first, bytes);
+      yield { first, count, bytes };
+    }
+  }
+
+  /** Closes the file; reading afterwards fails. */
+  async close(): Promise<void> {
+    await this.#handle.close();
+  }
+
+  /** Closes the file at the end of an `await using` block. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+/**
+ * Opens a safetensors file and checks its header completely: lengths, JSON, element types, sizes
+ * against offsets, no gap, no overlap, and the exact size of the file.
+ *
+ * @throws AlphaMarginError `ERR_CHECKPOINT` with the path and what is wrong.
+ * @example
+ * const file = await openSafetensors('head.safetensors');
+ * for await (const { first, bytes } of file.rows('prototypes')) use(first, bytes);
+ * await file.close();
+ */
+export async function openSafetensors(path: string): Promise<SafetensorsFile> {
+  const { handle, size } = await openForReading(path);
+  try {
+    const start = new Uint8Array(LENGTH_BYTES);
+    if (size < LENGTH_BYTES) {
+      throw damagedFile(path, `truncated: ${size} bytes hold no header`);
+    }
+    await readExactly(handle, path, start, 0);
+    const length = new DataView(start.buffer).getBigUint64(0, true);
+    if (length > BigInt(LARGEST_HEADER)) {
+      throw damagedFile(
+        path,
+        `not a safetensors file, or the header is too large: ${length} bytes ` +
+          `(at most ${LARGEST_HEADER})`,
+      );
+    }
+    const dataStart = LENGTH_BYTES + Number(length);
+    if (dataStart > size) {
+      throw damagedFile(
+        path,
+        `truncated: the header takes ${length} bytes, the file holds ` +
+          `${size - LENGTH_BYTES} after its length`,
+      );
+    }
+    const text = new Uint8Array(Number(length));
+    await readExactly(handle, path, text, LENGTH_BYTES);
+    const header = decodeHeader(path, text, size - dataStart);
+    return new SafetensorsFile(path, handle, header, dataStart);
+  } catch (cause) {
+    await handle.close();
+    throw cause;
+  }
+}
+
+/** Bytes of one entry along the outermost size; a scalar is one row. */
+function bytesPerRow({ byteLength, shape }: SafetensorsEntry): number {
+  const rows = shape[0] ?? 1;
+  return rows === 0 ? 0 : byteLength / rows;
+}

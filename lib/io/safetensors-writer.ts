@@ -1,0 +1,116 @@
+import { invalidArgument } from '../errors.js';
+import { writeAll, writeFileAtomically } from './atomic-file.js';
+import { damagedFile } from './file-errors.js';
+import {
+  elementBytes,
+  encodeHeader,
+  isSafetensorsType,
+  LARGEST_HEADER,
+  LENGTH_BYTES,
+  type SafetensorsEntry,
+  type SafetensorsType,
+  tensorBytes,
+} from './safetensors-header.js';
+
+/** A tensor to write, delivered in pieces so that it need never be in memory whole. */
+export interface SafetensorsSource {
+  readonly name: string;
+  readonly dtype: SafetensorsType;
+  /** Sizes, outermost first. */
+  readonly shape: readonly number[];
+  /** Its bytes, row-major and little-endian, in pieces of any size. */
+  readonly chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
+}
+
+/** Content of a safetensors file. */
+export interface SafetensorsContent {
+  /** Text kept in the header. */
+  readonly metadata?: Readonly<Record<string, string>>;
+  readonly tensors: readonly SafetensorsSource[];
+}
+
+/**
+ * Writes a safetensors file: to a temporary file, flushed, then renamed, so that a failure at
+ * any moment leaves the old file as it was. Memory: one chunk at a time, and a chunk may be
+ * reused by its iterator once the next one is asked for.
+ *
+ * Tensors are laid out, and their iterators run, by falling element size (then in the given
+ * order), which keeps every tensor aligned to its element.
+ *
+ * @param path File to write.
+ * @param content Metadata and tensors.
+ * @throws AlphaMarginError `ERR_CHECKPOINT` when the file cannot be written, with the reason;
+ *   `ERR_INVALID_ARGUMENT` for a name used twice, an unknown dtype or impossible sizes.
+ * @example
+ * await writeSafetensors('head.safetensors', {
+ *   tensors: [{ name: 'scale', dtype: 'F32', shape: [1],
+ *     chunks: [new Uint8Array(new Float32Array([32]).buffer)] }],
+ * });
+ */
+export async function writeSafetensors(
+  path: string,
+  content: SafetensorsContent,
+): Promise<void> {
+  const sources = [...content.tensors].sort(
+    (a, b) => (bytesPerElement(b) ?? 0) - (bytesPerElement(a) ?? 0),
+  );
+  const tensors = layOut(sources);
+  const metadata = content.metadata ?? {};
+  const header = encodeHeader({ metadata, tensors });
+  if (header.byteLength - LENGTH_BYTES > LARGEST_HEADER) {
+    throw damagedFile(
+      path,
+      `cannot write the file: the header would take ${header.byteLength} bytes ` +
+        `(at most ${LARGEST_HEADER})`,
+    );
+  }
+  await writeFileAtomically(path, async (handle) => {
+    await writeAll(handle, header);
+    for (const source of sources) {
+      const { byteLength } = tensors.get(source.name)!;
+      let written = 0;
+      for await (const chunk of source.chunks) {
+        written += chunk.byteLength;
+        if (written > byteLength) break;
+        await writeAll(handle, chunk);
+      }
+      if (written !== byteLength) {
+        throw damagedFile(
+          path,
+          `cannot write the file: tensor '${source.name}' takes ${byteLength} ` +
+            `bytes, its chunks gave ${written}`,
+        );
+      }
+    }
+  });
+}
+
+function bytesPerElement({ dtype }: SafetensorsSource): number | undefined {
+  return isSafetensorsType(dtype) ? elementBytes(dtype) : undefined;
+}
+
+/** Gives every tensor its place in the data section. */
+function layOut(
+  sources: readonly SafetensorsSource[],
+): Map<string, SafetensorsEntry> {
+  const tensors = new Map<string, SafetensorsEntry>();
+  let begin = 0;
+  for (const { name, dtype, shape } of sources) {
+    const refuse = (argument: string, expected: string, value: unknown) =>
+      invalidArgument('writeSafetensors', argument, expected, value);
+    if (typeof name !== 'string' || name === '__metadata__') {
+      throw refuse('name', 'a name other than __metadata__', name);
+    }
+    if (tensors.has(name)) throw refuse('name', 'used once', name);
+    if (!isSafetensorsType(dtype)) {
+      throw refuse(`dtype of '${name}'`, 'a safetensors type', dtype);
+    }
+    const byteLength = tensorBytes(dtype, shape);
+    if (byteLength === undefined) {
+      throw refuse(`shape of '${name}'`, 'a list of sizes', shape);
+    }
+    tensors.set(name, { name, dtype, shape: [...shape], begin, byteLength });
+    begin += byteLength;
+  }
+  return tensors;
+}
