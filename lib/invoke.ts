@@ -6,8 +6,12 @@ export interface CallOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** A function whose frames are left out of the stack shown to the caller. */
-type Caller = (...parameters: never[]) => unknown;
+/** A function or class whose frames are left out of the stack shown to the caller. */
+type Caller =
+  | ((...parameters: never[]) => unknown)
+  | (abstract new (
+      ...parameters: never[]
+    ) => unknown);
 
 /** Turns an error of the addon into this package's, with the stack of the call. */
 function typedError(

@@ -4,6 +4,8 @@ import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { AlphaMarginError } from './errors.js';
+import type { LossSpecification } from './loss-specification.js';
+import type { OptimizerSpecification } from './optimizer.js';
 
 /*
  * The only module that loads the addon, and the one place where its surface is typed.
@@ -15,30 +17,11 @@ import { AlphaMarginError } from './errors.js';
 /** Elements as the addon reads them: float32, or float16 as bits. */
 export type RealData = Float32Array | Uint16Array;
 
-/** One α-divergence loss: order, scale and its four margins (see `native/math/margin.h`). */
-export interface NativeLoss {
-  readonly alpha: number;
-  readonly scale: number;
-  /** Q-Margin: margin in the reference measure. */
-  readonly measureMargin: number;
-  /** Factor of the target's angle (m1 of ArcFace's combined margin). */
-  readonly angleFactor: number;
-  /** Added to the target's angle, radians (m2; A3M, ArcFace). */
-  readonly angularMargin: number;
-  /** Subtracted from the target's cosine (m3; CosFace). */
-  readonly cosineMargin: number;
-  /** Treat the angular margin's derivative as 1. */
-  readonly detachMargin: boolean;
-}
+/** A loss as the addon reads it (see `native/math/margin.h`). */
+export type NativeLoss = Omit<LossSpecification, 'name'>;
 
 /** Update rule of the touched rows. */
-export interface NativeOptimizer {
-  readonly kind: 'sgd' | 'adagrad';
-  readonly learningRate: number;
-  readonly momentum: number;
-  readonly weightDecay: number;
-  readonly epsilon: number;
-}
+export type NativeOptimizer = OptimizerSpecification;
 
 /** Per-row outputs of a loss; `solution` is opaque state for the backward pass. */
 export interface NativeLossOutputs {

@@ -109,7 +109,7 @@ export class PrototypeHead implements Disposable {
       options.prototypes === undefined
         ? null
         : readPrototypes(name, options.prototypes, identities, dim);
-    this.#calls = invokeSync(name, checkDevice, () => {
+    this.#calls = invokeSync(name, PrototypeHead, () => {
       const { Head } = native();
       const reference = this.#reference;
       const head = new Head(identities, dim, seed, reference, scratchBudget);

@@ -5,11 +5,22 @@
 namespace alphamargin {
 namespace {
 
-RowTarget row_target(const Loss& loss, const float* cosines, const float* reference,
-                     std::size_t label) {
-  const TargetCosine margined = target_cosine(loss, cosines[label]);
-  return {true, margined.value, margined.derivative,
-          reference == nullptr ? 1.0 : static_cast<double>(reference[label])};
+// A checked row: its cosines as float32, its label and its target after the margin.
+struct LossRow {
+  const float* cosines;
+  std::size_t label;
+  RowTarget target;
+};
+
+LossRow read_row(const RealMatrix& cosines, std::size_t row, std::int32_t label, const Loss& loss,
+                 const float* reference, Buffer<float>& scratch) {
+  check_label(row, label, cosines.columns());
+  const float* values = cosines.row(row, scratch.data());
+  check_finite("cosines", row, values, cosines.columns());
+  const auto index = static_cast<std::size_t>(label);
+  const TargetCosine margined = target_cosine(loss, values[index]);
+  const double measure = reference == nullptr ? 1.0 : static_cast<double>(reference[index]);
+  return {values, index, {true, margined.value, margined.derivative, measure}};
 }
 
 }  // namespace
@@ -23,11 +34,10 @@ void loss_forward(Runtime& runtime, const RealMatrix& cosines, const std::int32_
     auto scratch = make_buffer<float>(runtime.memory, cosines.is_half() ? classes : 0);
     for (std::size_t row = first; row < last; ++row) {
       cancellation.check();
-      check_label(row, labels[row], classes);
-      const auto label = static_cast<std::size_t>(labels[row]);
-      const float* values = cosines.row(row, scratch.data());
-      check_finite("cosines", row, values, classes);
-      const RowTarget target = row_target(loss, values, reference, label);
+      const LossRow input = read_row(cosines, row, labels[row], loss, reference, scratch);
+      const float* values = input.cosines;
+      const std::size_t label = input.label;
+      const RowTarget& target = input.target;
       const RowSolution solution = solver.solve(
           loss, target, classes, label, reference != nullptr,
           [values](std::size_t j) { return static_cast<double>(values[j]); },
@@ -67,11 +77,10 @@ void loss_backward(Runtime& runtime, const RealMatrix& cosines, const std::int32
     auto scratch = make_buffer<float>(runtime.memory, cosines.is_half() ? classes : 0);
     for (std::size_t row = first; row < last; ++row) {
       cancellation.check();
-      check_label(row, labels[row], classes);
-      const auto label = static_cast<std::size_t>(labels[row]);
-      const float* values = cosines.row(row, scratch.data());
-      check_finite("cosines", row, values, classes);
-      const RowTarget target = row_target(loss, values, reference, label);
+      const LossRow input = read_row(cosines, row, labels[row], loss, reference, scratch);
+      const float* values = input.cosines;
+      const std::size_t label = input.label;
+      const RowTarget& target = input.target;
       const double upstream = grad_loss == nullptr ? 1.0 / static_cast<double>(cosines.rows())
                                                    : static_cast<double>(grad_loss[row]);
       const double factor = loss.scale * upstream;

@@ -164,12 +164,23 @@ class RowSolver {
       const double alone = has_measure ? std::pow(measure(best), -excess) : 1.0;
       start = beta * (largest - cosine(best)) + alone;
     }
+    // Measures of different sizes need the least of these bounds: a Newton step from one that is
+    // many orders above the root would lose the root's digits.
+    for (std::size_t j = 0; has_measure && j < count; ++j) {
+      if (j == skip) continue;
+      const double gap = beta * (largest - cosine(j));
+      if (gap >= start) continue;
+      // Rounded up: a d below the gap's last digit must not be lost.
+      const double bound = (gap + std::pow(measure(j), -excess)) * (1 + 0x1p-51);
+      if (bound < start) start = bound;
+    }
     TargetTerm term;
     double target_start = INFINITY;
     if (target.present) {
       const double gamma = loss.gamma();
       term = {beta * (largest - target.cosine), target.measure, 1 / gamma};
       target_start = term.gap + gamma * std::pow(target.measure, -excess);
+      if (target.measure > 1) target_start *= 1 + 0x1p-51;
       if (target_start < start) start = target_start;
     }
     if (!std::isfinite(start)) {

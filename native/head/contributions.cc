@@ -8,15 +8,13 @@ Buffer<Contribution> sorted_contributions(MemoryAccount& scratch, const SolvedBa
                                           std::size_t identities) {
   std::size_t count = 0;
   for (std::size_t row = 0; row < solved.rows.size(); ++row) {
-    if (!solved.rows[row].dense && solved.rows[row].others > 0) {
-      count += solved.entries[row].size() + 1;
-    }
+    if (solved.rows[row].others > 0) count += solved.entries[row].size() + 1;
   }
   auto pairs = make_buffer<Contribution>(scratch);
   pairs.reserve(count);
   for (std::size_t row = 0; row < solved.rows.size(); ++row) {
     const SolvedRow& state = solved.rows[row];
-    if (state.dense || !(state.others > 0)) continue;
+    if (!(state.others > 0)) continue;
     const auto index = static_cast<std::uint32_t>(row);
     for (std::size_t slot = 0; slot < solved.entries[row].size(); ++slot) {
       pairs.push_back(

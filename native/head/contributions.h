@@ -15,8 +15,8 @@ struct Contribution {
 
 inline constexpr std::uint32_t kTargetSlot = 0xffffffffu;
 
-// Contributions of all sparse rows, ascending by identity, within an identity by row. Rows at zero
-// loss contribute nothing.
+// Contributions of all sparse rows and of the targets of dense rows (which have no entries),
+// ascending by identity, within an identity by row. Rows at zero loss contribute nothing.
 Buffer<Contribution> sorted_contributions(MemoryAccount& scratch, const SolvedBatch& solved,
                                           std::size_t identities);
 

@@ -67,9 +67,10 @@ class PassSolver {
     find_largest();
     for (int pass = 0; pass < 256 && !all_settled(); ++pass) {
       for (PassState& state : states_) state.total = state.slope = 0;
-      for_chunks([&](std::size_t i, const float* cosines, std::size_t begin, std::size_t count) {
-        if (!states_[i].settled) add(i, cosines, begin, count);
-      });
+      rows_.for_chunks(
+          inputs_, [&](std::size_t i, const float* cosines, std::size_t begin, std::size_t count) {
+            if (!states_[i].settled) add(i, cosines, begin, count);
+          });
       for (std::size_t i = 0; i < rows_.size(); ++i) {
         if (!states_[i].settled) advance(i);
       }
@@ -88,18 +89,6 @@ class PassSolver {
   }
 
  private:
-  template <class Body>
-  void for_chunks(const Body& body) {
-    auto cosines = make_buffer<float>(inputs_.scratch);
-    for (std::size_t begin = 0; begin < inputs_.prototypes.identities; begin += kChunkIdentities) {
-      inputs_.cancellation.check();
-      const std::size_t count = std::min(kChunkIdentities, inputs_.prototypes.identities - begin);
-      rows_.cosines(inputs_, begin, count, cosines);
-      inputs_.runtime.pool.run(
-          rows_.size(), [&](std::size_t i) { body(i, cosines.data() + i * count, begin, count); });
-    }
-  }
-
   const SolvedRow& row(std::size_t i) const { return solved_.rows[rows_.index(i)]; }
 
   bool all_settled() const {
@@ -112,15 +101,16 @@ class PassSolver {
     const double beta = inputs_.loss.beta();
     const double excess = inputs_.loss.order.excess;
     std::vector<std::size_t> best(rows_.size(), inputs_.prototypes.identities);
-    for_chunks([&](std::size_t i, const float* cosines, std::size_t begin, std::size_t count) {
-      for (std::size_t j = 0; j < count; ++j) {
-        if (SoftmaxState::is_target(row(i), begin + j)) continue;
-        if (cosines[j] > states_[i].largest) {
-          states_[i].largest = cosines[j];
-          best[i] = begin + j;
-        }
-      }
-    });
+    rows_.for_chunks(
+        inputs_, [&](std::size_t i, const float* cosines, std::size_t begin, std::size_t count) {
+          for (std::size_t j = 0; j < count; ++j) {
+            if (SoftmaxState::is_target(row(i), begin + j)) continue;
+            if (cosines[j] > states_[i].largest) {
+              states_[i].largest = cosines[j];
+              best[i] = begin + j;
+            }
+          }
+        });
     for (std::size_t i = 0; i < rows_.size(); ++i) {
       PassState& state = states_[i];
       const RowTarget& target = row(i).target;
@@ -202,16 +192,10 @@ class PassSolver {
 
 void solve_softmax_rows(const HeadInputs& inputs, const DenseRows& rows, SolvedBatch& solved) {
   std::vector<SoftmaxState> states(rows.size());
-  auto cosines = make_buffer<float>(inputs.scratch);
-  const std::size_t identities = inputs.prototypes.identities;
-  for (std::size_t begin = 0; begin < identities; begin += kChunkIdentities) {
-    inputs.cancellation.check();
-    const std::size_t count = std::min(kChunkIdentities, identities - begin);
-    rows.cosines(inputs, begin, count, cosines);
-    inputs.runtime.pool.run(rows.size(), [&](std::size_t i) {
-      states[i].add(inputs, solved.rows[rows.index(i)], cosines.data() + i * count, begin, count);
-    });
-  }
+  rows.for_chunks(inputs,
+                  [&](std::size_t i, const float* cosines, std::size_t begin, std::size_t count) {
+                    states[i].add(inputs, solved.rows[rows.index(i)], cosines, begin, count);
+                  });
   for (std::size_t i = 0; i < rows.size(); ++i) {
     SolvedRow& row = solved.rows[rows.index(i)];
     const SoftmaxState& state = states[i];
@@ -228,33 +212,27 @@ void solve_softmax_rows(const HeadInputs& inputs, const DenseRows& rows, SolvedB
     row.solution = {largest / inputs.loss.scale, std::log(total), 0, 0};
     row.others = others / total;
     row.own = own / total;
-    row.support = static_cast<std::int64_t>(identities);
+    row.support = static_cast<std::int64_t>(inputs.prototypes.identities);
   }
 }
 
 // Support size and moments of rows whose threshold is known.
 void measure_rows(const HeadInputs& inputs, const DenseRows& rows, SolvedBatch& solved) {
-  auto cosines = make_buffer<float>(inputs.scratch);
-  const std::size_t identities = inputs.prototypes.identities;
-  for (std::size_t begin = 0; begin < identities; begin += kChunkIdentities) {
-    inputs.cancellation.check();
-    const std::size_t count = std::min(kChunkIdentities, identities - begin);
-    rows.cosines(inputs, begin, count, cosines);
-    inputs.runtime.pool.run(rows.size(), [&](std::size_t i) {
-      SolvedRow& row = solved.rows[rows.index(i)];
-      visit_posterior(inputs.loss, row.solution, [&](const auto& posterior_of) {
-        for (std::size_t j = 0; j < count; ++j) {
-          if (SoftmaxState::is_target(row, begin + j)) continue;
-          const double cosine = cosines[i * count + j];
-          const double p = posterior_of(cosine, inputs.measure(begin + j));
-          if (!(p > 0)) continue;
-          row.others += p;
-          row.excess_cosine += p * (cosine - row.target.cosine);
-          ++row.support;
-        }
-      });
-    });
-  }
+  rows.for_chunks(inputs,
+                  [&](std::size_t i, const float* cosines, std::size_t begin, std::size_t count) {
+                    SolvedRow& row = solved.rows[rows.index(i)];
+                    visit_posterior(inputs.loss, row.solution, [&](const auto& posterior_of) {
+                      for (std::size_t j = 0; j < count; ++j) {
+                        if (SoftmaxState::is_target(row, begin + j)) continue;
+                        const double cosine = cosines[j];
+                        const double p = posterior_of(cosine, inputs.measure(begin + j));
+                        if (!(p > 0)) continue;
+                        row.others += p;
+                        row.excess_cosine += p * (cosine - row.target.cosine);
+                        ++row.support;
+                      }
+                    });
+                  });
   for (std::size_t i = 0; i < rows.size(); ++i) {
     SolvedRow& row = solved.rows[rows.index(i)];
     if (!row.target.present) continue;

@@ -3,7 +3,7 @@
 // past in chunks, once or a few times to solve, once more to differentiate. Cosines here are
 // float32 products (error about 1e-7); sums over classes are float64.
 
-#include <functional>
+#include <algorithm>
 
 #include "head/solved_rows.h"
 
@@ -22,6 +22,20 @@ class DenseRows {
   std::size_t index(std::size_t i) const { return indices_[i]; }
   const float* unit() const { return unit_.data(); }  // [R, D]
 
+  // Streams all classes past the rows: body(i, cosines, begin, count) for every row and chunk,
+  // chunks in order, the rows of a chunk in parallel.
+  template <class Body>
+  void for_chunks(const HeadInputs& inputs, const Body& body) const {
+    auto chunk = make_buffer<float>(inputs.scratch);
+    for (std::size_t begin = 0; begin < inputs.prototypes.identities; begin += kChunkIdentities) {
+      inputs.cancellation.check();
+      const std::size_t count = std::min(kChunkIdentities, inputs.prototypes.identities - begin);
+      cosines(inputs, begin, count, chunk);
+      inputs.runtime.pool.run(
+          size(), [&](std::size_t i) { body(i, chunk.data() + i * count, begin, count); });
+    }
+  }
+
   // Cosines [R, count] of the chunk [begin, begin + count).
   void cosines(const HeadInputs& inputs, std::size_t begin, std::size_t count,
                Buffer<float>& out) const;
@@ -33,13 +47,5 @@ class DenseRows {
 
 // 1/‖w‖ of a chunk, as factors for packing.
 Buffer<float> chunk_factors(const HeadInputs& inputs, std::size_t begin, std::size_t count);
-
-// Posterior of a dense row at a class other than its target.
-inline double dense_posterior(const HeadInputs& inputs, const SolvedRow& row, double cosine,
-                              std::size_t identity) {
-  return visit_posterior(inputs.loss, row.solution, [&](const auto& posterior_of) {
-    return posterior_of(cosine, inputs.measure(identity));
-  });
-}
 
 }  // namespace alphamargin

@@ -207,11 +207,11 @@ class DenseBackward {
       double projection = 0;
       visit_posterior(inputs_.loss, row.solution, [&](const auto& posterior_of) {
         for (std::size_t j = 0; j < count; ++j) {
-          double cosine = values[j];
+          const double cosine = values[j];
           double coefficient = 0;
           if (begin + j == static_cast<std::size_t>(row.label)) {
-            cosine = row.label_cosine;
-            coefficient = target_coefficient(inputs_, row);
+            // Not through float32: ŵ_y − c_y x̂ cancels when they are aligned. sparse_ has its ∂w.
+            projection += add_target(i, row);
           } else {
             coefficient = factor * posterior_of(cosine, inputs_.measure(begin + j));
           }
@@ -232,6 +232,15 @@ class DenseBackward {
         }
       }
     });
+  }
+
+  // The target's own term of ∂x_i; returns g c.
+  double add_target(std::size_t i, const SolvedRow& row) {
+    const double coefficient = target_coefficient(inputs_, row);
+    const auto label = static_cast<std::size_t>(row.label);
+    kernel_set().accumulate(coefficient / inputs_.prototypes.norms[label],
+                            inputs_.prototypes.row(label), dim_, sums_.data() + i * dim_);
+    return coefficient * row.label_cosine;
   }
 
   void add_embedding_gradient(std::size_t begin, std::size_t count) {

@@ -16,29 +16,22 @@ void dense_posterior_rows(const HeadInputs& inputs, const SolvedBatch& solved,
                           std::vector<Buffer<float>>& values) {
   const DenseRows rows(inputs, solved);
   if (rows.empty()) return;
-  auto cosines = make_buffer<float>(inputs.scratch);
-  const std::size_t identities = inputs.prototypes.identities;
-  for (std::size_t begin = 0; begin < identities; begin += kChunkIdentities) {
-    inputs.cancellation.check();
-    const std::size_t count = std::min(kChunkIdentities, identities - begin);
-    rows.cosines(inputs, begin, count, cosines);
-    inputs.runtime.pool.run(rows.size(), [&](std::size_t i) {
-      const std::size_t index = rows.index(i);
-      const SolvedRow& row = solved.rows[index];
-      visit_posterior(inputs.loss, row.solution, [&](const auto& posterior_of) {
-        for (std::size_t j = 0; j < count; ++j) {
-          const bool is_target =
-              row.target.present && begin + j == static_cast<std::size_t>(row.label);
-          const auto p = static_cast<float>(
-              is_target ? row.own
-                        : posterior_of(cosines[i * count + j], inputs.measure(begin + j)));
-          if (!(p > 0)) continue;
-          columns[index].push_back(static_cast<std::int32_t>(begin + j));
-          values[index].push_back(p);
-        }
+  rows.for_chunks(
+      inputs, [&](std::size_t i, const float* cosines, std::size_t begin, std::size_t count) {
+        const std::size_t index = rows.index(i);
+        const SolvedRow& row = solved.rows[index];
+        visit_posterior(inputs.loss, row.solution, [&](const auto& posterior_of) {
+          for (std::size_t j = 0; j < count; ++j) {
+            const bool is_target =
+                row.target.present && begin + j == static_cast<std::size_t>(row.label);
+            const auto p = static_cast<float>(
+                is_target ? row.own : posterior_of(cosines[j], inputs.measure(begin + j)));
+            if (!(p > 0)) continue;
+            columns[index].push_back(static_cast<std::int32_t>(begin + j));
+            values[index].push_back(p);
+          }
+        });
       });
-    });
-  }
 }
 
 void sparse_posterior_row(const SolvedRow& row, const Buffer<SupportEntry>& entries,
@@ -85,6 +78,14 @@ std::unique_lock<std::mutex> PrototypeHead::enter() {
     filled_ = true;
   }
   return lock;
+}
+
+HeadInputs PrototypeHead::make_inputs(MemoryAccount& scratch, const PrototypeView& prototypes,
+                                      const Embeddings& batch, const std::int32_t* labels,
+                                      const Loss& loss, const Cancellation& cancellation) const {
+  return {*runtime_,   scratch, prototypes, reference_.empty() ? nullptr : reference_.data(),
+          batch,       labels,  loss,       scratch_budget_,
+          cancellation};
 }
 
 HeadStats PrototypeHead::run(const RealMatrix& embeddings, const std::int32_t* labels,

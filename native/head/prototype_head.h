@@ -74,6 +74,9 @@ class PrototypeHead {
  private:
   // Locks, refuses a disposed head, fills in random prototypes on first use.
   std::unique_lock<std::mutex> enter();
+  HeadInputs make_inputs(MemoryAccount& scratch, const PrototypeView& prototypes,
+                         const Embeddings& batch, const std::int32_t* labels, const Loss& loss,
+                         const Cancellation& cancellation) const;
   HeadStats run(const RealMatrix& embeddings, const std::int32_t* labels, const Loss& loss,
                 const Optimizer* optimizer, const HeadOutputs& outputs,
                 const Cancellation& cancellation);
