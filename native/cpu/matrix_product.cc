@@ -7,7 +7,7 @@
 namespace alphamargin {
 namespace {
 
-constexpr std::size_t kDepthBlock = 512;
+constexpr std::size_t kDepthBlock = 64;
 
 // Columns begin … begin + width − 1 of a [K, ·] operand as a panel: panel[k·width + j].
 void pack_panel(const KernelSet& kernels, const MatrixView& view, bool stored_by_column,
@@ -56,24 +56,24 @@ void matrix_product(Runtime& runtime, MemoryAccount& scratch, const MatrixView& 
     const std::size_t count = std::min(tile_columns, columns - first);
     float* packed = right_panels.data() + first * inner;
     pack_panel(kernels, right, right.transposed, first, count, tile_columns, inner, packed);
-    float tile[kLargestTileRows * kLargestTileColumns];
-    // One pass even for inner = 0, so that every element of `out` is written.
-    for (std::size_t block = 0; block == 0 || block < inner; block += kDepthBlock) {
-      const std::size_t depth = std::min(kDepthBlock, inner - block);
-      for (std::size_t row_panel = 0; row_panel < row_panels; ++row_panel) {
-        const std::size_t begin = row_panel * tile_rows;
-        kernels.multiply(depth, left_panels.data() + begin * inner + block * tile_rows,
+    constexpr std::size_t kLargestTile = kLargestTileRows * kLargestTileColumns;
+    const std::size_t tile_size = tile_rows * tile_columns;
+    float tile[kLargestTile];
+    double sums[kLargestTile];
+    for (std::size_t row_panel = 0; row_panel < row_panels; ++row_panel) {
+      const std::size_t begin = row_panel * tile_rows;
+      std::fill_n(sums, tile_size, 0.0);
+      for (std::size_t block = 0; block < inner; block += kDepthBlock) {
+        kernels.multiply(std::min(kDepthBlock, inner - block),
+                         left_panels.data() + begin * inner + block * tile_rows,
                          packed + block * tile_columns, tile);
-        const std::size_t end = std::min(rows, begin + tile_rows);
-        for (std::size_t i = begin; i < end; ++i) {
-          const float* source = tile + (i - begin) * tile_columns;
-          float* target = out + i * columns + first;
-          if (block == 0) {
-            std::copy(source, source + count, target);
-          } else {
-            for (std::size_t j = 0; j < count; ++j) target[j] += source[j];
-          }
-        }
+        for (std::size_t i = 0; i < tile_size; ++i) sums[i] += static_cast<double>(tile[i]);
+      }
+      const std::size_t end = std::min(rows, begin + tile_rows);
+      for (std::size_t i = begin; i < end; ++i) {
+        const double* source = sums + (i - begin) * tile_columns;
+        float* target = out + i * columns + first;
+        for (std::size_t j = 0; j < count; ++j) target[j] = static_cast<float>(source[j]);
       }
     }
   });
