@@ -1,0 +1,38 @@
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import os from 'node:os';
+import { backendInfo } from '../dist/index.js';
+
+function git(...args) {
+  try {
+    return execFileSync('git', args, {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    }).trim();
+  } catch {
+    return '';
+  }
+}
+
+/** Where and with what the figures were taken. */
+export function environment() {
+  const file = new URL('../package.json', import.meta.url);
+  const { version } = JSON.parse(readFileSync(file, 'utf8'));
+  const info = backendInfo();
+  const changed = git('status', '--porcelain', '--', 'native', 'lib');
+  return {
+    date: new Date().toISOString(),
+    device: os.cpus()[0]?.model ?? 'unknown processor',
+    cores: os.availableParallelism(),
+    memoryBytes: os.totalmem(),
+    // Others at work on the machine show here.
+    loadAverage: os.loadavg().map((load) => Number(load.toFixed(2))),
+    system: `${os.type()} ${os.release()} ${os.arch()}`,
+    node: process.version,
+    package: version,
+    commit: git('rev-parse', 'HEAD') + (changed === '' ? '' : '-dirty'),
+    compiler: info.compiler,
+    instructionSet: info.instructionSet,
+    cpuFeatures: info.cpuFeatures,
+  };
+}
