@@ -1,5 +1,5 @@
 import { invalidArgument } from './errors.js';
-import type { HeadResult } from './head-options.js';
+import type { HeadResult, LabelledBatch } from './head-options.js';
 import type { NativeHeadOutputs, NativeHeadStats, RealData } from './native.js';
 import { readRealTensor, snapshot, type TensorLike } from './tensor.js';
 
@@ -71,6 +71,31 @@ export function readIdentities(
     );
   }
   return copy;
+}
+
+/** Checks that something can be iterated over. */
+export function checkBatches<Item>(
+  name: string,
+  value: AsyncIterable<Item> | Iterable<Item>,
+): AsyncIterable<Item> | Iterable<Item> {
+  const iterable = value as Partial<AsyncIterable<Item> & Iterable<Item>>;
+  if (!iterable?.[Symbol.asyncIterator] && !iterable?.[Symbol.iterator]) {
+    throw invalidArgument(name, 'batches', 'an iterable of batches', value);
+  }
+  return value;
+}
+
+/** Checks that something may be a labelled batch; its parts are checked by their readers. */
+export function checkBatch(name: string, value: LabelledBatch): LabelledBatch {
+  if (typeof value !== 'object' || value === null) {
+    throw invalidArgument(
+      name,
+      'each batch',
+      'an object { embeddings, labels }',
+      value,
+    );
+  }
+  return value;
 }
 
 /** Arrays that a step fills in. */

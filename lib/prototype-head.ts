@@ -32,6 +32,7 @@ import { type CallOptions, invokeSync } from './invoke.js';
 import type { LossSpecification } from './loss-specification.js';
 import { native } from './native.js';
 import { checkLearningRate, type OptimizerSpecification } from './optimizer.js';
+import { reinitialize } from './reinitialize.js';
 import {
   type CsrMatrix,
   readLabels,
@@ -65,7 +66,6 @@ export class PrototypeHead implements Disposable {
   readonly #reference: Float32Array | null;
   #loss: LossSpecification;
   #optimizer: OptimizerSpecification;
-  #reinitializing = false;
 
   /**
    * @param options Sizes, loss, update rule and the rest; see {@link PrototypeHeadOptions}.
@@ -169,17 +169,15 @@ export class PrototypeHead implements Disposable {
     options: CallOptions = {},
   ): Promise<HeadResult> {
     const name = 'PrototypeHead.step';
-    const batch = readBatch(name, 'embeddings', embeddings, this.dim);
-    const classes = readLabels(name, labels, batch.rows);
+    const { data, classes, outputs } = this.#prepare(name, embeddings, labels);
     const loss = this.#loss;
     const optimizer = this.#optimizer;
-    const outputs = makeOutputs(batch.rows, this.dim);
     const stats = await this.#calls.enqueue(
       name,
       this.step,
       options,
       (head, cancel) =>
-        head.step(batch.data, classes, loss, optimizer, outputs, cancel),
+        head.step(data, classes, loss, optimizer, outputs, cancel),
     );
     return makeResult(outputs, this.dim, stats);
   }
@@ -190,11 +188,9 @@ export class PrototypeHead implements Disposable {
     labels: Int32Array | TensorLike,
   ): HeadResult {
     const name = 'PrototypeHead.stepSync';
-    const batch = readBatch(name, 'embeddings', embeddings, this.dim);
-    const classes = readLabels(name, labels, batch.rows);
-    const outputs = makeOutputs(batch.rows, this.dim);
+    const { data, classes, outputs } = this.#prepare(name, embeddings, labels);
     const stats = this.#calls.now(name, this.stepSync, (head) =>
-      head.stepSync(batch.data, classes, this.#loss, this.#optimizer, outputs),
+      head.stepSync(data, classes, this.#loss, this.#optimizer, outputs),
     );
     return makeResult(outputs, this.dim, stats);
   }
@@ -206,16 +202,13 @@ export class PrototypeHead implements Disposable {
     options: CallOptions = {},
   ): Promise<HeadResult> {
     const name = 'PrototypeHead.evaluate';
-    const batch = readBatch(name, 'embeddings', embeddings, this.dim);
-    const classes = readLabels(name, labels, batch.rows);
+    const { data, classes, outputs } = this.#prepare(name, embeddings, labels);
     const loss = this.#loss;
-    const outputs = makeOutputs(batch.rows, this.dim);
     const stats = await this.#calls.enqueue(
       name,
       this.evaluate,
       options,
-      (head, cancel) =>
-        head.evaluate(batch.data, classes, loss, outputs, cancel),
+      (head, cancel) => head.evaluate(data, classes, loss, outputs, cancel),
     );
     return makeResult(outputs, this.dim, stats);
   }
@@ -226,11 +219,9 @@ export class PrototypeHead implements Disposable {
     labels: Int32Array | TensorLike,
   ): HeadResult {
     const name = 'PrototypeHead.evaluateSync';
-    const batch = readBatch(name, 'embeddings', embeddings, this.dim);
-    const classes = readLabels(name, labels, batch.rows);
-    const outputs = makeOutputs(batch.rows, this.dim);
+    const { data, classes, outputs } = this.#prepare(name, embeddings, labels);
     const stats = this.#calls.now(name, this.evaluateSync, (head) =>
-      head.evaluateSync(batch.data, classes, this.#loss, outputs),
+      head.evaluateSync(data, classes, this.#loss, outputs),
     );
     return makeResult(outputs, this.dim, stats);
   }
@@ -287,12 +278,13 @@ export class PrototypeHead implements Disposable {
     options: NearestOptions & CallOptions = {},
   ): Promise<NearestResult> {
     const name = 'PrototypeHead.nearest';
-    const batch = readBatch(name, 'queries', queries, this.dim);
-    const k = checkWhole(name, 'k', options.k ?? 1, 1, this.identities);
-    const identities = new Int32Array(batch.rows * k);
-    const cosines = new Float32Array(batch.rows * k);
+    const { data, k, identities, cosines } = this.#prepareNearest(
+      name,
+      queries,
+      options,
+    );
     await this.#calls.enqueue(name, this.nearest, options, (head, cancel) =>
-      head.nearest(batch.data, k, identities, cosines, cancel),
+      head.nearest(data, k, identities, cosines, cancel),
     );
     return { identities, cosines };
   }
@@ -303,12 +295,13 @@ export class PrototypeHead implements Disposable {
     options: NearestOptions = {},
   ): NearestResult {
     const name = 'PrototypeHead.nearestSync';
-    const batch = readBatch(name, 'queries', queries, this.dim);
-    const k = checkWhole(name, 'k', options.k ?? 1, 1, this.identities);
-    const identities = new Int32Array(batch.rows * k);
-    const cosines = new Float32Array(batch.rows * k);
+    const { data, k, identities, cosines } = this.#prepareNearest(
+      name,
+      queries,
+      options,
+    );
     this.#calls.now(name, this.nearestSync, (head) =>
-      head.nearestSync(batch.data, k, identities, cosines),
+      head.nearestSync(data, k, identities, cosines),
     );
     return { identities, cosines };
   }
@@ -329,32 +322,13 @@ export class PrototypeHead implements Disposable {
     const name = 'PrototypeHead.reinitialize';
     this.#calls.checkOpen(name);
     const chosen = readIdentities(name, options.identities, this.identities);
-    const selected = chosen && new Uint8Array(this.identities);
-    for (const identity of chosen ?? []) selected![identity] = 1;
-    if (this.#reinitializing) {
-      throw new AlphaMarginError(
-        'ERR_BUSY',
-        `${name}: another re-initialisation of this head is running`,
-      );
-    }
-    this.#reinitializing = true;
-    try {
-      for await (const { embeddings, labels } of batches) {
-        const batch = readBatch(name, 'embeddings', embeddings, this.dim);
-        const classes = readLabels(name, labels, batch.rows);
-        await this.#calls.enqueue(name, this.reinitialize, {}, (head) =>
-          head.accumulateMeans(batch.data, classes, selected),
-        );
-      }
-      return await this.#calls.enqueue(name, this.reinitialize, {}, (head) =>
-        head.applyMeans(),
-      );
-    } catch (error) {
-      await this.#calls.abandon((head) => head.discardMeans());
-      throw error;
-    } finally {
-      this.#reinitializing = false;
-    }
+    return reinitialize(
+      name,
+      this.#calls,
+      [this.identities, this.dim],
+      batches,
+      chosen,
+    );
   }
 
   /** Raw prototypes [n, D] of the given identities; default all. */
@@ -474,6 +448,24 @@ export class PrototypeHead implements Disposable {
   /** Frees the head's memory once pending calls have ended. Calls made afterwards fail. */
   dispose(): void {
     this.#calls.close();
+  }
+
+  /** Checked copies of a labelled batch, and arrays for its results. */
+  #prepare(
+    name: string,
+    embeddings: TensorLike,
+    labels: Int32Array | TensorLike,
+  ) {
+    const { data, rows } = readBatch(name, 'embeddings', embeddings, this.dim);
+    const classes = readLabels(name, labels, rows);
+    return { data, classes, outputs: makeOutputs(rows, this.dim) };
+  }
+
+  #prepareNearest(name: string, queries: TensorLike, options: NearestOptions) {
+    const { data, rows } = readBatch(name, 'queries', queries, this.dim);
+    const k = checkWhole(name, 'k', options.k ?? 1, 1, this.identities);
+    const identities = new Int32Array(rows * k);
+    return { data, k, identities, cosines: new Float32Array(rows * k) };
   }
 
   /** {@link dispose}, at the end of a `using` block. */

@@ -21,8 +21,8 @@ Call read_matrix_product(const Napi::CallbackInfo& info) {
   require_length(info.Env(), "right", right.size, inner * columns);
   require_length(info.Env(), "out", out.size, rows * columns);
   return {[=, runtime = runtime_of(info.Env())](const Cancellation&) {
-    matrix_product(*runtime, runtime->memory,
-                   {left.data, left_transposed ? rows : inner, left_transposed},
+    ProductPanels panels(runtime->memory);
+    matrix_product(*runtime, panels, {left.data, left_transposed ? rows : inner, left_transposed},
                    {right.data, right_transposed ? inner : columns, right_transposed}, rows, inner,
                    columns, out.data);
   }};

@@ -63,17 +63,18 @@ void ThreadPool::start(std::size_t threads) {
 }
 
 void ThreadPool::stop() {
+  std::vector<std::thread> stopped;
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
+    stopped.swap(workers_);
   }
   wake_.notify_all();
-  for (std::thread& worker : workers_) worker.join();
-  workers_.clear();
+  for (std::thread& worker : stopped) worker.join();
 }
 
 void ThreadPool::resize(std::size_t threads) {
-  // Running jobs are completed by their callers, who always help.
+  // Jobs that are running lose their helpers and are completed by their callers, who always help.
   stop();
   const std::lock_guard lock(mutex_);
   start(threads);

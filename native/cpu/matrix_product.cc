@@ -33,7 +33,7 @@ std::size_t divided_up(std::size_t value, std::size_t by) { return (value + by -
 
 }  // namespace
 
-void matrix_product(Runtime& runtime, MemoryAccount& scratch, const MatrixView& left,
+void matrix_product(Runtime& runtime, ProductPanels& panels, const MatrixView& left,
                     const MatrixView& right, std::size_t rows, std::size_t inner,
                     std::size_t columns, float* out) {
   const KernelSet& kernels = kernel_set();
@@ -42,19 +42,19 @@ void matrix_product(Runtime& runtime, MemoryAccount& scratch, const MatrixView& 
   const std::size_t row_panels = divided_up(rows, tile_rows);
   const std::size_t column_panels = divided_up(columns, tile_columns);
 
-  auto left_panels = make_buffer<float>(scratch, row_panels * tile_rows * inner);
+  panels.left.resize(row_panels * tile_rows * inner);
   runtime.pool.run(row_panels, [&](std::size_t panel) {
     const std::size_t begin = panel * tile_rows;
     pack_panel(kernels, left, !left.transposed, begin, std::min(tile_rows, rows - begin), tile_rows,
-               inner, left_panels.data() + begin * inner);
+               inner, panels.left.data() + begin * inner);
   });
 
   // A piece packs its own column panel, so only as many as there are threads are hot at a time.
-  auto right_panels = make_buffer<float>(scratch, column_panels * tile_columns * inner);
+  panels.right.resize(column_panels * tile_columns * inner);
   runtime.pool.run(column_panels, [&](std::size_t panel) {
     const std::size_t first = panel * tile_columns;
     const std::size_t count = std::min(tile_columns, columns - first);
-    float* packed = right_panels.data() + first * inner;
+    float* packed = panels.right.data() + first * inner;
     pack_panel(kernels, right, right.transposed, first, count, tile_columns, inner, packed);
     constexpr std::size_t kLargestTile = kLargestTileRows * kLargestTileColumns;
     const std::size_t tile_size = tile_rows * tile_columns;
@@ -65,7 +65,7 @@ void matrix_product(Runtime& runtime, MemoryAccount& scratch, const MatrixView& 
       std::fill_n(sums, tile_size, 0.0);
       for (std::size_t block = 0; block < inner; block += kDepthBlock) {
         kernels.multiply(std::min(kDepthBlock, inner - block),
-                         left_panels.data() + begin * inner + block * tile_rows,
+                         panels.left.data() + begin * inner + block * tile_rows,
                          packed + block * tile_columns, tile);
         for (std::size_t i = 0; i < tile_size; ++i) sums[i] += static_cast<double>(tile[i]);
       }

@@ -20,7 +20,15 @@ struct MatrixView {
   const float* row_factors = nullptr;  // one for each stored row; nullptr: all 1
 };
 
-void matrix_product(Runtime& runtime, MemoryAccount& scratch, const MatrixView& left,
+// Packed operands, kept between products of one call so that a loop over chunks allocates once.
+struct ProductPanels {
+  explicit ProductPanels(MemoryAccount& scratch)
+      : left(make_buffer<float>(scratch)), right(make_buffer<float>(scratch)) {}
+  Buffer<float> left;
+  Buffer<float> right;
+};
+
+void matrix_product(Runtime& runtime, ProductPanels& panels, const MatrixView& left,
                     const MatrixView& right, std::size_t rows, std::size_t inner,
                     std::size_t columns, float* out);
 

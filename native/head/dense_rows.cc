@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "cpu/matrix_product.h"
-
 namespace alphamargin {
 namespace {
 
@@ -258,22 +256,17 @@ DenseRows::DenseRows(const HeadInputs& inputs, const SolvedBatch& solved)
   }
 }
 
-Buffer<float> chunk_factors(const HeadInputs& inputs, std::size_t begin, std::size_t count) {
-  auto factors = make_buffer<float>(inputs.scratch, count);
-  for (std::size_t j = 0; j < count; ++j) {
-    factors[j] = static_cast<float>(1 / inputs.prototypes.norms[begin + j]);
-  }
-  return factors;
-}
-
 void DenseRows::cosines(const HeadInputs& inputs, std::size_t begin, std::size_t count,
-                        Buffer<float>& out) const {
-  const auto factors = chunk_factors(inputs, begin, count);
+                        ChunkScratch& chunk) const {
   const std::size_t dim = inputs.batch.dim;
-  out.resize(size() * count);
-  matrix_product(inputs.runtime, inputs.scratch, {unit_.data(), dim},
-                 {inputs.prototypes.row(begin), dim, true, factors.data()}, size(), dim, count,
-                 out.data());
+  chunk.factors.resize(count);
+  for (std::size_t j = 0; j < count; ++j) {
+    chunk.factors[j] = static_cast<float>(1 / inputs.prototypes.norms[begin + j]);
+  }
+  chunk.cosines.resize(size() * count);
+  matrix_product(inputs.runtime, chunk.panels, {unit_.data(), dim},
+                 {inputs.prototypes.row(begin), dim, true, chunk.factors.data()}, size(), dim,
+                 count, chunk.cosines.data());
 }
 
 void solve_dense_rows(const HeadInputs& inputs, SolvedBatch& solved) {

@@ -5,12 +5,24 @@
 
 #include <algorithm>
 
+#include "cpu/matrix_product.h"
 #include "head/solved_rows.h"
 
 namespace alphamargin {
 
 // Identities per chunk; fixed, so that sums have one order whatever the batch.
 inline constexpr std::size_t kChunkIdentities = 1024;
+
+// Buffers of a chunk, kept from chunk to chunk.
+struct ChunkScratch {
+  explicit ChunkScratch(MemoryAccount& scratch)
+      : cosines(make_buffer<float>(scratch)),
+        factors(make_buffer<float>(scratch)),
+        panels(scratch) {}
+  Buffer<float> cosines;  // [R, count]
+  Buffer<float> factors;  // 1/‖w‖ [count]
+  ProductPanels panels;
+};
 
 // The rows marked dense, as a compact batch of unit embeddings.
 class DenseRows {
@@ -26,26 +38,23 @@ class DenseRows {
   // chunks in order, the rows of a chunk in parallel.
   template <class Body>
   void for_chunks(const HeadInputs& inputs, const Body& body) const {
-    auto chunk = make_buffer<float>(inputs.scratch);
+    ChunkScratch chunk(inputs.scratch);
     for (std::size_t begin = 0; begin < inputs.prototypes.identities; begin += kChunkIdentities) {
       inputs.cancellation.check();
       const std::size_t count = std::min(kChunkIdentities, inputs.prototypes.identities - begin);
       cosines(inputs, begin, count, chunk);
       inputs.runtime.pool.run(
-          size(), [&](std::size_t i) { body(i, chunk.data() + i * count, begin, count); });
+          size(), [&](std::size_t i) { body(i, chunk.cosines.data() + i * count, begin, count); });
     }
   }
 
-  // Cosines [R, count] of the chunk [begin, begin + count).
+  // Fills in the cosines and factors of the chunk [begin, begin + count).
   void cosines(const HeadInputs& inputs, std::size_t begin, std::size_t count,
-               Buffer<float>& out) const;
+               ChunkScratch& chunk) const;
 
  private:
   std::vector<std::size_t> indices_;
   Buffer<float> unit_;
 };
-
-// 1/‖w‖ of a chunk, as factors for packing.
-Buffer<float> chunk_factors(const HeadInputs& inputs, std::size_t begin, std::size_t count);
 
 }  // namespace alphamargin

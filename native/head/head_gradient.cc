@@ -1,6 +1,7 @@
 #include "head/head_gradient.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "cpu/kernel_set.h"
@@ -163,7 +164,9 @@ class DenseBackward {
         dim_(inputs.batch.dim),
         rows_(inputs, solved),
         sparse_(inputs, solved),
-        cosines_(make_buffer<float>(inputs.scratch)),
+        chunk_(inputs.scratch),
+        products_(make_buffer<float>(inputs.scratch)),
+        class_projections_(make_buffer<double>(inputs.scratch)),
         product_(make_buffer<float>(
             inputs.scratch,
             std::max(rows_.size(), state == nullptr ? 0 : kChunkIdentities) * dim_)),
@@ -179,12 +182,11 @@ class DenseBackward {
     std::size_t touched = 0;
     for (std::size_t begin = 0; begin < identities; begin += kChunkIdentities) {
       const std::size_t count = std::min(kChunkIdentities, identities - begin);
-      rows_.cosines(inputs_, begin, count, cosines_);
+      rows_.cosines(inputs_, begin, count, chunk_);
       // From cosines to coefficients in place; Σ_i g c per class is taken before they are lost.
-      auto class_projections = make_buffer<double>(inputs_.scratch, count);
-      to_coefficients(begin, count, class_projections);
+      to_coefficients(begin, count);
       if (grad_embeddings_ != nullptr) add_embedding_gradient(begin, count);
-      if (state_ != nullptr) touched += update_chunk(begin, count, class_projections);
+      if (state_ != nullptr) touched += update_chunk(begin, count);
     }
     if (grad_embeddings_ != nullptr) {
       inputs_.runtime.pool.run(rows_.size(), [&](std::size_t i) {
@@ -197,12 +199,13 @@ class DenseBackward {
   }
 
  private:
-  void to_coefficients(std::size_t begin, std::size_t count, Buffer<double>& class_projections) {
-    auto products = make_buffer<float>(inputs_.scratch, rows_.size() * count);
+  void to_coefficients(std::size_t begin, std::size_t count) {
+    products_.resize(rows_.size() * count);
+    class_projections_.resize(count);
     inputs_.runtime.pool.run(rows_.size(), [&](std::size_t i) {
       const SolvedRow& row = solved_.rows[rows_.index(i)];
-      float* values = cosines_.data() + i * count;
-      float* product = products.data() + i * count;
+      float* values = chunk_.cosines.data() + i * count;
+      float* product = products_.data() + i * count;
       const double factor = class_factor(inputs_);
       double projection = 0;
       visit_posterior(inputs_.loss, row.solution, [&](const auto& posterior_of) {
@@ -225,10 +228,10 @@ class DenseBackward {
     constexpr std::size_t kBlock = 64;
     inputs_.runtime.pool.run((count + kBlock - 1) / kBlock, [&](std::size_t block) {
       const std::size_t last = std::min(count, (block + 1) * kBlock);
-      for (std::size_t j = block * kBlock; j < last; ++j) class_projections[j] = 0;
+      for (std::size_t j = block * kBlock; j < last; ++j) class_projections_[j] = 0;
       for (std::size_t i = 0; i < rows_.size(); ++i) {
         for (std::size_t j = block * kBlock; j < last; ++j) {
-          class_projections[j] += products[i * count + j];
+          class_projections_[j] += products_[i * count + j];
         }
       }
     });
@@ -244,35 +247,33 @@ class DenseBackward {
   }
 
   void add_embedding_gradient(std::size_t begin, std::size_t count) {
-    const auto factors = chunk_factors(inputs_, begin, count);
-    matrix_product(inputs_.runtime, inputs_.scratch, {cosines_.data(), count},
-                   {inputs_.prototypes.row(begin), dim_, false, factors.data()}, rows_.size(),
-                   count, dim_, product_.data());
+    matrix_product(inputs_.runtime, chunk_.panels, {chunk_.cosines.data(), count},
+                   {inputs_.prototypes.row(begin), dim_, false, chunk_.factors.data()},
+                   rows_.size(), count, dim_, product_.data());
     inputs_.runtime.pool.run(rows_.size(), [&](std::size_t i) {
       for (std::size_t k = 0; k < dim_; ++k) sums_[i * dim_ + k] += product_[i * dim_ + k];
     });
   }
 
-  std::size_t update_chunk(std::size_t begin, std::size_t count,
-                           const Buffer<double>& class_projections) {
-    matrix_product(inputs_.runtime, inputs_.scratch, {cosines_.data(), count, true},
+  std::size_t update_chunk(std::size_t begin, std::size_t count) {
+    matrix_product(inputs_.runtime, chunk_.panels, {chunk_.cosines.data(), count, true},
                    {rows_.unit(), dim_}, count, rows_.size(), dim_, product_.data());
     // Sparse rows of the same batch add to the same prototypes.
-    std::vector<std::size_t> segment_of(count, sparse_.segments());
+    segment_of_.assign(count, sparse_.segments());
     while (next_segment_ < sparse_.segments() && sparse_.identity(next_segment_) < begin + count) {
-      segment_of[sparse_.identity(next_segment_) - begin] = next_segment_;
+      segment_of_[sparse_.identity(next_segment_) - begin] = next_segment_;
       ++next_segment_;
     }
-    std::vector<std::size_t> touched(kPieces, 0);
+    std::array<std::size_t, kPieces> touched{};
     inputs_.runtime.pool.run(kPieces, [&](std::size_t piece) {
       const std::size_t last = count * (piece + 1) / kPieces;
       for (std::size_t j = count * piece / kPieces; j < last; ++j) {
-        const bool has_segment = segment_of[j] < sparse_.segments();
+        const bool has_segment = segment_of_[j] < sparse_.segments();
         if (!has_segment && !has_coefficient(j, count)) continue;
         double* sums = gradient_rows_.cleared(piece);
         for (std::size_t k = 0; k < dim_; ++k) sums[k] = product_[j * dim_ + k];
-        double projection = class_projections[j];
-        if (has_segment) projection += sparse_.add(segment_of[j], sums);
+        double projection = class_projections_[j];
+        if (has_segment) projection += sparse_.add(segment_of_[j], sums);
         update_prototype(*state_, optimizer_, begin + j, sums, projection);
         ++touched[piece];
       }
@@ -284,7 +285,7 @@ class DenseBackward {
 
   bool has_coefficient(std::size_t j, std::size_t count) const {
     for (std::size_t i = 0; i < rows_.size(); ++i) {
-      if (cosines_[i * count + j] != 0) return true;
+      if (chunk_.cosines[i * count + j] != 0) return true;
     }
     return false;
   }
@@ -297,11 +298,14 @@ class DenseBackward {
   std::size_t dim_;
   DenseRows rows_;
   SparsePrototypeGradient sparse_;
-  Buffer<float> cosines_;
+  ChunkScratch chunk_;  // its cosines become the coefficients
+  Buffer<float> products_;
+  Buffer<double> class_projections_;
   Buffer<float> product_;
   Buffer<double> sums_;
   Buffer<double> projections_;
   GradientRows gradient_rows_;
+  std::vector<std::size_t> segment_of_;  // of a class in the chunk; segments() for none
   std::size_t next_segment_ = 0;
 };
 

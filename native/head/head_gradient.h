@@ -16,8 +16,8 @@ namespace alphamargin {
 double largest_coefficient(const HeadInputs& inputs, const SolvedBatch& solved);
 
 // Writes grad_embeddings [B, D] (when not nullptr) and, with a state, updates it. Returns how many
-// prototypes were touched. Labels, numbers and the size of the update were checked before; sparse
-// batches take all their scratch before the first row is written.
+// prototypes were touched. Labels, numbers and the size of the update were checked before;
+// scratch is taken before the first row is written (dense rows: by the end of the first chunk).
 std::size_t backward(const HeadInputs& inputs, const SolvedBatch& solved, float* grad_embeddings,
                      PrototypeState* state, const Optimizer& optimizer);
 

@@ -64,6 +64,7 @@ PrototypeHead::PrototypeHead(std::shared_ptr<Runtime> runtime, std::size_t ident
       scratch_budget_(scratch_budget),
       reference_(make_buffer<float>(runtime_->memory, reference == nullptr ? 0 : identities)) {
   state_.emplace(runtime_->memory, identities, dim);
+  prototype_bytes_ = state_->prototype_bytes();
   if (reference != nullptr) std::copy_n(reference, identities, reference_.data());
 }
 
@@ -127,7 +128,8 @@ HeadStats PrototypeHead::run(const RealMatrix& embeddings, const std::int32_t* l
     }
   }
   stats.scratch_bytes = scratch.peak();
-  scratch_peak_ = std::max(scratch_peak_, scratch.peak());
+  scratch_peak_ = std::max(scratch_peak_.load(), scratch.peak());
+  optimizer_bytes_ = state_->optimizer_bytes();
   return stats;
 }
 
@@ -206,6 +208,7 @@ void PrototypeHead::write_rows(StateArray array, std::size_t first, std::size_t 
                                const float* values) {
   const auto lock = enter();
   state_->write(array, first, count, values);
+  optimizer_bytes_ = state_->optimizer_bytes();
 }
 
 void PrototypeHead::set_prototypes(const std::int32_t* identities, std::size_t count,
@@ -219,16 +222,15 @@ bool PrototypeHead::has_state(StateArray array) {
   return state_ && state_->has(array);
 }
 
-PrototypeHead::Memory PrototypeHead::memory() {
-  const std::lock_guard lock(mutex_);
-  if (!state_) return {0, 0, scratch_peak_};
-  return {state_->prototype_bytes(), state_->optimizer_bytes(), scratch_peak_};
+PrototypeHead::Memory PrototypeHead::memory() const {
+  return {prototype_bytes_, optimizer_bytes_, scratch_peak_};
 }
 
 void PrototypeHead::dispose() {
   const std::lock_guard lock(mutex_);
   state_.reset();
   means_.reset();
+  prototype_bytes_ = optimizer_bytes_ = 0;
   reference_ = make_buffer<float>(runtime_->memory);
 }
 

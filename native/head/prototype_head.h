@@ -2,6 +2,7 @@
 // One prototype head: state, and the training step written once in terms of its parts (prepare,
 // seed, filter, solve, backward, update).
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -65,7 +66,8 @@ class PrototypeHead {
     std::size_t optimizer;
     std::size_t scratch_peak;
   };
-  Memory memory();
+  // Reads counters only, so it never waits for a running call.
+  Memory memory() const;
 
   // Frees everything; later calls fail with ERR_DISPOSED. Waits for nothing: the caller orders
   // calls.
@@ -88,7 +90,9 @@ class PrototypeHead {
   std::size_t scratch_budget_;
   std::mutex mutex_;
   bool filled_ = false;
-  std::size_t scratch_peak_ = 0;
+  std::atomic<std::size_t> prototype_bytes_{0};
+  std::atomic<std::size_t> optimizer_bytes_{0};
+  std::atomic<std::size_t> scratch_peak_{0};
   std::optional<PrototypeState> state_;
   Buffer<float> reference_;
   std::optional<ClassMeans> means_;

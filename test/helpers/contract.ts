@@ -44,3 +44,10 @@ export function relativeError(
   }
   return norm === 0 ? Math.sqrt(difference) : Math.sqrt(difference / norm);
 }
+
+/** Every bit of two arrays is the same: for large arrays, where `toEqual` takes seconds. */
+export function expectSameBits(a: ArrayBufferView, b: ArrayBufferView): void {
+  const bytes = (view: ArrayBufferView) =>
+    Buffer.from(view.buffer, view.byteOffset, view.byteLength);
+  expect(bytes(a).equals(bytes(b))).toBe(true);
+}

@@ -1,0 +1,125 @@
+import { describe, expect, it } from 'vitest';
+import { PrototypeHead, sgd } from '../lib/index.js';
+import { contract, expectLoss, relativeError } from './helpers/contract.js';
+import { familyNames, lossFamilies } from './helpers/losses.js';
+import {
+  clusteredEmbeddings,
+  normalTensor,
+  randomLabels,
+} from './helpers/random.js';
+import { referenceHead } from './helpers/reference-head.js';
+
+/*
+ * Rows with more candidates than the scratch budget allows stream past the classes again instead
+ * of keeping them. A budget of 0 leaves 16 candidates to a row.
+ */
+
+interface Setting {
+  readonly identities: number;
+  readonly dim: number;
+  readonly batch: number;
+  readonly noise: number;
+}
+
+function problemOf({ identities, dim, batch, noise }: Setting) {
+  const prototypes = normalTensor(identities, dim, 1);
+  const labels = randomLabels(batch, identities, 2);
+  const embeddings = clusteredEmbeddings(prototypes, labels, noise, 3);
+  return { prototypes, labels, embeddings };
+}
+
+async function run(
+  loss: Parameters<typeof referenceHead>[0],
+  setting: Setting,
+  scratchBudget?: number,
+) {
+  const { identities, dim } = setting;
+  const { prototypes, labels, embeddings } = problemOf(setting);
+  const expected = referenceHead(loss, {
+    embeddings: embeddings.data,
+    prototypes: prototypes.data,
+    labels,
+    dim,
+  });
+  const norm = Math.sqrt(
+    expected.gradPrototypes.reduce((sum, value) => sum + value ** 2, 0),
+  );
+  const learningRate = (1000 * Math.sqrt(identities * dim)) / norm;
+  using head = new PrototypeHead({
+    identities,
+    dim,
+    loss,
+    optimizer: sgd({ learningRate }),
+    prototypes,
+    ...(scratchBudget === undefined ? {} : { scratchBudget }),
+  });
+  const result = head.stepSync(embeddings, labels);
+  const gradPrototypes = Float64Array.from(
+    (await head.prototypes()).data,
+    (value, k) => (prototypes.data[k]! - value) / learningRate,
+  );
+  result.losses.forEach((value, i) => {
+    expectLoss(value, expected.rows[i]!.loss);
+  });
+  expect(
+    relativeError(result.gradEmbeddings.data, expected.gradEmbeddings),
+  ).toBeLessThanOrEqual(contract.headGradient);
+  expect(
+    relativeError(gradPrototypes, expected.gradPrototypes),
+  ).toBeLessThanOrEqual(contract.headGradient);
+  return result;
+}
+
+// Scales at which supports are wide.
+describe.each([
+  [1.05, 40],
+  [1.25, 8],
+  [1.5, 4],
+  [2, 0.5],
+  [3, 0.05],
+])('overflowing rows, α %d, s %d', (alpha, scale) => {
+  it.each(familyNames)('%s is within the contract', async (family) => {
+    const loss = lossFamilies[family](alpha, scale);
+    const setting = { identities: 989, dim: 33, batch: 7, noise: 2 };
+    const sparse = await run(loss, setting);
+    const streamed = await run(loss, setting, 0);
+    expect(sparse.stats.overflowRows).toBe(0);
+    expect(streamed.stats.overflowRows).toBeGreaterThan(0);
+    expect(streamed.supportSize).toEqual(sparse.supportSize);
+    expect(streamed.targetActive).toEqual(sparse.targetActive);
+    expect(streamed.stats.support).toBe(sparse.stats.support);
+    // A coefficient below float32's smallest number touches nothing when rows stream.
+    const underflows = alpha < 1.1 ? 10 : 0;
+    const untouched =
+      sparse.stats.touchedPrototypes - streamed.stats.touchedPrototypes;
+    expect(untouched).toBeGreaterThanOrEqual(0);
+    expect(untouched).toBeLessThanOrEqual(underflows);
+  });
+});
+
+describe('rows of both kinds in one batch', () => {
+  it('are within the contract', async () => {
+    const loss = lossFamilies.qMargin(1.25, 24);
+    const setting = { identities: 989, dim: 19, batch: 19, noise: 0.9 };
+    const { stats } = await run(loss, setting, 0);
+    expect(stats.overflowRows).toBeGreaterThan(0);
+    expect(stats.overflowRows).toBeLessThan(19);
+  });
+});
+
+// Long embeddings, large scales and targets almost aligned with their prototypes are where float32
+// cosines and products show.
+describe('hard settings of rows that stream', () => {
+  it.each([
+    ['qMargin', 1.05, 64, 300, 512, 2],
+    ['qMargin', 1, 64, 300, 512, 2],
+    ['arcFace', 1, 16, 2000, 128, 0.02],
+    ['arcFace', 1, 64, 300, 512, 0.02],
+    ['arcFace', 1.05, 16, 300, 512, 0.02],
+    ['cosFace', 1, 64, 2000, 128, 50],
+  ] as const)('%s, α %d, s %d, C %d, D %d, noise %d', async (...row) => {
+    const [family, alpha, scale, identities, dim, noise] = row;
+    const loss = lossFamilies[family](alpha, scale);
+    await run(loss, { identities, dim, batch: 8, noise }, 0);
+  });
+});

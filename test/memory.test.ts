@@ -1,0 +1,84 @@
+import { describe, expect, it } from 'vitest';
+import {
+  adagrad,
+  entmaxSync,
+  memory,
+  PrototypeHead,
+  qMargin,
+  qMarginLossSync,
+  sgd,
+} from '../lib/index.js';
+import { normalTensor, randomLabels } from './helpers/random.js';
+
+function newHead(optimizer = sgd({ momentum: 0.9 })): PrototypeHead {
+  return new PrototypeHead({
+    identities: 500,
+    dim: 32,
+    loss: qMargin({ alpha: 1.25, scale: 8 }),
+    optimizer,
+  });
+}
+
+const batch = [normalTensor(9, 32, 1), randomLabels(9, 500, 1)] as const;
+
+describe('memory', () => {
+  it('returns to where it was after dispose', async () => {
+    const baseline = memory().host;
+    const head = newHead();
+    // 500 prototypes of 32 float32 numbers, and their norms in float64.
+    expect(head.memory().prototypes).toBe(500 * (32 * 4 + 8));
+    expect(memory().host - baseline).toBeGreaterThanOrEqual(500 * 136);
+    await head.step(...batch);
+    await head.posterior(batch[0]);
+    await head.nearest(batch[0], { k: 3 });
+    await head.reinitialize([{ embeddings: batch[0], labels: batch[1] }]);
+    head.dispose();
+    expect(memory().host).toBe(baseline);
+    expect(head.memory()).toMatchObject({ prototypes: 0, optimizer: 0 });
+  });
+
+  it('is given back by calls that fail', async () => {
+    using head = newHead();
+    await head.step(...batch);
+    const baseline = memory().host;
+    const bad = normalTensor(9, 32, 2);
+    bad.data[100] = Number.NaN;
+    await expect(head.step(bad, batch[1])).rejects.toThrow('row 3');
+    await expect(
+      head.reinitialize([
+        { embeddings: batch[0], labels: batch[1] },
+        { embeddings: bad, labels: batch[1] },
+      ]),
+    ).rejects.toThrow('row 3');
+    expect(memory().host).toBe(baseline);
+  });
+
+  it('counts optimiser state when it is made', () => {
+    for (const [optimizer, bytes] of [
+      [sgd(), 0],
+      [sgd({ momentum: 0.9 }), 500 * 32 * 4],
+      [adagrad(), 500 * 4],
+    ] as const) {
+      using head = newHead(optimizer);
+      expect(head.memory().optimizer).toBe(0);
+      head.stepSync(...batch);
+      expect(head.memory().optimizer).toBe(bytes);
+    }
+  });
+
+  it('reports scratch with every call, and its largest', () => {
+    using head = newHead();
+    const { stats } = head.stepSync(...batch);
+    expect(stats.scratchBytes).toBeGreaterThan(9 * 32 * 4);
+    expect(head.memory().scratch).toBe(stats.scratchBytes);
+  });
+
+  it('is not held by functions', () => {
+    const baseline = memory().host;
+    const logits = normalTensor(20, 500, 1);
+    entmaxSync(logits);
+    const result = qMarginLossSync(logits, randomLabels(20, 500, 1));
+    result.backwardSync();
+    expect(memory().host).toBe(baseline);
+  });
+});

@@ -1,0 +1,107 @@
+import { describe, expect, it } from 'vitest';
+import {
+  entmaxHead,
+  entmaxSync,
+  PrototypeHead,
+  qMarginLossSync,
+  sgd,
+  sparseEntmaxSync,
+  type TensorLike,
+  tensor,
+} from '../lib/index.js';
+import { normalTensor, randomLabels } from './helpers/random.js';
+
+const plain = normalTensor(4, 7, 1);
+const labels = randomLabels(4, 7, 2);
+
+/** A tensor as onnxruntime makes them: an object of a class, its fields behind getters. */
+class OrtTensor {
+  readonly #data: Float32Array | Int32Array;
+  readonly #dims: readonly number[];
+  readonly type: string;
+  readonly location = 'cpu';
+  constructor(
+    type: string,
+    data: Float32Array | Int32Array,
+    dims: readonly number[],
+  ) {
+    this.type = type;
+    this.#data = data;
+    this.#dims = dims;
+  }
+  get data() {
+    return this.#data;
+  }
+  get dims() {
+    return this.#dims;
+  }
+  get size() {
+    return this.#data.length;
+  }
+}
+
+/** A window on a larger buffer, as views of memory-mapped files are. */
+function windowOf(data: Float32Array): Float32Array {
+  const all = new Float32Array(data.length + 10).fill(Number.NaN);
+  all.set(data, 3);
+  return all.subarray(3, 3 + data.length);
+}
+
+const forms: [string, TensorLike][] = [
+  ['dims', { data: plain.data, dims: plain.dims }],
+  ['shape', { type: 'float32', data: plain.data, shape: [4, 7] }],
+  ['an onnxruntime tensor', new OrtTensor('float32', plain.data, [4, 7])],
+  ['frozen sizes', { ...plain, dims: Object.freeze([4, 7]) }],
+  ['a window', { data: windowOf(plain.data), dims: [4, 7] }],
+];
+
+describe.each(forms)('a tensor given as %s', (_, given) => {
+  it('is accepted by posteriors', () => {
+    expect(entmaxSync(given)).toEqual(entmaxSync(plain));
+    expect(sparseEntmaxSync(given)).toEqual(sparseEntmaxSync(plain));
+  });
+
+  it('is accepted by losses, with labels as a tensor too', () => {
+    const expected = qMarginLossSync(plain, labels);
+    const received = qMarginLossSync(
+      given,
+      new OrtTensor('int32', labels, [4]),
+    );
+    expect(received.loss).toEqual(expected.loss);
+    expect(received.backwardSync()).toEqual(expected.backwardSync());
+  });
+
+  it('is accepted by heads', async () => {
+    using head = new PrototypeHead({
+      identities: 7,
+      dim: 7,
+      loss: entmaxHead({ alpha: 1.5, scale: 4 }),
+      optimizer: sgd(),
+    });
+    const expected = head.evaluateSync(plain, labels);
+    expect(head.evaluateSync(given, labels)).toEqual(expected);
+    expect(await head.nearest(given)).toEqual(await head.nearest(plain));
+    await head.setPrototypes(given, Int32Array.of(6, 1, 2, 3));
+    expect((await head.prototypes(Int32Array.of(6, 1, 2, 3))).data).toEqual(
+      plain.data,
+    );
+  });
+});
+
+describe('tensor', () => {
+  it('shares its data and copies its sizes', () => {
+    const data = new Float32Array(6);
+    const dims = [2, 3];
+    const made = tensor(data, dims);
+    dims[0] = 9;
+    expect(made).toEqual({ type: 'float32', data, dims: [2, 3] });
+    expect(made.data).toBe(data);
+  });
+
+  it('results are plain objects that onnxruntime accepts', () => {
+    const { type, data, dims } = entmaxSync(plain);
+    expect(type).toBe('float32');
+    expect(data).toBeInstanceOf(Float32Array);
+    expect(Array.isArray(dims) && dims.join()).toBe('4,7');
+  });
+});
