@@ -17,7 +17,7 @@ const files = execFileSync(
   { encoding: 'utf8' },
 )
   .split('\n')
-  .filter((file) => /\.(h|cc|cu|cuh)$/.test(file));
+  .filter((file) => /\.(h|cc|cu|cuh|inl)$/.test(file));
 
 let unformatted = 0;
 for (const file of files) {

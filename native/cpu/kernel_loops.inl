@@ -20,8 +20,8 @@ bool select_above(const float* tile, const float* bounds, std::uint32_t* masks) 
   return any;
 }
 
-void interleave_rows(const float* rows, std::size_t stride, const float* factors,
-                     std::size_t count, std::size_t width, std::size_t depth, float* panel) {
+void interleave_rows(const float* rows, std::size_t stride, const float* factors, std::size_t count,
+                     std::size_t width, std::size_t depth, float* panel) {
   // Blocks of 16 columns keep the written cache lines in L1 while every row passes over them.
   constexpr std::size_t kBlock = 16;
   for (std::size_t begin = 0; begin < depth; begin += kBlock) {
