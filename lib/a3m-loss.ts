@@ -6,7 +6,7 @@ import {
   type LossResult,
 } from './loss-result.js';
 import { type A3mOptions, a3m } from './loss-specification.js';
-import type { TensorLike } from './tensor.js';
+import type { LabelsLike, TensorLike } from './tensor.js';
 
 /**
  * A3M loss on cosines: angular margin in the logits, θ_y = s·cos(arccos c_y + m), others θ = s·c,
@@ -29,11 +29,10 @@ import type { TensorLike } from './tensor.js';
  */
 export async function a3mLoss(
   cosines: TensorLike,
-  labels: Int32Array | TensorLike,
+  labels: LabelsLike,
   options: A3mOptions & LossFunctionOptions & CallOptions = {},
 ): Promise<LossResult> {
-  const loss = a3m(options);
-  return computeLoss('a3mLoss', a3mLoss, cosines, labels, loss, options);
+  return computeLoss('a3mLoss', a3mLoss, cosines, labels, a3m, options);
 }
 
 /**
@@ -45,16 +44,15 @@ export async function a3mLoss(
  */
 export function a3mLossSync(
   cosines: TensorLike,
-  labels: Int32Array | TensorLike,
+  labels: LabelsLike,
   options: A3mOptions & LossFunctionOptions = {},
 ): LossResult {
-  const loss = a3m(options);
   return computeLossSync(
     'a3mLossSync',
     a3mLossSync,
     cosines,
     labels,
-    loss,
+    a3m,
     options,
   );
 }

@@ -6,7 +6,7 @@ import {
   type LossResult,
 } from './loss-result.js';
 import { type ArcFaceOptions, arcFace } from './loss-specification.js';
-import type { TensorLike } from './tensor.js';
+import type { LabelsLike, TensorLike } from './tensor.js';
 
 /**
  * ArcFace loss on cosines: θ_y = s·cos(arccos c_y + m), others θ = s·c; softmax cross-entropy
@@ -28,16 +28,15 @@ import type { TensorLike } from './tensor.js';
  */
 export async function arcFaceLoss(
   cosines: TensorLike,
-  labels: Int32Array | TensorLike,
+  labels: LabelsLike,
   options: ArcFaceOptions & LossFunctionOptions & CallOptions = {},
 ): Promise<LossResult> {
-  const loss = arcFace(options);
   return computeLoss(
     'arcFaceLoss',
     arcFaceLoss,
     cosines,
     labels,
-    loss,
+    arcFace,
     options,
   );
 }
@@ -51,16 +50,15 @@ export async function arcFaceLoss(
  */
 export function arcFaceLossSync(
   cosines: TensorLike,
-  labels: Int32Array | TensorLike,
+  labels: LabelsLike,
   options: ArcFaceOptions & LossFunctionOptions = {},
 ): LossResult {
-  const loss = arcFace(options);
   return computeLossSync(
     'arcFaceLossSync',
     arcFaceLossSync,
     cosines,
     labels,
-    loss,
+    arcFace,
     options,
   );
 }

@@ -1,4 +1,4 @@
-import { AlphaMarginError } from './errors.js';
+import { AlphaMarginError, invalidArgument } from './errors.js';
 import {
   openSafetensors,
   type SafetensorsFile,
@@ -10,6 +10,7 @@ import {
 import type { LossSpecification } from './loss-specification.js';
 import type { NativeHead, NativeHeadState } from './native.js';
 import type { OptimizerSpecification } from './optimizer.js';
+import { readOptions } from './options.js';
 
 /** Value of the metadata key `format` in a head's checkpoint. */
 const FORMAT = 'alphamargin-head-1';
@@ -32,6 +33,28 @@ export interface CheckpointSettings {
 export interface CheckpointExtra {
   readonly tensors?: readonly SafetensorsSource[];
   readonly metadata?: Readonly<Record<string, string>>;
+}
+
+/** Checks the name of a file. */
+export function checkPath(name: string, path: unknown): void {
+  if (typeof path === 'string' && path !== '') return;
+  throw invalidArgument(name, 'path', 'the name of a file', path);
+}
+
+/** Checks a caller's own content before a good file could be replaced by an unreadable one. */
+export function checkExtra(name: string, extra: unknown): CheckpointExtra {
+  const { tensors, metadata } = readOptions<CheckpointExtra>(name, extra, [
+    'tensors',
+    'metadata',
+  ]);
+  if (tensors !== undefined && !Array.isArray(tensors)) {
+    throw invalidArgument(name, 'extra.tensors', 'an array', tensors);
+  }
+  for (const [key, value] of Object.entries(metadata ?? {})) {
+    if (typeof value === 'string') continue;
+    throw invalidArgument(name, `extra.metadata.${key}`, 'a string', value);
+  }
+  return { tensors: tensors ?? [], metadata: metadata ?? {} };
 }
 
 const STATES: readonly NativeHeadState[] = [

@@ -6,7 +6,7 @@ import {
   type LossResult,
 } from './loss-result.js';
 import { type CosFaceOptions, cosFace } from './loss-specification.js';
-import type { TensorLike } from './tensor.js';
+import type { LabelsLike, TensorLike } from './tensor.js';
 
 /**
  * CosFace loss on cosines: θ_y = s·(c_y − m), others θ = s·c; softmax cross-entropy unless α > 1.
@@ -27,16 +27,15 @@ import type { TensorLike } from './tensor.js';
  */
 export async function cosFaceLoss(
   cosines: TensorLike,
-  labels: Int32Array | TensorLike,
+  labels: LabelsLike,
   options: CosFaceOptions & LossFunctionOptions & CallOptions = {},
 ): Promise<LossResult> {
-  const loss = cosFace(options);
   return computeLoss(
     'cosFaceLoss',
     cosFaceLoss,
     cosines,
     labels,
-    loss,
+    cosFace,
     options,
   );
 }
@@ -50,16 +49,15 @@ export async function cosFaceLoss(
  */
 export function cosFaceLossSync(
   cosines: TensorLike,
-  labels: Int32Array | TensorLike,
+  labels: LabelsLike,
   options: CosFaceOptions & LossFunctionOptions = {},
 ): LossResult {
-  const loss = cosFace(options);
   return computeLossSync(
     'cosFaceLossSync',
     cosFaceLossSync,
     cosines,
     labels,
-    loss,
+    cosFace,
     options,
   );
 }

@@ -3,6 +3,7 @@ import { invalidArgument } from './errors.js';
 import { type CallOptions, invoke, invokeSync } from './invoke.js';
 import { checkAlpha } from './loss-specification.js';
 import { native, type RealData } from './native.js';
+import { readOptions } from './options.js';
 import {
   readRealTensor,
   readReference,
@@ -34,10 +35,15 @@ function readProblem(
   functionName: string,
   gradPosterior: TensorLike,
   posterior: TensorLike,
-  options: EntmaxBackwardOptions,
+  options: EntmaxBackwardOptions & CallOptions,
 ): Problem {
-  checkDevice(functionName, options.device);
-  const alpha = checkAlpha(functionName, options.alpha ?? 1.5);
+  const given = readOptions<EntmaxBackwardOptions & CallOptions>(
+    functionName,
+    options,
+    ['alpha', 'reference', 'device', 'signal'],
+  );
+  checkDevice(functionName, given.device);
+  const alpha = checkAlpha(functionName, given.alpha ?? 1.5);
   const p = readRealTensor(functionName, 'posterior', posterior, 2);
   const v = readRealTensor(functionName, 'gradPosterior', gradPosterior, 2);
   const [rows, classes] = p.dims as [number, number];
@@ -54,7 +60,7 @@ function readProblem(
     posterior: p.data,
     classes,
     alpha,
-    reference: readReference(functionName, options.reference, classes),
+    reference: readReference(functionName, given.reference, classes),
     out: {
       type: 'float32',
       data: new Float32Array(rows * classes),

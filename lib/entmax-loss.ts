@@ -6,7 +6,7 @@ import {
   type LossResult,
 } from './loss-result.js';
 import { type EntmaxHeadOptions, entmaxHead } from './loss-specification.js';
-import type { TensorLike } from './tensor.js';
+import type { LabelsLike, TensorLike } from './tensor.js';
 
 /**
  * α-divergence (Fenchel–Young) loss on cosines without a margin: θ = s·c under the α-entmax
@@ -28,11 +28,17 @@ import type { TensorLike } from './tensor.js';
  */
 export async function entmaxLoss(
   cosines: TensorLike,
-  labels: Int32Array | TensorLike,
+  labels: LabelsLike,
   options: EntmaxHeadOptions & LossFunctionOptions & CallOptions = {},
 ): Promise<LossResult> {
-  const loss = entmaxHead(options);
-  return computeLoss('entmaxLoss', entmaxLoss, cosines, labels, loss, options);
+  return computeLoss(
+    'entmaxLoss',
+    entmaxLoss,
+    cosines,
+    labels,
+    entmaxHead,
+    options,
+  );
 }
 
 /**
@@ -44,16 +50,15 @@ export async function entmaxLoss(
  */
 export function entmaxLossSync(
   cosines: TensorLike,
-  labels: Int32Array | TensorLike,
+  labels: LabelsLike,
   options: EntmaxHeadOptions & LossFunctionOptions = {},
 ): LossResult {
-  const loss = entmaxHead(options);
   return computeLossSync(
     'entmaxLossSync',
     entmaxLossSync,
     cosines,
     labels,
-    loss,
+    entmaxHead,
     options,
   );
 }

@@ -2,6 +2,7 @@ import { checkDevice, type Device } from './device.js';
 import { type CallOptions, invoke, invokeSync } from './invoke.js';
 import { checkAlpha } from './loss-specification.js';
 import { native } from './native.js';
+import { readOptions } from './options.js';
 import {
   type CsrMatrix,
   type RealInput,
@@ -34,13 +35,18 @@ interface Problem {
 function readProblem(
   functionName: string,
   logits: TensorLike,
-  options: EntmaxOptions,
+  options: EntmaxOptions & CallOptions,
 ): Problem {
-  checkDevice(functionName, options.device);
-  const alpha = checkAlpha(functionName, options.alpha ?? 1.5);
+  const given = readOptions<EntmaxOptions & CallOptions>(
+    functionName,
+    options,
+    ['alpha', 'reference', 'device', 'signal'],
+  );
+  checkDevice(functionName, given.device);
+  const alpha = checkAlpha(functionName, given.alpha ?? 1.5);
   const input = readRealTensor(functionName, 'logits', logits, 2);
   const [rows, classes] = input.dims as [number, number];
-  const reference = readReference(functionName, options.reference, classes);
+  const reference = readReference(functionName, given.reference, classes);
   return { logits: input, rows, classes, alpha, reference };
 }
 

@@ -2,6 +2,7 @@ import { CallQueue } from './call-queue.js';
 import { AlphaMarginError } from './errors.js';
 import { type CallOptions, invoke, invokeSync } from './invoke.js';
 import type { NativeHead } from './native.js';
+import { readOptions } from './options.js';
 
 /** A public method whose frames are left out of an error's stack. */
 type Caller = (...parameters: never[]) => unknown;
@@ -36,7 +37,7 @@ export class HeadCalls {
     call: (head: NativeHead, cancel: Int32Array) => Promise<Result> | Result,
   ): Promise<Result> {
     this.checkOpen(name);
-    const { signal } = options;
+    const { signal } = readOptions<CallOptions>(name, options, ['signal']);
     return invoke(name, caller, signal, (cancel) =>
       this.#queue.run(() => {
         // Aborted while it waited for its turn.

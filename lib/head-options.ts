@@ -9,7 +9,7 @@ import {
   type OptimizerSpecification,
   optimizerSpecification,
 } from './optimizer.js';
-import type { Tensor, TensorLike } from './tensor.js';
+import type { LabelsLike, Tensor, TensorLike } from './tensor.js';
 
 /** Options of {@link PrototypeHead}. */
 export interface PrototypeHeadOptions {
@@ -40,6 +40,20 @@ export interface PrototypeHeadOptions {
    */
   scratchBudget?: number;
 }
+
+/** The keys of {@link PrototypeHeadOptions}. */
+export const HEAD_OPTIONS = [
+  'identities',
+  'dim',
+  'loss',
+  'optimizer',
+  'device',
+  'seed',
+  'prototypes',
+  'reference',
+  'precision',
+  'scratchBudget',
+] as const;
 
 /** Counters of one call of a head. */
 export type HeadStats = NativeHeadStats;
@@ -76,7 +90,7 @@ export interface NearestResult {
 /** A batch of labelled embeddings, for `reinitialize`. */
 export interface LabelledBatch {
   readonly embeddings: TensorLike;
-  readonly labels: Int32Array | TensorLike;
+  readonly labels: LabelsLike;
 }
 
 /** Bytes held by a head. */

@@ -64,6 +64,7 @@ export { PrototypeHead } from './prototype-head.js';
 export { qMarginLoss, qMarginLossSync } from './q-margin-loss.js';
 export {
   type CsrMatrix,
+  type LabelsLike,
   type Tensor,
   type TensorDataByType,
   type TensorLike,

@@ -3,7 +3,9 @@ import { invalidArgument } from './errors.js';
 import { type CallOptions, invoke, invokeSync } from './invoke.js';
 import type { LossSpecification } from './loss-specification.js';
 import { type NativeLossOutputs, native, type RealData } from './native.js';
+import { readOptions } from './options.js';
 import {
+  type LabelsLike,
   readLabels,
   readRealTensor,
   readReference,
@@ -55,14 +57,23 @@ interface LossProblem {
   readonly outputs: NativeLossOutputs;
 }
 
-function readProblem(
+/** Makes a loss specification from the options that are a loss's own. */
+type SpecificationOf<Options> = (options: Options) => LossSpecification;
+
+function readProblem<Options>(
   name: string,
   cosines: TensorLike,
-  labels: Int32Array | TensorLike,
-  loss: LossSpecification,
-  options: LossFunctionOptions,
-): LossProblem {
-  checkDevice(name, options.device);
+  labels: LabelsLike,
+  specification: SpecificationOf<Options>,
+  options: Options & LossFunctionOptions & CallOptions,
+): LossProblem & CallOptions {
+  if (typeof options !== 'object' || options === null) {
+    throw invalidArgument(name, 'options', 'an object', options);
+  }
+  const { reference, device, signal, ...own } = options;
+  readOptions<CallOptions>(name, { signal }, ['signal']);
+  checkDevice(name, device);
+  const loss = specification(own as Options);
   const input = readRealTensor(name, 'cosines', cosines, 2);
   const [rows, classes] = input.dims as [number, number];
   if (rows === 0 || classes === 0) {
@@ -75,11 +86,12 @@ function readProblem(
   }
   return {
     name,
+    signal,
     rows,
     classes,
     loss,
     labels: readLabels(name, labels, rows),
-    reference: readReference(name, options.reference, classes),
+    reference: readReference(name, reference, classes),
     cosines: snapshot(input.data),
     outputs: {
       loss: new Float32Array(rows),
@@ -123,9 +135,10 @@ function resultOf(problem: LossProblem): LossResult {
     gradLoss?: TensorLike,
     options: CallOptions = {},
   ): Promise<Tensor> {
+    const { signal } = readOptions<CallOptions>(name, options, ['signal']);
     const upstream = readGradLoss(name, gradLoss, problem.rows);
     const out = gradient();
-    await invoke(name, backward, options.signal, (cancel) =>
+    await invoke(name, backward, signal, (cancel) =>
       native().lossBackward(
         ...inputsOf(problem),
         solution,
@@ -160,31 +173,31 @@ function resultOf(problem: LossProblem): LossResult {
 }
 
 /** Runs a loss off the event loop: the body of every `…Loss` function. */
-export async function computeLoss(
+export async function computeLoss<Options>(
   name: string,
   caller: Caller,
   cosines: TensorLike,
-  labels: Int32Array | TensorLike,
-  loss: LossSpecification,
-  options: LossFunctionOptions & CallOptions,
+  labels: LabelsLike,
+  specification: SpecificationOf<Options>,
+  options: Options & LossFunctionOptions & CallOptions,
 ): Promise<LossResult> {
-  const problem = readProblem(name, cosines, labels, loss, options);
-  await invoke(name, caller, options.signal, (cancel) =>
+  const problem = readProblem(name, cosines, labels, specification, options);
+  await invoke(name, caller, problem.signal, (cancel) =>
     native().lossForward(...inputsOf(problem), problem.outputs, cancel),
   );
   return resultOf(problem);
 }
 
 /** Runs a loss on the calling thread: the body of every `…LossSync` function. */
-export function computeLossSync(
+export function computeLossSync<Options>(
   name: string,
   caller: Caller,
   cosines: TensorLike,
-  labels: Int32Array | TensorLike,
-  loss: LossSpecification,
-  options: LossFunctionOptions,
+  labels: LabelsLike,
+  specification: SpecificationOf<Options>,
+  options: Options & LossFunctionOptions,
 ): LossResult {
-  const problem = readProblem(name, cosines, labels, loss, options);
+  const problem = readProblem(name, cosines, labels, specification, options);
   invokeSync(name, caller, () =>
     native().lossForwardSync(...inputsOf(problem), problem.outputs),
   );

@@ -1,4 +1,5 @@
 import { invalidArgument } from './errors.js';
+import { readOptions } from './options.js';
 
 /**
  * A loss for {@link PrototypeHead}: plain data, made by {@link qMargin}, {@link a3m},
@@ -25,7 +26,7 @@ export interface LossSpecification {
   readonly measureMargin: number;
   /** Factor m1 > 0 of the target's angle. */
   readonly angleFactor: number;
-  /** Additive angular margin m2 ≥ 0, radians. */
+  /** Additive angular margin m2 in [0, π], radians. */
   readonly angularMargin: number;
   /** Additive cosine margin m3 ≥ 0. */
   readonly cosineMargin: number;
@@ -104,7 +105,13 @@ export function lossSpecification(
     scale,
     measureMargin,
     angleFactor: positive('m1', options.angleFactor ?? 1),
-    angularMargin: atLeastZero('margin', options.angularMargin ?? 0),
+    angularMargin: checkNumber(
+      functionName,
+      'margin (radians)',
+      options.angularMargin ?? 0,
+      'a number in [0, π]',
+      (number) => number >= 0 && number <= Math.PI,
+    ),
     cosineMargin: atLeastZero('margin', options.cosineMargin ?? 0),
     detachMargin: options.detachMargin === true,
   });
@@ -130,7 +137,15 @@ export interface QMarginOptions {
  * const loss = qMargin({ alpha: 1.25, scale: 32, margin: 0.2 });
  */
 export function qMargin(options: QMarginOptions = {}): LossSpecification {
-  const { alpha = 1.25, scale = 32, margin = 0.2 } = options;
+  const {
+    alpha = 1.25,
+    scale = 32,
+    margin = 0.2,
+  } = readOptions<QMarginOptions>('qMargin', options, [
+    'alpha',
+    'scale',
+    'margin',
+  ]);
   return lossSpecification('qMargin', 'q-margin', {
     alpha,
     scale,
@@ -144,7 +159,7 @@ export interface A3mOptions {
   alpha?: number;
   /** Scale s > 0. Default 32. */
   scale?: number;
-  /** Angular margin m ≥ 0, radians. Default 0.2. */
+  /** Angular margin m in [0, π], radians. Default 0.2. */
   margin?: number;
   /** Take the derivative of the margin as 1 instead of sin(φ+m)/sin φ. Default false. */
   detachMargin?: boolean;
@@ -160,7 +175,17 @@ export interface A3mOptions {
  * const loss = a3m({ alpha: 1.25, scale: 32, margin: 0.2 });
  */
 export function a3m(options: A3mOptions = {}): LossSpecification {
-  const { alpha = 1.25, scale = 32, margin = 0.2, detachMargin } = options;
+  const {
+    alpha = 1.25,
+    scale = 32,
+    margin = 0.2,
+    detachMargin,
+  } = readOptions<A3mOptions>('a3m', options, [
+    'alpha',
+    'scale',
+    'margin',
+    'detachMargin',
+  ]);
   return lossSpecification('a3m', 'a3m', {
     alpha,
     scale,
@@ -188,7 +213,15 @@ export interface CosFaceOptions {
  * const loss = cosFace({ scale: 64, margin: 0.35 });
  */
 export function cosFace(options: CosFaceOptions = {}): LossSpecification {
-  const { alpha = 1, scale = 64, margin = 0.35 } = options;
+  const {
+    alpha = 1,
+    scale = 64,
+    margin = 0.35,
+  } = readOptions<CosFaceOptions>('cosFace', options, [
+    'alpha',
+    'scale',
+    'margin',
+  ]);
   return lossSpecification('cosFace', 'cosface', {
     alpha,
     scale,
@@ -202,7 +235,7 @@ export interface ArcFaceOptions {
   alpha?: number;
   /** Scale s > 0. Default 64. */
   scale?: number;
-  /** Angular margin m ≥ 0, radians. Default 0.5. */
+  /** Angular margin m in [0, π], radians. Default 0.5. */
   margin?: number;
   /** Take the derivative of the margin as 1. Default false. */
   detachMargin?: boolean;
@@ -217,7 +250,17 @@ export interface ArcFaceOptions {
  * const loss = arcFace({ scale: 64, margin: 0.5 });
  */
 export function arcFace(options: ArcFaceOptions = {}): LossSpecification {
-  const { alpha = 1, scale = 64, margin = 0.5, detachMargin } = options;
+  const {
+    alpha = 1,
+    scale = 64,
+    margin = 0.5,
+    detachMargin,
+  } = readOptions<ArcFaceOptions>('arcFace', options, [
+    'alpha',
+    'scale',
+    'margin',
+    'detachMargin',
+  ]);
   return lossSpecification('arcFace', 'arcface', {
     alpha,
     scale,
@@ -243,7 +286,11 @@ export interface EntmaxHeadOptions {
  * const loss = entmaxHead({ alpha: 1.5, scale: 10 });
  */
 export function entmaxHead(options: EntmaxHeadOptions = {}): LossSpecification {
-  const { alpha = 1.25, scale = 32 } = options;
+  const { alpha = 1.25, scale = 32 } = readOptions<EntmaxHeadOptions>(
+    'entmaxHead',
+    options,
+    ['alpha', 'scale'],
+  );
   return lossSpecification('entmaxHead', 'entmax', { alpha, scale });
 }
 
@@ -255,7 +302,7 @@ export interface CombinedMarginOptions {
   scale?: number;
   /** Factor of the angle, > 0. Default 1. */
   m1?: number;
-  /** Added to the angle, radians, ≥ 0. Default 0. */
+  /** Added to the angle, radians, in [0, π]. Default 0. */
   m2?: number;
   /** Subtracted from the cosine, ≥ 0. Default 0. */
   m3?: number;
@@ -274,13 +321,27 @@ export interface CombinedMarginOptions {
 export function combinedMargin(
   options: CombinedMarginOptions = {},
 ): LossSpecification {
-  const { alpha = 1, scale = 64, m1 = 1, m2 = 0, m3 = 0 } = options;
+  const {
+    alpha = 1,
+    scale = 64,
+    m1 = 1,
+    m2 = 0,
+    m3 = 0,
+    detachMargin,
+  } = readOptions<CombinedMarginOptions>('combinedMargin', options, [
+    'alpha',
+    'scale',
+    'm1',
+    'm2',
+    'm3',
+    'detachMargin',
+  ]);
   return lossSpecification('combinedMargin', 'combined', {
     alpha,
     scale,
     angleFactor: m1,
     angularMargin: m2,
     cosineMargin: m3,
-    detachMargin: options.detachMargin === true,
+    detachMargin: detachMargin === true,
   });
 }

@@ -1,5 +1,6 @@
 import { invalidArgument } from './errors.js';
 import { checkNumber } from './loss-specification.js';
+import { readOptions } from './options.js';
 
 /** Update rule of {@link PrototypeHead}: plain data, made by {@link sgd} or {@link adagrad}. */
 export interface OptimizerSpecification {
@@ -31,7 +32,15 @@ export interface SgdOptions {
  * const optimizer = sgd({ learningRate: 0.1, momentum: 0.9, weightDecay: 5e-4 });
  */
 export function sgd(options: SgdOptions = {}): OptimizerSpecification {
-  const { learningRate = 0.1, momentum = 0, weightDecay = 0 } = options;
+  const {
+    learningRate = 0.1,
+    momentum = 0,
+    weightDecay = 0,
+  } = readOptions<SgdOptions>('sgd', options, [
+    'learningRate',
+    'momentum',
+    'weightDecay',
+  ]);
   return optimizerSpecification('sgd', {
     kind: 'sgd',
     learningRate,
@@ -59,7 +68,15 @@ export interface AdagradOptions {
  * const optimizer = adagrad({ learningRate: 0.05 });
  */
 export function adagrad(options: AdagradOptions = {}): OptimizerSpecification {
-  const { learningRate = 0.1, weightDecay = 0, epsilon = 1e-10 } = options;
+  const {
+    learningRate = 0.1,
+    weightDecay = 0,
+    epsilon = 1e-10,
+  } = readOptions<AdagradOptions>('adagrad', options, [
+    'learningRate',
+    'weightDecay',
+    'epsilon',
+  ]);
   return optimizerSpecification('adagrad', {
     kind: 'adagrad',
     learningRate,

@@ -1,6 +1,8 @@
 import {
   type CheckpointExtra,
   type CheckpointSettings,
+  checkExtra,
+  checkPath,
   openCheckpoint,
   readCheckpointState,
   writeCheckpoint,
@@ -20,6 +22,7 @@ import {
   checkOptimizer,
   checkWhole,
   DEFAULT_SCRATCH_BUDGET,
+  HEAD_OPTIONS,
   type HeadMemory,
   type HeadResult,
   LARGEST_COUNT,
@@ -32,9 +35,11 @@ import { type CallOptions, invokeSync } from './invoke.js';
 import type { LossSpecification } from './loss-specification.js';
 import { native } from './native.js';
 import { checkLearningRate, type OptimizerSpecification } from './optimizer.js';
+import { readOptions } from './options.js';
 import { reinitialize } from './reinitialize.js';
 import {
   type CsrMatrix,
+  type LabelsLike,
   readLabels,
   readReference,
   type Tensor,
@@ -74,41 +79,46 @@ export class PrototypeHead implements Disposable {
    */
   constructor(options: PrototypeHeadOptions) {
     const name = 'PrototypeHead';
-    checkDevice(name, options.device);
+    const given = readOptions<PrototypeHeadOptions>(
+      name,
+      options,
+      HEAD_OPTIONS,
+    );
+    checkDevice(name, given.device);
     const identities = checkWhole(
       name,
       'identities',
-      options.identities,
+      given.identities,
       1,
       LARGEST_COUNT,
     );
-    const dim = checkWhole(name, 'dim', options.dim, 1, LARGEST_COUNT);
+    const dim = checkWhole(name, 'dim', given.dim, 1, LARGEST_COUNT);
     const seed = checkWhole(
       name,
       'seed',
-      options.seed ?? 0,
+      given.seed ?? 0,
       0,
       Number.MAX_SAFE_INTEGER,
     );
-    const precision = options.precision ?? 'exact';
+    const precision = given.precision ?? 'exact';
     if (precision !== 'exact' && precision !== 'fast') {
       throw invalidArgument(name, 'precision', "'exact' or 'fast'", precision);
     }
     const scratchBudget = checkWhole(
       name,
       'scratchBudget',
-      options.scratchBudget ?? DEFAULT_SCRATCH_BUDGET,
+      given.scratchBudget ?? DEFAULT_SCRATCH_BUDGET,
       0,
       Number.MAX_SAFE_INTEGER,
     );
     this.#settings = { identities, dim, seed, precision, scratchBudget };
-    this.#loss = checkLoss(name, options.loss);
-    this.#optimizer = checkOptimizer(name, options.optimizer);
-    this.#reference = readReference(name, options.reference, identities);
+    this.#loss = checkLoss(name, given.loss);
+    this.#optimizer = checkOptimizer(name, given.optimizer);
+    this.#reference = readReference(name, given.reference, identities);
     const prototypes =
-      options.prototypes === undefined
+      given.prototypes === undefined
         ? null
-        : readPrototypes(name, options.prototypes, identities, dim);
+        : readPrototypes(name, given.prototypes, identities, dim);
     this.#calls = invokeSync(name, PrototypeHead, () => {
       const { Head } = native();
       const reference = this.#reference;
@@ -165,7 +175,7 @@ export class PrototypeHead implements Disposable {
    */
   async step(
     embeddings: TensorLike,
-    labels: Int32Array | TensorLike,
+    labels: LabelsLike,
     options: CallOptions = {},
   ): Promise<HeadResult> {
     const name = 'PrototypeHead.step';
@@ -183,10 +193,7 @@ export class PrototypeHead implements Disposable {
   }
 
   /** {@link step} on the calling thread. `ERR_BUSY` while asynchronous calls are pending. */
-  stepSync(
-    embeddings: TensorLike,
-    labels: Int32Array | TensorLike,
-  ): HeadResult {
+  stepSync(embeddings: TensorLike, labels: LabelsLike): HeadResult {
     const name = 'PrototypeHead.stepSync';
     const { data, classes, outputs } = this.#prepare(name, embeddings, labels);
     const stats = this.#calls.now(name, this.stepSync, (head) =>
@@ -198,7 +205,7 @@ export class PrototypeHead implements Disposable {
   /** What {@link step} returns, without the update. */
   async evaluate(
     embeddings: TensorLike,
-    labels: Int32Array | TensorLike,
+    labels: LabelsLike,
     options: CallOptions = {},
   ): Promise<HeadResult> {
     const name = 'PrototypeHead.evaluate';
@@ -214,10 +221,7 @@ export class PrototypeHead implements Disposable {
   }
 
   /** {@link evaluate} on the calling thread. */
-  evaluateSync(
-    embeddings: TensorLike,
-    labels: Int32Array | TensorLike,
-  ): HeadResult {
+  evaluateSync(embeddings: TensorLike, labels: LabelsLike): HeadResult {
     const name = 'PrototypeHead.evaluateSync';
     const { data, classes, outputs } = this.#prepare(name, embeddings, labels);
     const stats = this.#calls.now(name, this.evaluateSync, (head) =>
@@ -234,7 +238,7 @@ export class PrototypeHead implements Disposable {
    */
   async posterior(
     embeddings: TensorLike,
-    labels?: Int32Array | TensorLike | null,
+    labels?: LabelsLike | null,
     options: CallOptions = {},
   ): Promise<CsrMatrix> {
     const name = 'PrototypeHead.posterior';
@@ -252,10 +256,7 @@ export class PrototypeHead implements Disposable {
   }
 
   /** {@link posterior} on the calling thread. */
-  posteriorSync(
-    embeddings: TensorLike,
-    labels?: Int32Array | TensorLike | null,
-  ): CsrMatrix {
+  posteriorSync(embeddings: TensorLike, labels?: LabelsLike | null): CsrMatrix {
     const name = 'PrototypeHead.posteriorSync';
     const batch = readBatch(name, 'embeddings', embeddings, this.dim);
     const classes =
@@ -278,12 +279,12 @@ export class PrototypeHead implements Disposable {
     options: NearestOptions & CallOptions = {},
   ): Promise<NearestResult> {
     const name = 'PrototypeHead.nearest';
-    const { data, k, identities, cosines } = this.#prepareNearest(
+    const { data, k, identities, cosines, signal } = this.#prepareNearest(
       name,
       queries,
       options,
     );
-    await this.#calls.enqueue(name, this.nearest, options, (head, cancel) =>
+    await this.#calls.enqueue(name, this.nearest, { signal }, (head, cancel) =>
       head.nearest(data, k, identities, cosines, cancel),
     );
     return { identities, cosines };
@@ -317,17 +318,22 @@ export class PrototypeHead implements Disposable {
    */
   async reinitialize(
     batches: AsyncIterable<LabelledBatch> | Iterable<LabelledBatch>,
-    options: { identities?: Int32Array } = {},
+    options: { identities?: Int32Array } & CallOptions = {},
   ): Promise<number> {
     const name = 'PrototypeHead.reinitialize';
     this.#calls.checkOpen(name);
-    const chosen = readIdentities(name, options.identities, this.identities);
+    const { identities, signal } = readOptions<typeof options>(name, options, [
+      'identities',
+      'signal',
+    ]);
+    const chosen = readIdentities(name, identities, this.identities);
     return reinitialize(
       name,
       this.#calls,
       [this.identities, this.dim],
       batches,
       chosen,
+      signal,
     );
   }
 
@@ -391,24 +397,22 @@ export class PrototypeHead implements Disposable {
     options: { extra?: CheckpointExtra } = {},
   ): Promise<void> {
     const name = 'PrototypeHead.save';
+    const given = readOptions<typeof options>(name, options, ['extra']);
+    const extra = checkExtra(name, given.extra);
+    checkPath(name, path);
     const settings = {
       ...this.#settings,
       loss: this.#loss,
       optimizer: this.#optimizer,
     };
     await this.#calls.enqueue(name, this.save, {}, (native) =>
-      writeCheckpoint(
-        path,
-        native,
-        settings,
-        this.#reference,
-        options.extra ?? {},
-      ),
+      writeCheckpoint(path, native, settings, this.#reference, extra),
     );
   }
 
   /**
-   * Loads a checkpoint that {@link save} wrote.
+   * Loads a checkpoint that {@link save} wrote. Tensors and metadata of the caller's are left to
+   * `openSafetensors`; a later {@link save} does not carry them on.
    *
    * @throws AlphaMarginError `ERR_CHECKPOINT` when the file is missing, truncated, damaged or
    * another kind of file.
@@ -417,13 +421,16 @@ export class PrototypeHead implements Disposable {
     path: string,
     options: { device?: Device } = {},
   ): Promise<PrototypeHead> {
+    const name = 'PrototypeHead.load';
+    checkPath(name, path);
+    const given = readOptions<typeof options>(name, options, ['device']);
     const checkpoint = await openCheckpoint(path);
     let head: PrototypeHead | undefined;
     try {
       head = new PrototypeHead({
         ...checkpoint.settings,
         reference: checkpoint.reference,
-        ...options,
+        ...given,
       });
       await readCheckpointState(checkpoint, head.#calls.head);
       return head;
@@ -451,21 +458,26 @@ export class PrototypeHead implements Disposable {
   }
 
   /** Checked copies of a labelled batch, and arrays for its results. */
-  #prepare(
-    name: string,
-    embeddings: TensorLike,
-    labels: Int32Array | TensorLike,
-  ) {
+  #prepare(name: string, embeddings: TensorLike, labels: LabelsLike) {
     const { data, rows } = readBatch(name, 'embeddings', embeddings, this.dim);
     const classes = readLabels(name, labels, rows);
     return { data, classes, outputs: makeOutputs(rows, this.dim) };
   }
 
-  #prepareNearest(name: string, queries: TensorLike, options: NearestOptions) {
+  #prepareNearest(
+    name: string,
+    queries: TensorLike,
+    options: NearestOptions & CallOptions,
+  ) {
+    const given = readOptions<NearestOptions & CallOptions>(name, options, [
+      'k',
+      'signal',
+    ]);
     const { data, rows } = readBatch(name, 'queries', queries, this.dim);
-    const k = checkWhole(name, 'k', options.k ?? 1, 1, this.identities);
+    const k = checkWhole(name, 'k', given.k ?? 1, 1, this.identities);
     const identities = new Int32Array(rows * k);
-    return { data, k, identities, cosines: new Float32Array(rows * k) };
+    const cosines = new Float32Array(rows * k);
+    return { data, k, identities, cosines, signal: given.signal };
   }
 
   /** {@link dispose}, at the end of a `using` block. */

@@ -6,7 +6,7 @@ import {
   type LossResult,
 } from './loss-result.js';
 import { type QMarginOptions, qMargin } from './loss-specification.js';
-import type { TensorLike } from './tensor.js';
+import type { LabelsLike, TensorLike } from './tensor.js';
 
 /**
  * Q-Margin loss on cosines: the target's reference measure is q_y·exp(−s·m), the logits are
@@ -32,16 +32,15 @@ import type { TensorLike } from './tensor.js';
  */
 export async function qMarginLoss(
   cosines: TensorLike,
-  labels: Int32Array | TensorLike,
+  labels: LabelsLike,
   options: QMarginOptions & LossFunctionOptions & CallOptions = {},
 ): Promise<LossResult> {
-  const loss = qMargin(options);
   return computeLoss(
     'qMarginLoss',
     qMarginLoss,
     cosines,
     labels,
-    loss,
+    qMargin,
     options,
   );
 }
@@ -55,16 +54,15 @@ export async function qMarginLoss(
  */
 export function qMarginLossSync(
   cosines: TensorLike,
-  labels: Int32Array | TensorLike,
+  labels: LabelsLike,
   options: QMarginOptions & LossFunctionOptions = {},
 ): LossResult {
-  const loss = qMargin(options);
   return computeLossSync(
     'qMarginLossSync',
     qMarginLossSync,
     cosines,
     labels,
-    loss,
+    qMargin,
     options,
   );
 }

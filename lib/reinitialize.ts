@@ -14,6 +14,7 @@ export async function reinitialize(
   [identities, dim]: readonly [number, number],
   batches: AsyncIterable<LabelledBatch> | Iterable<LabelledBatch>,
   chosen: Int32Array | null,
+  signal: AbortSignal | undefined,
 ): Promise<number> {
   const selected = chosen && new Uint8Array(identities);
   for (const identity of chosen ?? []) selected![identity] = 1;
@@ -25,11 +26,12 @@ export async function reinitialize(
   }
   running.add(calls);
   try {
+    signal?.throwIfAborted();
     for await (const item of checkBatches(name, batches)) {
       const { embeddings, labels } = checkBatch(name, item);
       const batch = readBatch(name, 'embeddings', embeddings, dim);
       const classes = readLabels(name, labels, batch.rows);
-      await calls.enqueue(name, reinitialize, {}, (head) =>
+      await calls.enqueue(name, reinitialize, { signal }, (head) =>
         head.accumulateMeans(batch.data, classes, selected),
       );
     }

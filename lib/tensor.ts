@@ -65,6 +65,9 @@ export function tensor(
   data: Float32Array,
   dims: readonly number[],
 ): Tensor<'float32'> {
+  if (!(data instanceof Float32Array)) {
+    throw invalidArgument('tensor', 'data', 'a Float32Array', data);
+  }
   checkDims('tensor', 'dims', dims, data.length);
   return { type: 'float32', data, dims: [...dims] };
 }
@@ -144,18 +147,32 @@ export function readRealTensor(
   return { data, dims: copy };
 }
 
-/** Reads labels, as a copy: an Int32Array [B], or a tensor of type int32. */
+/** Labels: one whole number for each row, as int32, int64 or plain numbers, or a tensor of them. */
+export type LabelsLike =
+  | Int32Array
+  | BigInt64Array
+  | readonly number[]
+  | TensorLike;
+
+/** Reads labels, as a copy of type int32. */
 export function readLabels(
   functionName: string,
   value: unknown,
   rows: number,
 ): Int32Array {
-  const data =
-    value instanceof Int32Array
-      ? value
-      : (value as Partial<TensorLike> | null | undefined)?.data;
-  if (!(data instanceof Int32Array)) {
-    throw invalidArgument(functionName, 'labels', 'an Int32Array', value);
+  const isData = ArrayBuffer.isView(value) || Array.isArray(value);
+  const data = isData ? value : (value as Partial<TensorLike> | null)?.data;
+  if (
+    !(data instanceof Int32Array) &&
+    !(data instanceof BigInt64Array) &&
+    !Array.isArray(data)
+  ) {
+    throw invalidArgument(
+      functionName,
+      'labels',
+      'an Int32Array, a BigInt64Array or an array of numbers',
+      data ?? value,
+    );
   }
   if (data.length !== rows) {
     throw invalidArgument(
@@ -165,7 +182,20 @@ export function readLabels(
       data,
     );
   }
-  return snapshot(data);
+  if (data instanceof Int32Array) return snapshot(data);
+  return Int32Array.from(data as ArrayLike<unknown>, (label, row) => {
+    const number = typeof label === 'bigint' ? Number(label) : label;
+    // A label beyond int32 would wrap around to another class.
+    if (typeof number !== 'number' || number !== (number | 0)) {
+      throw invalidArgument(
+        functionName,
+        `labels[${row}]`,
+        'a whole number that fits 32 bits',
+        label,
+      );
+    }
+    return number;
+  });
 }
 
 /** Reads the reference measure, as a copy: positive, one value per class, not normalised. */

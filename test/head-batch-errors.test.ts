@@ -101,7 +101,7 @@ const badBatches: [string, TensorLike, Int32Array, BadCall[2], RegExp][] = [
   [
     'labels of another type',
     good,
-    wrong([1, 2, 3]) as unknown as Int32Array,
+    wrong(Float32Array.of(1, 2, 3)) as unknown as Int32Array,
     invalid,
     /Int32Array/,
   ],

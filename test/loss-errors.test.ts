@@ -62,8 +62,8 @@ describe('losses refuse', () => {
       /labels\[0\].*3/,
     ],
     [
-      'labels as numbers',
-      () => qMarginLoss(good, wrong([0, 1])),
+      'labels of another type',
+      () => qMarginLoss(good, wrong(Float32Array.of(0, 1))),
       'ERR_INVALID_ARGUMENT',
       /Int32Array/,
     ],

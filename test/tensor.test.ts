@@ -11,7 +11,7 @@ import {
 } from '../lib/index.js';
 import { normalTensor, randomLabels } from './helpers/random.js';
 
-const plain = normalTensor(4, 7, 1);
+const plain = normalTensor(4, 7, 1, 0.3);
 const labels = randomLabels(4, 7, 2);
 
 /** A tensor as onnxruntime makes them: an object of a class, its fields behind getters. */
@@ -54,6 +54,28 @@ const forms: [string, TensorLike][] = [
   ['frozen sizes', { ...plain, dims: Object.freeze([4, 7]) }],
   ['a window', { data: windowOf(plain.data), dims: [4, 7] }],
 ];
+
+describe('labels', () => {
+  const expected = qMarginLossSync(plain, Int32Array.of(0, 6, 2, 3)).loss;
+
+  it.each([
+    ['int64', BigInt64Array.of(0n, 6n, 2n, 3n)],
+    ['plain numbers', [0, 6, 2, 3]],
+    ['an int64 tensor', { data: BigInt64Array.of(0n, 6n, 2n, 3n), dims: [4] }],
+  ])('are accepted as %s', (_, given) => {
+    expect(qMarginLossSync(plain, given).loss).toEqual(expected);
+  });
+
+  it.each([
+    ['that would wrap around', BigInt64Array.of(0n, 6n, 2n ** 32n, 3n)],
+    ['that are no whole numbers', [0, 6, 2.5, 3]],
+    ['that are text', ['0', '6', '2', '3']],
+  ])('%s are refused', (_, given) => {
+    expect(() => qMarginLossSync(plain, given as number[])).toThrow(
+      /expected labels\[\d\] to be a whole number that fits 32 bits/,
+    );
+  });
+});
 
 describe.each(forms)('a tensor given as %s', (_, given) => {
   it('is accepted by posteriors', () => {

@@ -23,7 +23,7 @@ double read_number(const Napi::Object& object, const char* name) {
   if (!value.IsNumber()) throw argument_error(object.Env(), name, "a number", "something else");
   const double number = value.As<Napi::Number>().DoubleValue();
   if (!std::isfinite(number)) {
-    throw argument_error(object.Env(), name, "a finite number", std::to_string(number));
+    throw argument_error(object.Env(), name, "a finite number", shown(number));
   }
   return number;
 }
@@ -76,7 +76,7 @@ std::size_t read_size(Napi::Value value, const char* argument, std::size_t small
   if (!(number >= static_cast<double>(smallest) && number < 0x1p53 &&
         number == std::floor(number))) {
     throw argument_error(value.Env(), argument, "a whole number >= " + std::to_string(smallest),
-                         std::to_string(number));
+                         shown(number));
   }
   return static_cast<std::size_t>(number);
 }
@@ -107,7 +107,7 @@ void require_length(Napi::Env env, const char* argument, std::size_t actual, std
 double read_alpha(Napi::Value value) {
   const double alpha = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : NAN;
   if (!(alpha >= 1) || !std::isfinite(alpha)) {
-    throw argument_error(value.Env(), "alpha", "a finite number >= 1", std::to_string(alpha));
+    throw argument_error(value.Env(), "alpha", "a finite number >= 1", shown(alpha));
   }
   return alpha;
 }

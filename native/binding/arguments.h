@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string>
 
+#include "common/failure.h"
 #include "common/real_matrix.h"
 #include "common/runtime.h"
 #include "cpu/posterior.h"

@@ -2,6 +2,7 @@
 // What can go wrong below the binding. Kernels throw a Failure; the binding turns it into the typed
 // JavaScript error of the same code.
 
+#include <cstdio>
 #include <stdexcept>
 #include <string>
 
@@ -35,6 +36,13 @@ inline const char* code_name(FailureCode code) {
       return "ERR_ABORTED";
   }
   return "ERR_INVALID_ARGUMENT";
+}
+
+// A number as messages show it: short, with an exponent when it is large or small.
+inline std::string shown(double number) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.6g", number);
+  return text;
 }
 
 class Failure : public std::runtime_error {

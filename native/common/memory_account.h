@@ -7,7 +7,10 @@
 #include <cstdlib>
 #include <limits>
 #include <new>
+#include <string>
 #include <vector>
+
+#include "common/failure.h"
 
 namespace alphamargin {
 
@@ -45,7 +48,10 @@ class AccountedAllocator {
     }
     const std::size_t bytes = rounded(count);
     void* memory = std::aligned_alloc(kAlignment, bytes);
-    if (memory == nullptr) throw std::bad_alloc();
+    if (memory == nullptr) {
+      throw Failure(FailureCode::kOutOfMemory,
+                    "host memory for " + std::to_string(bytes) + " bytes could not be allocated");
+    }
     account_->add(bytes);
     return static_cast<T*>(memory);
   }

@@ -66,10 +66,10 @@ inline void check_finite(const char* argument, std::size_t row, const float* val
   if (found == 0) return;
   for (std::size_t j = 0; j < count; ++j) {
     if (!std::isfinite(values[j])) {
-      throw Failure(FailureCode::kNonFinite,
-                    "expected " + std::string(argument) + " row " + std::to_string(row) +
-                        " to be finite but received " + std::to_string(values[j]) + " at column " +
-                        std::to_string(j));
+      throw Failure(FailureCode::kNonFinite, "expected " + std::string(argument) + " row " +
+                                                 std::to_string(row) +
+                                                 " to be finite but received " + shown(values[j]) +
+                                                 " at column " + std::to_string(j));
     }
   }
 }

@@ -16,7 +16,7 @@ double checked_norm(const char* argument, std::size_t row, const float* values, 
                   "expected " + std::string(argument) + " row " + std::to_string(row) +
                       " to have a norm between 1e-30 and 1e30 (it needs a direction) but received "
                       "norm " +
-                      std::to_string(norm));
+                      shown(norm));
   }
   return norm;
 }

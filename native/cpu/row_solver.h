@@ -186,7 +186,7 @@ class RowSolver {
     if (!std::isfinite(start)) {
       throw Failure(FailureCode::kInvalidArgument,
                     "expected alpha and reference to keep q^(1-alpha) within float64 but it is " +
-                        std::to_string(start));
+                        shown(start));
     }
     gaps_.clear();
     measures_.clear();

@@ -142,8 +142,8 @@ void PrototypeState::check_update(const Optimizer& optimizer, double largest_coe
   if (step <= kLargestNorm / 2 && state <= kLargestNorm) return;
   throw Failure(FailureCode::kInvalidArgument,
                 "expected learningRate to keep prototypes within float32 but it is " +
-                    std::to_string(optimizer.learning_rate) + ", for gradients of norm up to " +
-                    std::to_string(gradient));
+                    shown(optimizer.learning_rate) + ", for gradients of norm up to " +
+                    shown(gradient));
 }
 
 void PrototypeState::end_update(const Optimizer& optimizer, double largest_coefficient) {

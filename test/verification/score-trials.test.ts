@@ -315,7 +315,7 @@ describe('scoreTrials', () => {
         'source to be { labels } or { trials }',
       ],
       [[set.embeddings, { labels: labels.slice(1) }], 'labels to be one label'],
-      [[set.embeddings, { labels: [0, 1] }], 'labels to be an Int32Array'],
+      [[set.embeddings, { labels: '01' }], 'labels to be an Int32Array'],
       [[set.embeddings, set, { exactPairs: -1 }], 'exactPairs'],
       [[set.embeddings, set, { exactPairs: 1.5 }], 'exactPairs'],
       [[set.embeddings, set, { exactPairs: 2 ** 29 }], 'exactPairs'],
