@@ -61,7 +61,9 @@ function report(error: unknown): number {
   const usage =
     error instanceof UsageError ||
     (typeof code === 'string' && code.startsWith('ERR_PARSE_ARGS'));
-  const line = String(message ?? error).replace(/\s*\n\s*/g, ' ');
+  const line = String(message ?? error)
+    .replace(/\s*\n\s*/g, ' ')
+    .replace(/^alphamargin: /, '');
   const known = usage || error instanceof AlphaMarginError;
   const unexpected = known ? '' : 'unexpected error: ';
   console.error(`alphamargin: ${unexpected}${line}`);

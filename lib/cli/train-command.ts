@@ -27,6 +27,7 @@ export async function run(args: string[]): Promise<number> {
   if (options.threads !== undefined) setThreadCount(options.threads);
 
   const progress = trainingProgress(recipe.epochs);
+  const steps = recipe.epochs * stepsPerEpoch(data, recipe.batch);
   const resuming = options.resume && existsSync(out);
   const state = resuming
     ? await loadTraining(out, data, recipe, options.device)
@@ -39,6 +40,13 @@ export async function run(args: string[]): Promise<number> {
     await writeLog(options, state);
   };
   try {
+    if (state.step >= steps) {
+      await writeLog(options, state);
+      progress.note(
+        `nothing was left to do: ${out} holds all ${recipe.epochs} epochs`,
+      );
+      return 0;
+    }
     const completed = await train(state, data, recipe, {
       onStep: progress.onStep,
       async onEpoch(record) {
@@ -51,7 +59,6 @@ export async function run(args: string[]): Promise<number> {
     });
     await save();
     progress.close();
-    const steps = recipe.epochs * stepsPerEpoch(data, recipe.batch);
     progress.note(
       completed
         ? `trained: ${out}`

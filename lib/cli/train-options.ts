@@ -65,7 +65,7 @@ Files
   --split FILE          npy [N]: only rows with value 0 are trained on (1 marks the test rows)
   --out FILE            checkpoint to write (safetensors)
   --log FILE            history of the epochs to write (JSON)
-  --resume              go on from --out where it stopped, with the same options
+  --resume              go on from --out where it stopped; needs the same options, --epochs too
   --checkpoint-every N  epochs between checkpoints; 0: only at the end         (1)
 
 Loss
@@ -78,8 +78,8 @@ Loss
 
 Projection
   --project D           learn a linear projection to D dimensions
-  --project-init HOW    identity | random                                (identity)
-  --project-lr RATE     its learning rate                                    (--lr)
+  --project-init HOW    with --project: identity | random                (identity)
+  --project-lr RATE     with --project: its learning rate                    (--lr)
 
 Optimisation
   --epochs N            passes over the data                                   (15)
@@ -164,6 +164,13 @@ function parseRecipe(read: OptionReader): TrainingRecipe {
   const marginRamp = read.text('margin-ramp') ?? null;
   if (marginRamp !== null) parseMarginRamp(marginRamp);
   const dim = read.integer('project', 1);
+  for (const name of ['project-init', 'project-lr']) {
+    if (dim === undefined && read.text(name) !== undefined) {
+      throw new UsageError(
+        `--${name} needs --project D: without it no projection is trained`,
+      );
+    }
+  }
   const start = read.choice('project-init', ['identity', 'random'], 'identity');
   const projectionRate = positive('project-lr') ?? learningRate;
   return {

@@ -30,8 +30,8 @@ export class Batches {
     this.#perEpoch = perEpoch;
   }
 
-  /** Features with noise, and classes, of a step. */
-  at(step: number): { features: Float32Array; classes: Int32Array } {
+  /** Features with noise, classes, and rows of the file, of a step. */
+  at(step: number) {
     const { rows, classes } = this.#data;
     const { batch, noise, seed } = this.#recipe;
     const epoch = Math.floor(step / this.#perEpoch);
@@ -42,14 +42,13 @@ export class Batches {
     }
     const first = (step % this.#perEpoch) * batch;
     const chosen = this.#order.subarray(first, first + batch);
-    const features = gatherRows(
-      this.#data,
-      chosen.map((index) => rows[index]!),
-    );
+    const inFile = chosen.map((index) => rows[index]!);
+    const features = gatherRows(this.#data, inFile);
     if (noise > 0) {
       new RandomStream(seed, NOISE_STREAM, step).addGaussian(features, noise);
     }
-    return { features, classes: chosen.map((index) => classes[index]!) };
+    const labels = chosen.map((index) => classes[index]!);
+    return { features, classes: labels, inFile };
   }
 }
 

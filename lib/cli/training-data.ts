@@ -1,6 +1,7 @@
-import { invalidArgument } from '../errors.js';
+import { AlphaMarginError } from '../errors.js';
 import { float16Values } from '../io/float16.js';
 import { embeddingsFromNpy, labelsFromNpy } from '../io/npy-inputs.js';
+import { checkFeatures, checkLabels } from './input-checks.js';
 
 /** Part of a labelled set: which rows of the features belong to it, and whose they are. */
 export interface LabelledRows {
@@ -24,7 +25,11 @@ export interface TrainingData extends LabelledRows {
 /** Value of the split file that marks a part. */
 export const SPLIT = { train: 0, test: 1 } as const;
 
-/** Reads features and labels, and with a split file keeps one part. */
+/**
+ * Reads features and labels, and with a split file keeps one part, whose rows are checked.
+ *
+ * @throws AlphaMarginError naming the file, and the row in it, that cannot be used.
+ */
 export async function readLabelledRows(
   files: { embeddings: string; labels: string; split?: string | undefined },
   part: keyof typeof SPLIT,
@@ -39,26 +44,33 @@ export async function readLabelledRows(
     checkCount(files.split, split.length, count);
     rows = rows.filter((row) => split[row] === SPLIT[part]);
   }
-  if (rows.length === 0 || dim === 0) {
-    const file = files.split ?? files.embeddings;
-    throw invalidArgument(
-      'alphamargin',
-      file,
-      `a set with rows of the ${part} part (split ${SPLIT[part]})`,
-      'none',
+  if (count === 0 || dim === 0) {
+    throw unusable(
+      files.embeddings,
+      `there is nothing in it: its sizes are [${count}, ${dim}]`,
     );
   }
+  if (rows.length === 0) {
+    throw unusable(
+      files.split ?? files.embeddings,
+      `no row has the value ${SPLIT[part]}, which marks the ${part} part`,
+    );
+  }
+  checkLabels(files.labels, labels, rows);
+  checkFeatures(files.embeddings, data, dim, rows);
   return { features: data, dim, rows, labels: rows.map((row) => labels[row]!) };
 }
 
 function checkCount(file: string, received: number, expected: number): void {
   if (received === expected) return;
-  throw invalidArgument(
-    'alphamargin',
+  throw unusable(
     file,
-    `of length ${expected} (the number of embeddings)`,
-    received,
+    `it holds ${received} values, one is needed for each of ${expected} embeddings`,
   );
+}
+
+function unusable(file: string, problem: string): AlphaMarginError {
+  return new AlphaMarginError('ERR_INVALID_ARGUMENT', `${file}: ${problem}`);
 }
 
 /** Numbers the labels that occur 0 … C − 1, in ascending order. */

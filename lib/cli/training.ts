@@ -1,4 +1,5 @@
 import { AlphaMarginError } from '../errors.js';
+import { findUnusable } from './input-checks.js';
 import { marginOf } from './loss-options.js';
 import {
   asTensor,
@@ -65,13 +66,15 @@ export async function train(
     const { rate, loss } = scheduleAt(step);
     head.learningRate = rate * recipe.optimizer.learningRate;
     head.loss = loss;
-    const { features, classes } = upcoming;
+    const { features, classes, inFile } = upcoming;
     const rows = classes.length;
     const inputs = projection?.apply(features, rows) ?? features;
     const running = head.step(asTensor(inputs, rows), classes);
     // The next batch is made on this thread while the step runs on others.
     if (step + 1 < steps) upcoming = batches.at(step + 1);
-    const result = await running;
+    const result = await running.catch((cause: unknown) => {
+      throw explain(cause, inputs, inFile, step, epoch);
+    });
     if (!Number.isFinite(result.loss)) {
       throw new AlphaMarginError(
         'ERR_NON_FINITE',
@@ -116,6 +119,27 @@ export async function train(
     if (observer.shouldStop?.()) break;
   }
   return state.step >= steps;
+}
+
+/** Says what a failed step means for the run: its batch is nothing the reader knows. */
+function explain(
+  cause: unknown,
+  inputs: Float32Array,
+  inFile: Int32Array,
+  step: number,
+  epoch: number,
+): unknown {
+  if (!(cause instanceof AlphaMarginError)) return cause;
+  const dim = inputs.length / inFile.length;
+  const found = findUnusable(inputs, dim, inFile.keys());
+  if (found === undefined) return cause;
+  const when = `step ${step + 1} (epoch ${epoch + 1})`;
+  const problem =
+    found.norm < 1
+      ? `row ${inFile[found.row]} of the embeddings has norm ${found.norm} after the ` +
+        'projection: try --project-init random'
+      : 'the projected embeddings grew beyond all bounds: try a smaller --lr or --project-lr';
+  return new AlphaMarginError(cause.code, `${when}: ${problem}`, { cause });
 }
 
 function sum(values: Float32Array | Int32Array | Uint8Array): number {

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { invalidArgument } from '../errors.js';
+import { AlphaMarginError } from '../errors.js';
 import { writeTextAtomically } from '../io/atomic-file.js';
 import { damagedFile, fileError } from '../io/file-errors.js';
 import { embeddingsFromNpy } from '../io/npy-inputs.js';
@@ -13,6 +13,7 @@ import { summarize } from '../verification/summarize.js';
 import type { NamedScores } from '../verification/systems.js';
 import { verificationReport } from '../verification/verification-report.js';
 import { readProjection } from './checkpoint-projection.js';
+import { checkFeatures, findUnusable } from './input-checks.js';
 import { gatherRows, readLabelledRows } from './training-data.js';
 import { verificationTable } from './verification-table.js';
 import {
@@ -29,12 +30,12 @@ const BASELINE = 'embeddings';
 export async function run(args: string[]): Promise<number> {
   const options = parseVerifyArguments(args);
   if (options.threads !== undefined) setThreadCount(options.threads);
-  const { embeddings, source } = await readTrialSet(options);
+  const { embeddings, rows, source } = await readTrialSet(options);
   const systems: NamedScores[] = [
     { name: BASELINE, scores: await scoreTrials(embeddings, source) },
   ];
   for (const [index, head] of options.heads.entries()) {
-    const projected = await project(head, embeddings);
+    const projected = await project(head, embeddings, rows);
     const scores = await scoreTrials(projected, source);
     systems.push({ name: systemName(options.heads, index), scores });
   }
@@ -56,16 +57,17 @@ export async function run(args: string[]): Promise<number> {
   return 0;
 }
 
-/** The embeddings to compare, as float32, and the pairs. */
+/** The embeddings to compare, as float32, their rows in the file, and the pairs. */
 async function readTrialSet(
   options: VerifyArguments,
-): Promise<{ embeddings: Tensor; source: TrialSource }> {
+): Promise<{ embeddings: Tensor; rows: Int32Array; source: TrialSource }> {
   if ('labels' in options.source) {
     const files = { embeddings: options.embeddings, ...options.source };
     const part = await readLabelledRows(files, 'test');
     const dims = [part.rows.length, part.dim];
     return {
       embeddings: { type: 'float32', data: gatherRows(part, part.rows), dims },
+      rows: part.rows,
       source: { labels: part.labels },
     };
   }
@@ -73,6 +75,8 @@ async function readTrialSet(
   const { data, dims } = await embeddingsFromNpy(options.embeddings);
   const [count, dim] = dims as [number, number];
   const rows = Int32Array.from({ length: count }, (_, row) => row);
+  // Scoring a list normalises every row, so every row must have a direction.
+  checkFeatures(options.embeddings, data, dim, rows);
   const trials = await readTrials(list);
   const names = nameFile === undefined ? undefined : await readNames(nameFile);
   return {
@@ -81,6 +85,7 @@ async function readTrialSet(
       data: gatherRows({ features: data, dim }, rows),
       dims,
     },
+    rows,
     source: names === undefined ? { trials } : { trials, names },
   };
 }
@@ -96,7 +101,11 @@ async function readNames(file: string): Promise<string[]> {
 }
 
 /** The embeddings after the projection of a checkpoint. */
-async function project(path: string, embeddings: Tensor): Promise<Tensor> {
+async function project(
+  path: string,
+  embeddings: Tensor,
+  inFile: Int32Array,
+): Promise<Tensor> {
   const file = await openSafetensors(path);
   try {
     const projection = await readProjection(file);
@@ -108,14 +117,21 @@ async function project(path: string, embeddings: Tensor): Promise<Tensor> {
     }
     const [rows, dim] = embeddings.dims as [number, number];
     if (dim !== projection.inputs) {
-      throw invalidArgument(
-        'verify',
-        'the dimension of the embeddings',
-        `${projection.inputs} (the inputs of ${path})`,
-        dim,
+      throw new AlphaMarginError(
+        'ERR_INVALID_ARGUMENT',
+        `${path}: its projection takes embeddings of dimension ${projection.inputs}, ` +
+          `these have ${dim}`,
       );
     }
     const data = await projection.applyAll(embeddings.data, rows);
+    const found = findUnusable(data, projection.outputs, inFile.keys());
+    if (found !== undefined) {
+      throw damagedFile(
+        path,
+        `its projection gives row ${inFile[found.row]} of the embeddings no direction ` +
+          `(norm ${found.norm})`,
+      );
+    }
     return { type: 'float32', data, dims: [rows, projection.outputs] };
   } finally {
     await file.close();

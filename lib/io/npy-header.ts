@@ -1,4 +1,4 @@
-import { invalidArgument } from '../errors.js';
+import { AlphaMarginError, invalidArgument } from '../errors.js';
 import { damagedFile } from './file-errors.js';
 
 /** Bytes before the header's text, in versions 1 and 2 (or 3). */
@@ -93,6 +93,17 @@ function parseDictionary(path: string, text: string) {
   return entries;
 }
 
+/** How NumPy turns an array into one that can be read; empty where it cannot be told. */
+function remedyFor(description: string): string {
+  const kind = /^[<>=|]?([fiub])\d*$/.exec(description)?.[1];
+  if (kind === undefined) return '';
+  const remedy =
+    kind === 'f'
+      ? "embeddings .astype('float32'), labels .astype('int64')"
+      : ".astype('int64')";
+  return `; save it again from NumPy: ${remedy}`;
+}
+
 /** Reads and checks the header's text. */
 export function decodeNpyHeader(path: string, text: string): NpyHeader {
   const entries = parseDictionary(path, text);
@@ -111,12 +122,13 @@ export function decodeNpyHeader(path: string, text: string): NpyHeader {
     const names = Object.entries(NPY_TYPES).map(
       ([key, { name }]) => `${name} (${key})`,
     );
-    throw invalidArgument(
+    const { code, message } = invalidArgument(
       'readNpy',
       `the dtype of ${path}`,
       `one of ${names.join(', ')}`,
       descr,
     );
+    throw new AlphaMarginError(code, message + remedyFor(descr));
   }
   // A single row or column is stored the same either way.
   if (fortran && dims.filter((size) => size !== 1).length > 1) {

@@ -21,7 +21,7 @@ export async function embeddingsFromNpy(
     throw invalidArgument(
       'embeddingsFromNpy',
       `the dtype of ${path}`,
-      'float32 or float16',
+      "float32 or float16 (NumPy: .astype('float32'))",
       type,
     );
   }
@@ -51,7 +51,7 @@ export async function labelsFromNpy(path: string): Promise<Int32Array> {
     throw invalidArgument(
       'labelsFromNpy',
       `the dtype of ${path}`,
-      'int32, int64 or uint8',
+      "int32, int64 or uint8 (NumPy: .astype('int64'))",
       type,
     );
   }

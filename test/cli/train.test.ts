@@ -135,6 +135,21 @@ test('a killed run leaves a checkpoint to go on from', async () => {
   await reader.close();
 });
 
+test('resuming a finished run says so and changes nothing', async () => {
+  const out = file('finished.safetensors');
+  const args = ['train', ...setOptions(set), ...recipe(2), '--out', out];
+  expect((await runCli(args)).code).toBe(0);
+  const bytes = await readFile(out);
+  const log = file('finished.json');
+  const again = await runCli([...args, '--resume', '--log', log]);
+  expect(again).toMatchObject({ code: 0, stdout: '' });
+  expect(again.stderr).toMatch(/nothing was left to do: .* all 2 epochs\n$/);
+  expect(again.stderr).not.toMatch(/trained:/);
+  expect(await readFile(out)).toEqual(bytes);
+  const { history } = JSON.parse(await readFile(log, 'utf8'));
+  expect(history).toHaveLength(2);
+});
+
 test('a checkpoint of another run, or a damaged one, is not resumed', async () => {
   const out = file('other.safetensors');
   const args = ['train', ...setOptions(set), ...recipe(2), '--out', out];

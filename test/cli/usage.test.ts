@@ -1,4 +1,8 @@
+import { spawnSync } from 'node:child_process';
+import { cp, symlink } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
+import { useTemporaryDirectory } from '../io/temporary-directory.js';
 import { runCli } from './run-cli.js';
 
 const files = ['--embeddings', 'x', '--labels', 'y', '--out', 'z'];
@@ -37,6 +41,8 @@ test.each([
   [['train', ...files, '--device', 'gpu'], /--device must be auto, cpu/],
   [['train', ...files, '--threads', '2000'], /from 1 to 1024/],
   [['train', ...files, '--reinitialize-at', '15'], /less than --epochs/],
+  [['train', ...files, '--project-lr', '1'], /--project-lr needs --project D/],
+  [['train', ...files, '--project-init', 'random'], /init needs --project D/],
   [['verify', '--embeddings', 'x'], /either --labels or --trials/],
   [
     ['verify', '--embeddings', 'x', '--labels', 'y', '--trials', 't'],
@@ -50,6 +56,21 @@ test.each([
   expect(result).toMatchObject({ code: 2, stdout: '' });
   expect(result.stderr).toMatch(message);
   expect(result.stderr.match(/\n/g)).toHaveLength(1);
+});
+
+const file = useTemporaryDirectory();
+
+test('without an addon the one line has one prefix', async () => {
+  const root = fileURLToPath(new URL('../..', import.meta.url));
+  await cp(`${root}/dist`, file('dist'), { recursive: true });
+  await cp(`${root}/package.json`, file('package.json'));
+  await symlink(`${root}/node_modules`, file('node_modules'));
+  const main = file('dist/cli/main.js');
+  const result = spawnSync(process.execPath, [main, 'info'], {
+    encoding: 'utf8',
+  });
+  expect(result.status).toBe(1);
+  expect(result.stderr).toMatch(/^alphamargin: no native addon [^\n]*\n$/);
 });
 
 test('a failure is one line and exit code 1', async () => {

@@ -90,13 +90,21 @@ test('int64 becomes int32, or names the element that does not fit', async () => 
   }
 });
 
-test.each(['<f8', '>f4', '>i8', '|b1', '<u4', '|O', '<U3', '<c8', ''])(
-  'dtype %s is refused with what can be read',
-  async (descr) => {
+const both = "embeddings .astype('float32'), labels .astype('int64')";
+const integers = ".astype('int64')";
+
+test.each([
+  ...[['<f8', both] as const, ['>f4', both] as const],
+  ...(['>i8', '<i2', '|b1', '<u4'] as const).map((d) => [d, integers] as const),
+  ...(['|O', '<U3', '<c8', ''] as const).map((d) => [d, null] as const),
+])(
+  'dtype %s is refused with what can be read and how',
+  async (descr, remedy) => {
+    const hint = remedy === null ? '' : `; save it again from NumPy: ${remedy}`;
     const path = await writeRaw(dictionary(descr, '(1,)'), 8);
     await expect(readNpy(path)).rejects.toMatchObject({
       code: 'ERR_INVALID_ARGUMENT',
-      message: `readNpy: expected the dtype of ${path} to be one of float32 (<f4), float16 (<f2), int32 (<i4), int64 (<i8), uint8 (|u1) but received '${descr}'`,
+      message: `readNpy: expected the dtype of ${path} to be one of float32 (<f4), float16 (<f2), int32 (<i4), int64 (<i8), uint8 (|u1) but received '${descr}'${hint}`,
     });
   },
 );
@@ -168,11 +176,18 @@ test('embeddings are [N, D] of float32 or float16, labels [N] of integers', asyn
   for (const array of [float32!, float16!]) {
     await writeNpy(file('e.npy'), array);
     expect(await embeddingsFromNpy(file('e.npy'))).toEqual(array);
-    await expect(labelsFromNpy(file('e.npy'))).rejects.toMatchObject(wrong);
+    await expect(labelsFromNpy(file('e.npy'))).rejects.toMatchObject({
+      ...wrong,
+      message: expect.stringContaining(".astype('int64')"),
+    });
   }
+  const remedy = expect.stringContaining(".astype('float32')");
   await writeNpy(file('l.npy'), int32!);
   expect(await labelsFromNpy(file('l.npy'))).toEqual(int32!.data);
-  await expect(embeddingsFromNpy(file('l.npy'))).rejects.toMatchObject(wrong);
+  await expect(embeddingsFromNpy(file('l.npy'))).rejects.toMatchObject({
+    ...wrong,
+    message: remedy,
+  });
   await writeNpy(file('l.npy'), uint8!);
   await expect(labelsFromNpy(file('l.npy'))).rejects.toMatchObject(wrong);
   await writeNpy(file('l.npy'), { ...uint8!, dims: [2] } as NpyArray);
