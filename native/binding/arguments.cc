@@ -13,7 +13,7 @@ Span<T> read_array(Napi::Value value, const char* argument, napi_typedarray_type
     throw argument_error(value.Env(), argument, type_name, "something else");
   }
   auto array = value.As<Napi::TypedArrayOf<T>>();
-  return {array.Data(), array.ElementLength()};
+  return {array.Data(), array.ElementLength(), true};
 }
 
 bool is_absent(const Napi::Value& value) { return value.IsNull() || value.IsUndefined(); }

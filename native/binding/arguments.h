@@ -21,6 +21,7 @@ template <class T>
 struct Span {
   T* data = nullptr;
   std::size_t size = 0;
+  bool present = false;  // false for null: an empty array has no address either
 };
 
 Napi::Error argument_error(Napi::Env env, const std::string& argument, const std::string& expected,

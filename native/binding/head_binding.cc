@@ -17,16 +17,14 @@ struct Batch {
 };
 
 Batch read_batch(const Napi::CallbackInfo& info, const SharedHead& head, bool labels_optional) {
-  const Batch batch{read_matrix(info[0], "embeddings", head->dim()),
-                    (labels_optional ? read_optional_integers(info[1], "labels")
-                                     : read_integers(info[1], "labels"))
-                        .data};
+  const Span<std::int32_t> labels = labels_optional ? read_optional_integers(info[1], "labels")
+                                                    : read_integers(info[1], "labels");
+  const Batch batch{read_matrix(info[0], "embeddings", head->dim()), labels.data};
   if (batch.embeddings.rows() == 0) {
     throw argument_error(info.Env(), "embeddings", "at least one row", "an empty batch");
   }
-  if (batch.labels != nullptr) {
-    require_length(info.Env(), "labels", info[1].As<Napi::TypedArray>().ElementLength(),
-                   batch.embeddings.rows());
+  if (labels.present) {
+    require_length(info.Env(), "labels", labels.size, batch.embeddings.rows());
   }
   return batch;
 }
@@ -46,7 +44,7 @@ HeadOutputs read_outputs(const Napi::CallbackInfo& info, Napi::Value value, cons
   require_length(info.Env(), "outputs.losses", losses.size, rows);
   require_length(info.Env(), "outputs.supportSize", support.size, rows);
   require_length(info.Env(), "outputs.targetActive", active.size, rows);
-  if (gradient.data != nullptr) {
+  if (gradient.present) {
     require_length(info.Env(), "outputs.gradEmbeddings", gradient.size,
                    rows * batch.embeddings.columns());
   }
@@ -123,7 +121,7 @@ Call read_nearest(const Napi::CallbackInfo& info, const SharedHead& head) {
 Call read_accumulate(const Napi::CallbackInfo& info, const SharedHead& head) {
   const Batch batch = read_batch(info, head, false);
   const Span<std::uint8_t> selected = read_optional_bytes(info[2], "identities");
-  if (selected.data != nullptr) {
+  if (selected.present) {
     require_length(info.Env(), "identities", selected.size, head->identities());
   }
   return {[=](const Cancellation&) {
@@ -152,7 +150,7 @@ class HeadBinding : public Napi::ObjectWrap<HeadBinding> {
       throw argument_error(info.Env(), "identities and dim", "below 2^31", "more");
     }
     const Span<float> reference = read_optional_floats(info[3], "reference");
-    if (reference.data != nullptr) {
+    if (reference.present) {
       require_length(info.Env(), "reference", reference.size, identities);
     }
     const std::size_t budget = read_size(info[4], "scratchBudget");
@@ -251,10 +249,10 @@ class HeadBinding : public Napi::ObjectWrap<HeadBinding> {
     return run_now(info, [this](const Napi::CallbackInfo& i) {
       const Span<std::int32_t> identities = read_optional_integers(i[0], "identities");
       const Span<float> rows = read_floats(i[1], "prototypes");
-      const std::size_t count = identities.data == nullptr ? head_->identities() : identities.size;
+      const std::size_t count = identities.present ? identities.size : head_->identities();
       require_length(i.Env(), "prototypes", rows.size, count * head_->dim());
       return Call{[this, identities, rows, count](const Cancellation&) {
-        head_->set_prototypes(identities.data, count, rows.data);
+        if (count > 0) head_->set_prototypes(identities.data, count, rows.data);
       }};
     });
   }

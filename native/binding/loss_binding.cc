@@ -20,7 +20,7 @@ LossInputs read_inputs(const Napi::CallbackInfo& info) {
                           read_integers(info[2], "labels"), read_loss(info[3]),
                           read_optional_floats(info[4], "reference")};
   require_length(info.Env(), "labels", inputs.labels.size, inputs.cosines.rows());
-  if (inputs.reference.data != nullptr) {
+  if (inputs.reference.present) {
     require_length(info.Env(), "reference", inputs.reference.size, classes);
   }
   return inputs;
@@ -63,7 +63,7 @@ Call read_backward(const Napi::CallbackInfo& info) {
   const std::size_t rows = inputs.cosines.rows();
   const RowSolution* solution = read_solution(info, info[5], rows);
   const Span<float> grad_loss = read_optional_floats(info[6], "gradLoss");
-  if (grad_loss.data != nullptr) require_length(info.Env(), "gradLoss", grad_loss.size, rows);
+  if (grad_loss.present) require_length(info.Env(), "gradLoss", grad_loss.size, rows);
   const Span<float> out = read_floats(info[7], "gradCosines");
   require_length(info.Env(), "gradCosines", out.size, rows * inputs.cosines.columns());
   return {[=, runtime = runtime_of(info.Env())](const Cancellation& cancellation) {

@@ -10,7 +10,7 @@ namespace {
 
 Span<float> read_reference(const Napi::CallbackInfo& info, std::size_t index, std::size_t classes) {
   const Span<float> reference = read_optional_floats(info[index], "reference");
-  if (reference.data != nullptr) {
+  if (reference.present) {
     require_length(info.Env(), "reference", reference.size, classes);
   }
   return reference;

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "binding/arguments.h"
 #include "binding/call.h"
 #include "binding/instance.h"
@@ -17,6 +19,9 @@ Call read_matrix_product(const Napi::CallbackInfo& info) {
   const std::size_t inner = read_size(info[5], "inner");
   const std::size_t columns = read_size(info[6], "columns");
   const Span<float> out = read_floats(info[7], "out");
+  if (std::max({rows, inner, columns}) > 0x7fffffff) {
+    throw argument_error(info.Env(), "rows, inner and columns", "below 2^31", "more");
+  }
   require_length(info.Env(), "left", left.size, rows * inner);
   require_length(info.Env(), "right", right.size, inner * columns);
   require_length(info.Env(), "out", out.size, rows * columns);

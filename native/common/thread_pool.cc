@@ -51,6 +51,7 @@ ThreadPool::~ThreadPool() { stop(); }
 void ThreadPool::start(std::size_t threads) {
   size_ = std::max<std::size_t>(1, threads);
   stopping_ = false;
+  workers_.reserve(size_);
   for (std::size_t i = 1; i < size_; ++i) {
     try {
       workers_.emplace_back([this] { work(); });
@@ -74,7 +75,8 @@ void ThreadPool::stop() {
 }
 
 void ThreadPool::resize(std::size_t threads) {
-  // Jobs that are running lose their helpers and are completed by their callers, who always help.
+  // A worker leaves when its job has no pieces left; jobs that still have are completed by their
+  // callers, who always help.
   stop();
   const std::lock_guard lock(mutex_);
   start(threads);

@@ -7,7 +7,8 @@
 // Shapes: cosines [B, C] row-major, labels [B], reference [C] or nullptr, outputs [B].
 // Accumulation: float64, classes ascending; 1 − p_y is summed from the other classes, so that it
 // does not cancel and a row at zero loss has exactly zero gradient.
-// Traffic: forward reads the cosines three times; backward reads them and writes the gradient once.
+// Traffic: a row is checked, solved and summed while it is in cache; from memory the cosines are
+// read once per pass, and the gradient is written once.
 
 #include <cstdint>
 

@@ -6,8 +6,9 @@
 // Shapes: logits, posterior [B, C] row-major; reference q [C] positive, not normalised, or nullptr.
 // Accumulation: float64 in every row, classes in ascending order. Rows are independent, so a row's
 // result does not depend on B or on the number of threads.
-// Traffic: reads the logits twice (maximum, candidates), writes the posterior once.
-// Source: Peters, Niculae, Martins 2019; Roulet et al. 2025, arXiv 2501.18537.
+// Traffic: a row is checked, solved and evaluated while it is in cache; from memory the logits are
+// read once and the posterior is written once. Source: Peters, Niculae, Martins 2019; Roulet et al.
+// 2025, arXiv 2501.18537.
 
 #include <cstdint>
 
@@ -30,8 +31,8 @@ SparseRows sparse_posterior(Runtime& runtime, const RealMatrix& logits, double a
                             const float* reference, const Cancellation& cancellation);
 
 // grad θ = u ⊙ (v − ⟨u, v⟩/⟨u, 1⟩), u_j = q_j^{α−1} p_j^{2−α} on the support and 0 elsewhere, for
-// v = grad p. Exactly zero outside the support. α > 2 takes float64 through p^{2−α}, which grows as
-// p → 0: the true derivative does.
+// v = grad p. Exactly zero outside the support. The entry of largest weight is minus the sum of the
+// others, so that it neither cancels nor overflows for α > 2, where u grows as p → 0.
 void posterior_backward(Runtime& runtime, const RealMatrix& grad_posterior,
                         const RealMatrix& posterior, double alpha, const float* reference,
                         float* out, const Cancellation& cancellation);

@@ -163,6 +163,8 @@ class RowSolver {
     if (best < count) {
       const double alone = has_measure ? std::pow(measure(best), -excess) : 1.0;
       start = beta * (largest - cosine(best)) + alone;
+      // Rounded up: a q^{-(α−1)} below the gap's last digit must not be lost.
+      if (largest > cosine(best)) start *= 1 + 0x1p-51;
     }
     // Measures of different sizes need the least of these bounds: a Newton step from one that is
     // many orders above the root would lose the root's digits.
@@ -183,7 +185,7 @@ class RowSolver {
       if (target.measure > 1) target_start *= 1 + 0x1p-51;
       if (target_start < start) start = target_start;
     }
-    if (!std::isfinite(start)) {
+    if (!(std::isfinite(start) && start > 0)) {
       throw Failure(FailureCode::kInvalidArgument,
                     "expected alpha and reference to keep q^(1-alpha) within float64 but it is " +
                         shown(start));

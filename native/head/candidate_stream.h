@@ -3,7 +3,7 @@
 // that can matter. The caller turns what a row has kept into a new bound.
 //
 // Groups depend on the number of identities alone and merge in class order, so what a row keeps
-// depends neither on the number of threads nor on the rest of the batch.
+// depends neither on the number of threads nor on the rest of the batch (the caller's budget may).
 
 #include <algorithm>
 #include <cstdint>

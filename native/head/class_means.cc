@@ -9,8 +9,13 @@ void ClassMeans::add(const Embeddings& batch, const std::int32_t* labels,
   for (std::size_t row = 0; row < batch.rows; ++row) {
     const std::int32_t label = labels[row];
     if (selected != nullptr && selected[label] == 0) continue;
-    const auto [entry, added] = places_.try_emplace(label, sums_.size());
-    if (added) sums_.resize(sums_.size() + dim_, 0.0);
+    auto entry = places_.find(label);
+    if (entry == places_.end()) {
+      // The room first: a place without room would outlive a failed allocation.
+      const std::size_t place = sums_.size();
+      sums_.resize(place + dim_, 0.0);
+      entry = places_.emplace(label, place).first;
+    }
     double* sum = sums_.data() + entry->second;
     const float* values = batch.row(row);
     const double inverse = 1 / batch.norms[row];

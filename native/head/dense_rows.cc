@@ -94,33 +94,36 @@ class PassSolver {
                        [](const PassState& state) { return state.settled; });
   }
 
-  // The first bracket: one class alone has Φ = 1 at d = q^{-(α−1)}.
+  // The first bracket. One class alone has Φ = 1 at d = q^{-(α−1)}, so every c_j − q_j^{-(α−1)}/β
+  // is a lower bound of the threshold in units of cosines; the largest of them is taken.
   void find_largest() {
     const double beta = inputs_.loss.beta();
     const double excess = inputs_.loss.order.excess;
-    std::vector<std::size_t> best(rows_.size(), inputs_.prototypes.identities);
+    std::vector<double> bounds(rows_.size(), -INFINITY);
     rows_.for_chunks(
         inputs_, [&](std::size_t i, const float* cosines, std::size_t begin, std::size_t count) {
           for (std::size_t j = 0; j < count; ++j) {
             if (SoftmaxState::is_target(row(i), begin + j)) continue;
-            if (cosines[j] > states_[i].largest) {
-              states_[i].largest = cosines[j];
-              best[i] = begin + j;
-            }
+            const double alone =
+                inputs_.reference == nullptr ? 1.0 : std::pow(inputs_.measure(begin + j), -excess);
+            bounds[i] = std::max(bounds[i], cosines[j] - alone / beta);
+            states_[i].largest = std::max<double>(states_[i].largest, cosines[j]);
           }
         });
     for (std::size_t i = 0; i < rows_.size(); ++i) {
       PassState& state = states_[i];
       const RowTarget& target = row(i).target;
-      const double others = state.largest;
-      if (target.present) state.largest = std::max(state.largest, target.cosine);
-      if (best[i] < inputs_.prototypes.identities) {
-        state.upper = beta * (state.largest - others) + std::pow(inputs_.measure(best[i]), -excess);
-      }
       if (target.present) {
-        state.upper =
-            std::min(state.upper, beta * (state.largest - target.cosine) +
-                                      inputs_.loss.gamma() * std::pow(target.measure, -excess));
+        const double alone = inputs_.loss.gamma() * std::pow(target.measure, -excess);
+        bounds[i] = std::max(bounds[i], target.cosine - alone / beta);
+        state.largest = std::max(state.largest, target.cosine);
+      }
+      // Rounded up: an upper bound of the root must not lose its last digit.
+      state.upper = beta * (state.largest - bounds[i]) * (1 + 0x1p-50);
+      if (!(std::isfinite(state.upper) && state.upper > 0)) {
+        throw Failure(FailureCode::kInvalidArgument,
+                      "expected alpha and reference to keep q^(1-alpha) within float64 but it is " +
+                          shown(state.upper));
       }
       state.root = state.upper;
     }

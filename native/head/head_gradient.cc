@@ -321,6 +321,7 @@ double largest_coefficient(const HeadInputs& inputs, const SolvedBatch& solved) 
 
 std::size_t backward(const HeadInputs& inputs, const SolvedBatch& solved, float* grad_embeddings,
                      PrototypeState* state, const Optimizer& optimizer) {
+  if (grad_embeddings == nullptr && state == nullptr) return 0;
   if (grad_embeddings != nullptr) sparse_embedding_gradients(inputs, solved, grad_embeddings);
   if (solved.has_dense_rows()) {
     return DenseBackward(inputs, solved, grad_embeddings, state, optimizer).run();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <unordered_set>
 
 #include "head/candidate_stream.h"
 
@@ -12,6 +13,9 @@ struct Match {
   double cosine;
   std::int32_t identity;
 };
+
+// Candidates a query may keep undecided.
+constexpr std::size_t kMostUndecided = 4096;
 
 bool better(const Match& a, const Match& b) {
   return a.cosine != b.cosine ? a.cosine > b.cosine : a.identity < b.identity;
@@ -26,6 +30,20 @@ void nearest(Runtime& runtime, MemoryAccount& scratch, const PrototypeView& prot
   std::vector<CandidateList> lists(queries.rows, make_buffer<Candidate>(scratch));
   auto bounds = make_bounds(scratch, queries, -INFINITY);
 
+  // The k best of a list by exact cosine, best first.
+  const auto best_matches = [&](std::size_t row, const CandidateList& list) {
+    std::vector<Match> matches;
+    matches.reserve(list.size());
+    for (const Candidate& candidate : list) {
+      const auto identity = static_cast<std::size_t>(candidate.identity);
+      matches.push_back({exact_cosine(prototypes, queries, row, identity), candidate.identity});
+    }
+    const auto end = matches.begin() + static_cast<std::ptrdiff_t>(k);
+    std::partial_sort(matches.begin(), end, matches.end(), better);
+    matches.erase(end, matches.end());
+    return matches;
+  };
+
   const auto tighten = [&](std::size_t row, CandidateList& list) {
     if (list.size() < k) return bounds[row];
     const auto place = list.begin() + static_cast<std::ptrdiff_t>(k - 1);
@@ -35,20 +53,21 @@ void nearest(Runtime& runtime, MemoryAccount& scratch, const PrototypeView& prot
     // decided by the identity, after rescoring.
     const float bound = std::nextafter(place->cosine - slack, -INFINITY);
     std::erase_if(list, [bound](const Candidate& kept) { return !(kept.cosine > bound); });
+    // Ties, or cosines closer than the slack, are settled now when they would fill the memory: who
+    // is worse than k others by exact cosine and identity can never be among the best k.
+    if (list.size() > std::max(kMostUndecided, 4 * k)) {
+      const std::vector<Match> best = best_matches(row, list);
+      std::unordered_set<std::int32_t> chosen;
+      for (const Match& match : best) chosen.insert(match.identity);
+      std::erase_if(list, [&](const Candidate& kept) { return chosen.count(kept.identity) == 0; });
+    }
     return bound;
   };
   stream_candidates(runtime, scratch, prototypes, queries, nullptr, bounds, lists, cancellation,
                     tighten);
 
   runtime.pool.run(queries.rows, [&](std::size_t row) {
-    std::vector<Match> matches;
-    matches.reserve(lists[row].size());
-    for (const Candidate& candidate : lists[row]) {
-      const auto identity = static_cast<std::size_t>(candidate.identity);
-      matches.push_back({exact_cosine(prototypes, queries, row, identity), candidate.identity});
-    }
-    std::partial_sort(matches.begin(), matches.begin() + static_cast<std::ptrdiff_t>(k),
-                      matches.end(), better);
+    const std::vector<Match> matches = best_matches(row, lists[row]);
     for (std::size_t rank = 0; rank < k; ++rank) {
       identities[row * k + rank] = matches[rank].identity;
       cosines[row * k + rank] = static_cast<float>(matches[rank].cosine);

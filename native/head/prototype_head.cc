@@ -98,10 +98,7 @@ HeadStats PrototypeHead::run(const RealMatrix& embeddings, const std::int32_t* l
   {
     const Embeddings batch = prepare_embeddings(*runtime_, scratch, embeddings, "embeddings");
     const PrototypeView prototypes = state_->view();
-    const HeadInputs inputs{
-        *runtime_,   scratch, prototypes, reference_.empty() ? nullptr : reference_.data(),
-        batch,       labels,  loss,       scratch_budget_,
-        cancellation};
+    const HeadInputs inputs = make_inputs(scratch, prototypes, batch, labels, loss, cancellation);
     const SolvedBatch solved = solve_rows(inputs);
     cancellation.check();
 
@@ -120,11 +117,11 @@ HeadStats PrototypeHead::run(const RealMatrix& embeddings, const std::int32_t* l
       backward(inputs, solved, outputs.grad_embeddings, nullptr, Optimizer{});
     } else {
       const double coefficient = largest_coefficient(inputs, solved);
-      state_->check_update(*optimizer, coefficient);
+      const double momentum_bound = state_->check_update(*optimizer, coefficient);
       state_->ensure_optimizer(*optimizer);
       stats.touched_prototypes =
           backward(inputs, solved, outputs.grad_embeddings, &*state_, *optimizer);
-      state_->end_update(*optimizer, coefficient);
+      state_->end_update(momentum_bound);
     }
   }
   stats.scratch_bytes = scratch.peak();
@@ -151,10 +148,7 @@ SparseRows PrototypeHead::posterior(const RealMatrix& embeddings, const std::int
   MemoryAccount& scratch = runtime_->memory;
   const Embeddings batch = prepare_embeddings(*runtime_, scratch, embeddings, "embeddings");
   const PrototypeView prototypes = state_->view();
-  const HeadInputs inputs{
-      *runtime_,   scratch, prototypes, reference_.empty() ? nullptr : reference_.data(),
-      batch,       labels,  loss,       scratch_budget_,
-      cancellation};
+  const HeadInputs inputs = make_inputs(scratch, prototypes, batch, labels, loss, cancellation);
   const SolvedBatch solved = solve_rows(inputs);
   std::vector<Buffer<std::int32_t>> columns(batch.rows, make_buffer<std::int32_t>(scratch));
   std::vector<Buffer<float>> values(batch.rows, make_buffer<float>(scratch));

@@ -69,8 +69,7 @@ class PrototypeHead {
   // Reads counters only, so it never waits for a running call.
   Memory memory() const;
 
-  // Frees everything; later calls fail with ERR_DISPOSED. Waits for nothing: the caller orders
-  // calls.
+  // Frees everything; later calls fail with ERR_DISPOSED. Waits for a running call.
   void dispose();
 
  private:

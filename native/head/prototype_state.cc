@@ -105,6 +105,11 @@ void PrototypeState::write(StateArray array, std::size_t first, std::size_t coun
   for (std::size_t i = 0; i < count; ++i) {
     check_finite(array == StateArray::kMomentum ? "momentum" : "accumulator", first + i,
                  values + i * row, row);
+    if (array == StateArray::kAccumulator && values[i] < 0) {
+      throw Failure(FailureCode::kInvalidArgument,
+                    "expected accumulator row " + std::to_string(first + i) +
+                        " to be >= 0 but received " + shown(values[i]));
+    }
   }
   Buffer<float>& target = array == StateArray::kMomentum ? momentum_ : accumulator_;
   if (target.empty()) target.assign(elements(identities_, row), 0.0f);
@@ -129,7 +134,7 @@ double PrototypeState::gradient_bound(const Optimizer& optimizer,
   return largest_coefficient / smallest + optimizer.weight_decay * largest;
 }
 
-void PrototypeState::check_update(const Optimizer& optimizer, double largest_coefficient) const {
+double PrototypeState::check_update(const Optimizer& optimizer, double largest_coefficient) const {
   const double gradient = gradient_bound(optimizer, largest_coefficient);
   const double step =
       optimizer.kind == OptimizerKind::kAdagrad
@@ -139,17 +144,11 @@ void PrototypeState::check_update(const Optimizer& optimizer, double largest_coe
   const double state = optimizer.kind == OptimizerKind::kAdagrad
                            ? gradient * gradient
                            : gradient + optimizer.momentum * momentum_bound_;
-  if (step <= kLargestNorm / 2 && state <= kLargestNorm) return;
+  if (step <= kLargestNorm / 2 && state <= kLargestNorm) return state;
   throw Failure(FailureCode::kInvalidArgument,
                 "expected learningRate to keep prototypes within float32 but it is " +
                     shown(optimizer.learning_rate) + ", for gradients of norm up to " +
                     shown(gradient));
-}
-
-void PrototypeState::end_update(const Optimizer& optimizer, double largest_coefficient) {
-  if (momentum_.empty()) return;
-  momentum_bound_ =
-      optimizer.momentum * momentum_bound_ + gradient_bound(optimizer, largest_coefficient);
 }
 
 void PrototypeState::update_row(const Optimizer& optimizer, std::size_t identity,

@@ -43,11 +43,14 @@ class PrototypeState {
 
   // Throws when a step could leave the range of float32 (the learning rate is far too large),
   // judged by a bound on every row before any is touched.
-  void check_update(const Optimizer& optimizer, double largest_coefficient) const;
+  // Returns the bound on momentum rows that holds after the update.
+  double check_update(const Optimizer& optimizer, double largest_coefficient) const;
   // One row's update with its gradient [D]; ensure_optimizer and check_update came before.
   void update_row(const Optimizer& optimizer, std::size_t identity, const double* gradient);
-  // Keeps the bound on momentum rows up to date; once a step.
-  void end_update(const Optimizer& optimizer, double largest_coefficient);
+  // Stores what check_update returned; once an update is complete.
+  void end_update(double momentum_bound) {
+    if (!momentum_.empty()) momentum_bound_ = momentum_bound;
+  }
   // Replaces the prototypes of the given identities (nullptr: 0 … count − 1) and forgets their
   // optimiser state. Checks all rows before the first is written.
   void reset_rows(const std::int32_t* identities, std::size_t count, const float* values);

@@ -28,6 +28,7 @@ float filter_bound(const Loss& loss, const RowSolution& lower_solution, double s
   // The solution is of c̃ − δ for the classes and exact for the target; −δ again for the class that
   // is compared. Rounded down, so that float32 cannot raise it.
   const double bound = support_bound(loss, lower_solution) - slack;
+  if (bound < -2) return -INFINITY;  // below every cosine
   return std::nextafter(static_cast<float>(bound - 1e-7 * std::fabs(bound)), -INFINITY);
 }
 
@@ -77,15 +78,21 @@ void solve_sparse_rows(const HeadInputs& inputs, SolvedBatch& solved) {
   const auto tighten = [&](std::size_t row, CandidateList& list) {
     SolvedRow& state = solved.rows[row];
     RowSolver solver(inputs.scratch);
-    const RowSolution lower = solver.solve(
-        inputs.loss, state.target, list.size(), list.size(), inputs.reference != nullptr,
-        [&](std::size_t j) { return static_cast<double>(list[j].cosine) - slack; },
-        [&](std::size_t j) { return inputs.measure(static_cast<std::size_t>(list[j].identity)); },
-        kBoundTolerance);
+    RowSolution lower;
+    try {
+      lower = solver.solve(
+          inputs.loss, state.target, list.size(), list.size(), inputs.reference != nullptr,
+          [&](std::size_t j) { return static_cast<double>(list[j].cosine) - slack; },
+          [&](std::size_t j) { return inputs.measure(static_cast<std::size_t>(list[j].identity)); },
+          kBoundTolerance);
+    } catch (const Failure&) {
+      // The measures seen so far leave float64; later classes may not. finish_row decides.
+      lower = {0, INFINITY, INFINITY, 0};
+    }
     const float bound = filter_bound(inputs.loss, lower, slack);
     std::erase_if(list, [bound](const Candidate& kept) { return !(kept.cosine > bound); });
     if (list.size() > row_limit) {
-      // Streaming again costs less than the memory; dense_rows.cc is as exact.
+      // Streaming again costs less than the memory; its cosines are float32 (dense_rows.h).
       state.dense = true;
       list = make_buffer<Candidate>(inputs.scratch);
       return static_cast<float>(INFINITY);

@@ -58,10 +58,4 @@ ALPHAMARGIN_HOST_DEVICE inline TargetCosine target_cosine(const Loss& loss, doub
   return {value - loss.cosine_margin, derivative};
 }
 
-// Largest |dψ/dc| over all cosines, for bounds on the size of an update.
-inline double largest_target_derivative(const Loss& loss) {
-  if (loss.detach_margin || (loss.angle_factor == 1 && loss.angular_margin == 0)) return 1;
-  return loss.angle_factor / std::sin(std::acos(1 - kCosineGuard));
-}
-
 }  // namespace alphamargin
