@@ -25,8 +25,9 @@ export interface SgdOptions {
  * Stochastic gradient descent on the touched rows:
  * v ← μ·v + (∂w + λ·w), w ← w − η·v.
  *
- * Momentum and decay act on a row only in steps that touch it (its class is in the support of
- * some row or is some row's label). Without both, the trajectory equals dense SGD exactly.
+ * Momentum and decay act on a row only in steps that touch it: its class is in the support, or
+ * is the label, of some row with a loss above 0. Without both, the trajectory equals dense SGD
+ * exactly.
  *
  * @example
  * const optimizer = sgd({ learningRate: 0.1, momentum: 0.9, weightDecay: 5e-4 });
