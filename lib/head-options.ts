@@ -1,4 +1,4 @@
-import type { Device } from './device.js';
+import { checkDevice, type Device } from './device.js';
 import { invalidArgument } from './errors.js';
 import {
   type LossSpecification,
@@ -9,6 +9,7 @@ import {
   type OptimizerSpecification,
   optimizerSpecification,
 } from './optimizer.js';
+import { readOptions } from './options.js';
 import type { LabelsLike, Tensor, TensorLike } from './tensor.js';
 
 /** Options of {@link PrototypeHead}. */
@@ -41,8 +42,7 @@ export interface PrototypeHeadOptions {
   scratchBudget?: number;
 }
 
-/** The keys of {@link PrototypeHeadOptions}. */
-export const HEAD_OPTIONS = [
+const HEAD_OPTIONS = [
   'identities',
   'dim',
   'loss',
@@ -104,10 +104,10 @@ export interface HeadMemory {
 }
 
 /** Default of {@link PrototypeHeadOptions.scratchBudget}. */
-export const DEFAULT_SCRATCH_BUDGET = 48 * 2 ** 20;
+const DEFAULT_SCRATCH_BUDGET = 48 * 2 ** 20;
 
 /** Largest count that fits the addon's 32-bit indices. */
-export const LARGEST_COUNT = 2 ** 31 - 1;
+const LARGEST_COUNT = 2 ** 31 - 1;
 
 /** Checks a whole number in a range. */
 export function checkWhole(
@@ -151,7 +151,7 @@ export function checkLoss(
 }
 
 /** Checks an update rule, whoever made it. */
-export function checkOptimizer(
+function checkOptimizer(
   functionName: string,
   optimizer: unknown,
 ): OptimizerSpecification {
@@ -167,4 +167,39 @@ export function checkOptimizer(
     functionName,
     optimizer as OptimizerSpecification,
   );
+}
+
+/** Checks the options of a head; its arrays are checked by their readers. */
+export function readHeadOptions(name: string, options: PrototypeHeadOptions) {
+  const given = readOptions<PrototypeHeadOptions>(name, options, HEAD_OPTIONS);
+  checkDevice(name, given.device);
+  const whole = (
+    argument: string,
+    value: unknown,
+    smallest: number,
+    largest: number,
+  ) => checkWhole(name, argument, value, smallest, largest);
+  const precision = given.precision ?? 'exact';
+  if (precision !== 'exact' && precision !== 'fast') {
+    throw invalidArgument(name, 'precision', "'exact' or 'fast'", precision);
+  }
+  const settings = {
+    identities: whole('identities', given.identities, 1, LARGEST_COUNT),
+    dim: whole('dim', given.dim, 1, LARGEST_COUNT),
+    seed: whole('seed', given.seed ?? 0, 0, Number.MAX_SAFE_INTEGER),
+    precision,
+    scratchBudget: whole(
+      'scratchBudget',
+      given.scratchBudget ?? DEFAULT_SCRATCH_BUDGET,
+      0,
+      Number.MAX_SAFE_INTEGER,
+    ),
+  } as const;
+  return {
+    settings,
+    loss: checkLoss(name, given.loss),
+    optimizer: checkOptimizer(name, given.optimizer),
+    reference: given.reference,
+    prototypes: given.prototypes,
+  };
 }

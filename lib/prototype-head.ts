@@ -7,8 +7,8 @@ import {
   readCheckpointState,
   writeCheckpoint,
 } from './checkpoint.js';
-import { checkDevice, type Device } from './device.js';
-import { AlphaMarginError, invalidArgument } from './errors.js';
+import type { Device } from './device.js';
+import { AlphaMarginError } from './errors.js';
 import {
   makeOutputs,
   makeResult,
@@ -19,17 +19,14 @@ import {
 import { HeadCalls } from './head-calls.js';
 import {
   checkLoss,
-  checkOptimizer,
   checkWhole,
-  DEFAULT_SCRATCH_BUDGET,
-  HEAD_OPTIONS,
   type HeadMemory,
   type HeadResult,
-  LARGEST_COUNT,
   type LabelledBatch,
   type NearestOptions,
   type NearestResult,
   type PrototypeHeadOptions,
+  readHeadOptions,
 } from './head-options.js';
 import { type CallOptions, invokeSync } from './invoke.js';
 import type { LossSpecification } from './loss-specification.js';
@@ -79,41 +76,11 @@ export class PrototypeHead implements Disposable {
    */
   constructor(options: PrototypeHeadOptions) {
     const name = 'PrototypeHead';
-    const given = readOptions<PrototypeHeadOptions>(
-      name,
-      options,
-      HEAD_OPTIONS,
-    );
-    checkDevice(name, given.device);
-    const identities = checkWhole(
-      name,
-      'identities',
-      given.identities,
-      1,
-      LARGEST_COUNT,
-    );
-    const dim = checkWhole(name, 'dim', given.dim, 1, LARGEST_COUNT);
-    const seed = checkWhole(
-      name,
-      'seed',
-      given.seed ?? 0,
-      0,
-      Number.MAX_SAFE_INTEGER,
-    );
-    const precision = given.precision ?? 'exact';
-    if (precision !== 'exact' && precision !== 'fast') {
-      throw invalidArgument(name, 'precision', "'exact' or 'fast'", precision);
-    }
-    const scratchBudget = checkWhole(
-      name,
-      'scratchBudget',
-      given.scratchBudget ?? DEFAULT_SCRATCH_BUDGET,
-      0,
-      Number.MAX_SAFE_INTEGER,
-    );
-    this.#settings = { identities, dim, seed, precision, scratchBudget };
-    this.#loss = checkLoss(name, given.loss);
-    this.#optimizer = checkOptimizer(name, given.optimizer);
+    const given = readHeadOptions(name, options);
+    const { identities, dim, seed, scratchBudget } = given.settings;
+    this.#settings = given.settings;
+    this.#loss = given.loss;
+    this.#optimizer = given.optimizer;
     this.#reference = readReference(name, given.reference, identities);
     const prototypes =
       given.prototypes === undefined

@@ -1,30 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import {
-  a3m,
-  cosFace,
-  entmaxHead,
-  type LossSpecification,
-  PrototypeHead,
-  qMargin,
-  sgd,
-  tensor,
-} from '../lib/index.js';
+import { PrototypeHead, sgd, tensor } from '../lib/index.js';
 import { contract, expectLoss } from './helpers/contract.js';
-import { type VectorCase, vectorCases } from './helpers/vectors.js';
-
-function specification(testCase: VectorCase): LossSpecification {
-  const { alpha, scale, margin } = testCase;
-  switch (testCase.kind) {
-    case 'q-margin':
-      return qMargin({ alpha, scale, margin });
-    case 'a3m':
-      return a3m({ alpha, scale, margin });
-    case 'cosface':
-      return cosFace({ alpha, scale, margin });
-    case 'none':
-      return entmaxHead({ alpha, scale });
-  }
-}
+import {
+  specificationOf,
+  type VectorCase,
+  vectorCases,
+} from './helpers/vectors.js';
 
 /**
  * A float32 prototype whose cosine with the first axis is `cosine` to about 1e-11: the rest of its
@@ -41,7 +22,7 @@ function headOf(testCase: VectorCase, scratchBudget?: number): PrototypeHead {
   return new PrototypeHead({
     identities,
     dim: 3,
-    loss: specification(testCase),
+    loss: specificationOf(testCase),
     optimizer: sgd({ learningRate: 0.5 }),
     prototypes: tensor(
       Float32Array.from(testCase.cosines.flatMap(prototypeOf)),

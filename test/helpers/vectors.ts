@@ -1,4 +1,11 @@
 import { readFileSync } from 'node:fs';
+import {
+  a3m,
+  cosFace,
+  entmaxHead,
+  type LossSpecification,
+  qMargin,
+} from '../../lib/index.js';
 
 /** One float64 reference case; cosines are exact float32 values. */
 export interface VectorCase {
@@ -24,3 +31,18 @@ export const vectorCases = (
   name: `case ${index}: ${testCase.kind} α ${testCase.alpha.toFixed(2)} s ${testCase.scale} m ${testCase.margin} C ${testCase.cosines.length}`,
   ...testCase,
 }));
+
+/** The loss of a case, for a head or the reference. */
+export function specificationOf(testCase: VectorCase): LossSpecification {
+  const { alpha, scale, margin } = testCase;
+  switch (testCase.kind) {
+    case 'q-margin':
+      return qMargin({ alpha, scale, margin });
+    case 'a3m':
+      return a3m({ alpha, scale, margin });
+    case 'cosface':
+      return cosFace({ alpha, scale, margin });
+    case 'none':
+      return entmaxHead({ alpha, scale });
+  }
+}
