@@ -9,7 +9,7 @@
 namespace alphamargin::binding {
 namespace {
 
-using SharedHead = std::shared_ptr<PrototypeHead>;
+using SharedHead = std::shared_ptr<Head>;
 
 struct Batch {
   RealMatrix embeddings;
@@ -48,7 +48,7 @@ HeadOutputs read_outputs(const Napi::CallbackInfo& info, Napi::Value value, cons
     require_length(info.Env(), "outputs.gradEmbeddings", gradient.size,
                    rows * batch.embeddings.columns());
   }
-  return {losses.data, gradient.data, support.data, active.data};
+  return {losses.data, {gradient.data}, support.data, active.data};
 }
 
 Napi::Value make_stats(Napi::Env env, const HeadStats& stats) {
@@ -155,8 +155,8 @@ class HeadBinding : public Napi::ObjectWrap<HeadBinding> {
     }
     const std::size_t budget = read_size(info[4], "scratchBudget");
     try {
-      head_ = std::make_shared<PrototypeHead>(runtime_of(info.Env()), identities, dim, seed,
-                                              reference.data, budget);
+      head_ = std::make_shared<PrototypeHead>(
+          runtime_of(info.Env()), HeadSettings{identities, dim, seed, reference.data, budget});
     } catch (...) {
       throw current_error(info.Env());
     }
@@ -263,7 +263,7 @@ class HeadBinding : public Napi::ObjectWrap<HeadBinding> {
 
   Napi::Value memory(const Napi::CallbackInfo& info) {
     report_memory(info.Env());
-    const PrototypeHead::Memory memory = head_->memory();
+    const Head::Memory memory = head_->memory();
     const Napi::Object result = Napi::Object::New(info.Env());
     result.Set("prototypes", static_cast<double>(memory.prototypes));
     result.Set("optimizer", static_cast<double>(memory.optimizer));
@@ -279,7 +279,7 @@ class HeadBinding : public Napi::ObjectWrap<HeadBinding> {
 
   // Tells V8 what the small wrapper holds, so that garbage collection weighs it rightly.
   void report_memory(Napi::Env env) {
-    const PrototypeHead::Memory memory = head_->memory();
+    const Head::Memory memory = head_->memory();
     const auto held = static_cast<std::int64_t>(memory.prototypes + memory.optimizer);
     Napi::MemoryManagement::AdjustExternalMemory(env, held - reported_);
     reported_ = held;

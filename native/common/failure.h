@@ -16,6 +16,7 @@ enum class FailureCode {
   kDisposed,
   kBusy,
   kAborted,
+  kDevice,
 };
 
 inline const char* code_name(FailureCode code) {
@@ -34,6 +35,8 @@ inline const char* code_name(FailureCode code) {
       return "ERR_BUSY";
     case FailureCode::kAborted:
       return "ERR_ABORTED";
+    case FailureCode::kDevice:
+      return "ERR_DEVICE";
   }
   return "ERR_INVALID_ARGUMENT";
 }

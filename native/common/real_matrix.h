@@ -27,18 +27,26 @@ inline float half_to_float(std::uint16_t bits) {
   return value;
 }
 
+// Rows of float32 or float16, in host memory or on the device of the backend they are given to.
 class RealMatrix {
  public:
-  RealMatrix(const float* data, std::size_t rows, std::size_t columns)
-      : single_(data), rows_(rows), columns_(columns) {}
-  RealMatrix(const std::uint16_t* data, std::size_t rows, std::size_t columns)
-      : half_(data), rows_(rows), columns_(columns) {}
+  RealMatrix(const float* data, std::size_t rows, std::size_t columns, bool on_device = false)
+      : single_(data), rows_(rows), columns_(columns), on_device_(on_device) {}
+  RealMatrix(const std::uint16_t* data, std::size_t rows, std::size_t columns,
+             bool on_device = false)
+      : half_(data), rows_(rows), columns_(columns), on_device_(on_device) {}
 
   std::size_t rows() const { return rows_; }
   std::size_t columns() const { return columns_; }
   bool is_half() const { return half_ != nullptr; }
+  bool on_device() const { return on_device_; }
+  std::size_t bytes() const { return rows_ * columns_ * (is_half() ? 2 : 4); }
+  const void* data() const {
+    return is_half() ? static_cast<const void*>(half_) : static_cast<const void*>(single_);
+  }
 
-  // The row as float32: in place for float32 input, else converted into `scratch` [columns].
+  // Host memory only. The row as float32: in place for float32 input, else converted into `scratch`
+  // [columns].
   const float* row(std::size_t index, float* scratch) const {
     if (!is_half()) return single_ + index * columns_;
     const std::uint16_t* source = half_ + index * columns_;
@@ -51,6 +59,13 @@ class RealMatrix {
   const std::uint16_t* half_ = nullptr;
   std::size_t rows_;
   std::size_t columns_;
+  bool on_device_ = false;
+};
+
+// Where a float32 result is to be written.
+struct RealOutput {
+  float* data = nullptr;
+  bool on_device = false;
 };
 
 // Throws ERR_NON_FINITE naming the row and the first bad element.

@@ -54,18 +54,19 @@ void sparse_posterior_row(const SolvedRow& row, const Buffer<SupportEntry>& entr
 
 }  // namespace
 
-PrototypeHead::PrototypeHead(std::shared_ptr<Runtime> runtime, std::size_t identities,
-                             std::size_t dim, std::uint64_t seed, const float* reference,
-                             std::size_t scratch_budget)
+PrototypeHead::PrototypeHead(std::shared_ptr<Runtime> runtime, const HeadSettings& settings)
     : runtime_(std::move(runtime)),
-      identities_(identities),
-      dim_(dim),
-      seed_(seed),
-      scratch_budget_(scratch_budget),
-      reference_(make_buffer<float>(runtime_->memory, reference == nullptr ? 0 : identities)) {
-  state_.emplace(runtime_->memory, identities, dim);
+      identities_(settings.identities),
+      dim_(settings.dim),
+      seed_(settings.seed),
+      scratch_budget_(settings.scratch_budget),
+      reference_(make_buffer<float>(runtime_->memory,
+                                    settings.reference == nullptr ? 0 : settings.identities)) {
+  state_.emplace(runtime_->memory, identities_, dim_);
   prototype_bytes_ = state_->prototype_bytes();
-  if (reference != nullptr) std::copy_n(reference, identities, reference_.data());
+  if (settings.reference != nullptr) {
+    std::copy_n(settings.reference, identities_, reference_.data());
+  }
 }
 
 std::unique_lock<std::mutex> PrototypeHead::enter() {
@@ -114,13 +115,13 @@ HeadStats PrototypeHead::run(const RealMatrix& embeddings, const std::int32_t* l
     stats.overflow_rows = solved.overflow_rows;
 
     if (optimizer == nullptr) {
-      backward(inputs, solved, outputs.grad_embeddings, nullptr, Optimizer{});
+      backward(inputs, solved, outputs.grad_embeddings.data, nullptr, Optimizer{});
     } else {
       const double coefficient = largest_coefficient(inputs, solved);
       const double momentum_bound = state_->check_update(*optimizer, coefficient);
       state_->ensure_optimizer(*optimizer);
       stats.touched_prototypes =
-          backward(inputs, solved, outputs.grad_embeddings, &*state_, *optimizer);
+          backward(inputs, solved, outputs.grad_embeddings.data, &*state_, *optimizer);
       state_->end_update(momentum_bound);
     }
   }
@@ -216,7 +217,7 @@ bool PrototypeHead::has_state(StateArray array) {
   return state_ && state_->has(array);
 }
 
-PrototypeHead::Memory PrototypeHead::memory() const {
+Head::Memory PrototypeHead::memory() const {
   return {prototype_bytes_, optimizer_bytes_, scratch_peak_};
 }
 

@@ -1,6 +1,6 @@
 #pragma once
-// One prototype head: state, and the training step written once in terms of its parts (prepare,
-// seed, filter, solve, backward, update).
+// The prototype head of the CPU: state, and the training step written once in terms of its parts
+// (prepare, seed, filter, solve, backward, update).
 
 #include <atomic>
 #include <memory>
@@ -8,69 +8,49 @@
 #include <optional>
 #include <string>
 
-#include "cpu/posterior.h"
 #include "head/class_means.h"
+#include "head/head.h"
 #include "head/prototype_state.h"
 #include "head/solved_rows.h"
 
 namespace alphamargin {
 
-struct HeadOutputs {
-  float* losses;
-  float* grad_embeddings;  // may be nullptr
-  std::int32_t* support_size;
-  std::uint8_t* target_active;
-};
-
-struct HeadStats {
-  std::size_t survivors = 0;
-  std::size_t support = 0;
-  std::size_t overflow_rows = 0;
-  std::size_t zero_loss_rows = 0;
-  std::size_t touched_prototypes = 0;
-  std::size_t scratch_bytes = 0;
-};
-
-class PrototypeHead {
+class PrototypeHead : public Head {
  public:
   // Allocates at once; random prototypes are filled in by the first call that needs them, off the
   // JavaScript thread.
-  PrototypeHead(std::shared_ptr<Runtime> runtime, std::size_t identities, std::size_t dim,
-                std::uint64_t seed, const float* reference, std::size_t scratch_budget);
+  PrototypeHead(std::shared_ptr<Runtime> runtime, const HeadSettings& settings);
 
-  std::size_t identities() const { return identities_; }
-  std::size_t dim() const { return dim_; }
+  std::size_t identities() const override { return identities_; }
+  std::size_t dim() const override { return dim_; }
 
   HeadStats step(const RealMatrix& embeddings, const std::int32_t* labels, const Loss& loss,
                  const Optimizer& optimizer, const HeadOutputs& outputs,
-                 const Cancellation& cancellation);
+                 const Cancellation& cancellation) override;
   HeadStats evaluate(const RealMatrix& embeddings, const std::int32_t* labels, const Loss& loss,
-                     const HeadOutputs& outputs, const Cancellation& cancellation);
+                     const HeadOutputs& outputs, const Cancellation& cancellation) override;
   SparseRows posterior(const RealMatrix& embeddings, const std::int32_t* labels, const Loss& loss,
-                       const Cancellation& cancellation);
+                       const Cancellation& cancellation) override;
   void nearest(const RealMatrix& queries, std::size_t k, std::int32_t* identities, float* cosines,
-               const Cancellation& cancellation);
+               const Cancellation& cancellation) override;
 
   void accumulate_means(const RealMatrix& embeddings, const std::int32_t* labels,
-                        const std::uint8_t* selected);
-  std::size_t apply_means();
-  void discard_means();
+                        const std::uint8_t* selected) override;
+  std::size_t apply_means() override;
+  void discard_means() override;
 
-  void read_rows(StateArray array, std::size_t first, std::size_t count, float* out);
-  void write_rows(StateArray array, std::size_t first, std::size_t count, const float* values);
-  void set_prototypes(const std::int32_t* identities, std::size_t count, const float* values);
-  bool has_state(StateArray array);
+  void read_rows(StateArray array, std::size_t first, std::size_t count, float* out) override;
+  void write_rows(StateArray array, std::size_t first, std::size_t count,
+                  const float* values) override;
+  void set_prototypes(const std::int32_t* identities, std::size_t count,
+                      const float* values) override;
+  bool has_state(StateArray array) override;
 
-  struct Memory {
-    std::size_t prototypes;
-    std::size_t optimizer;
-    std::size_t scratch_peak;
-  };
   // Reads counters only, so it never waits for a running call.
-  Memory memory() const;
+  Memory memory() const override;
 
   // Frees everything; later calls fail with ERR_DISPOSED. Waits for a running call.
-  void dispose();
+  void dispose() override;
 
  private:
   // Locks, refuses a disposed head, fills in random prototypes on first use.

@@ -5,21 +5,9 @@
 
 #include "common/runtime.h"
 #include "cpu/prototype_filter.h"
+#include "head/optimizer.h"
 
 namespace alphamargin {
-
-enum class OptimizerKind { kSgd, kAdagrad };
-
-struct Optimizer {
-  OptimizerKind kind = OptimizerKind::kSgd;
-  double learning_rate = 0;
-  double momentum = 0;
-  double weight_decay = 0;
-  double epsilon = 0;
-};
-
-// Arrays that can be read and written row by row (checkpoints, setPrototypes).
-enum class StateArray { kPrototypes, kMomentum, kAccumulator };
 
 class PrototypeState {
  public:

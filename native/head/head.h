@@ -1,0 +1,85 @@
+#pragma once
+// The head as the binding sees it, whatever device it lives on.
+
+#include <cstdint>
+#include <string>
+
+#include "common/failure.h"
+#include "common/real_matrix.h"
+#include "cpu/posterior.h"
+#include "head/optimizer.h"
+#include "math/margin.h"
+
+namespace alphamargin {
+
+struct HeadSettings {
+  std::size_t identities = 0;
+  std::size_t dim = 0;
+  std::uint64_t seed = 0;
+  const float* reference = nullptr;  // [C] or nullptr; copied
+  std::size_t scratch_budget = 0;    // bytes that the sparse rows of a call may keep
+};
+
+struct HeadOutputs {
+  float* losses;
+  RealOutput grad_embeddings;  // data may be nullptr
+  std::int32_t* support_size;
+  std::uint8_t* target_active;
+};
+
+struct HeadStats {
+  std::size_t survivors = 0;
+  std::size_t support = 0;
+  std::size_t overflow_rows = 0;
+  std::size_t zero_loss_rows = 0;
+  std::size_t touched_prototypes = 0;
+  std::size_t scratch_bytes = 0;
+};
+
+// Calls must not overlap; one that does fails with ERR_BUSY. After dispose() every call but
+// memory() fails with ERR_DISPOSED.
+class Head {
+ public:
+  virtual ~Head() = default;
+
+  virtual std::size_t identities() const = 0;
+  virtual std::size_t dim() const = 0;
+
+  virtual HeadStats step(const RealMatrix& embeddings, const std::int32_t* labels, const Loss& loss,
+                         const Optimizer& optimizer, const HeadOutputs& outputs,
+                         const Cancellation& cancellation) = 0;
+  virtual HeadStats evaluate(const RealMatrix& embeddings, const std::int32_t* labels,
+                             const Loss& loss, const HeadOutputs& outputs,
+                             const Cancellation& cancellation) = 0;
+  // labels: nullptr for posteriors without a target.
+  virtual SparseRows posterior(const RealMatrix& embeddings, const std::int32_t* labels,
+                               const Loss& loss, const Cancellation& cancellation) = 0;
+  virtual void nearest(const RealMatrix& queries, std::size_t k, std::int32_t* identities,
+                       float* cosines, const Cancellation& cancellation) = 0;
+
+  // Re-initialisation; see head/class_means.h.
+  virtual void accumulate_means(const RealMatrix& embeddings, const std::int32_t* labels,
+                                const std::uint8_t* selected) = 0;
+  virtual std::size_t apply_means() = 0;
+  virtual void discard_means() = 0;
+
+  virtual void read_rows(StateArray array, std::size_t first, std::size_t count, float* out) = 0;
+  virtual void write_rows(StateArray array, std::size_t first, std::size_t count,
+                          const float* values) = 0;
+  virtual void set_prototypes(const std::int32_t* identities, std::size_t count,
+                              const float* values) = 0;
+  virtual bool has_state(StateArray array) = 0;
+
+  struct Memory {
+    std::size_t prototypes = 0;
+    std::size_t optimizer = 0;
+    std::size_t scratch_peak = 0;
+  };
+  // Reads counters only, so it never waits for a running call.
+  virtual Memory memory() const = 0;
+
+  // Frees everything; later calls fail with ERR_DISPOSED. Waits for a running call.
+  virtual void dispose() = 0;
+};
+
+}  // namespace alphamargin

@@ -1,0 +1,19 @@
+#pragma once
+// The update rule of the touched prototypes, and the arrays it keeps.
+
+namespace alphamargin {
+
+enum class OptimizerKind { kSgd, kAdagrad };
+
+struct Optimizer {
+  OptimizerKind kind = OptimizerKind::kSgd;
+  double learning_rate = 0;
+  double momentum = 0;
+  double weight_decay = 0;
+  double epsilon = 0;
+};
+
+// Arrays that can be read and written row by row (checkpoints, setPrototypes).
+enum class StateArray { kPrototypes, kMomentum, kAccumulator };
+
+}  // namespace alphamargin
