@@ -1,0 +1,122 @@
+#include <limits>
+
+#include "cuda/device_context.h"
+
+namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
+
+void check(cudaError_t status, const char* what) {
+  if (status == cudaSuccess) return;
+  // Not to be found again by the next launch.
+  cudaGetLastError();
+  const bool memory = status == cudaErrorMemoryAllocation;
+  throw Failure(memory ? FailureCode::kOutOfMemory : FailureCode::kDevice,
+                std::string(what) + " failed: " + cudaGetErrorName(status) + ": " +
+                    cudaGetErrorString(status));
+}
+
+DevicePool::DevicePool(int device) : device_(device) {
+  activate();
+#if defined(__CUDACC__)
+  int major = 0;
+  int minor = 0;
+  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device),
+        "reading the compute capability");
+  check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device),
+        "reading the compute capability");
+  compute_capability_ = 10 * major + minor;
+  cudaMemPoolProps properties{};
+  properties.allocType = cudaMemAllocationTypePinned;
+  properties.location.type = cudaMemLocationTypeDevice;
+  properties.location.id = device;
+  check(cudaMemPoolCreate(&pool_, &properties), "making a memory pool");
+  // Freed memory is kept until the device is full (see allocate) or the backend goes.
+  std::uint64_t threshold = std::numeric_limits<std::uint64_t>::max();
+  check(cudaMemPoolSetAttribute(pool_, cudaMemPoolAttrReleaseThreshold, &threshold),
+        "configuring a memory pool");
+#endif
+}
+
+DevicePool::~DevicePool() {
+#if defined(__CUDACC__)
+  cudaSetDevice(device_);
+  cudaMemPoolDestroy(pool_);
+#endif
+}
+
+int DevicePool::compute_capability() const {
+#if defined(__CUDACC__)
+  return compute_capability_;
+#else
+  return device_settings().compute_capability;  // tests choose
+#endif
+}
+
+void DevicePool::activate() const { check(cudaSetDevice(device_), "choosing the device"); }
+
+void* DevicePool::allocate(std::size_t bytes, cudaStream_t stream, MemoryAccount& account) {
+  void* memory = nullptr;
+  cudaError_t status = cudaMallocFromPoolAsync(&memory, bytes, pool_, stream);
+  if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
+    check(cudaStreamSynchronize(stream), "waiting for the device");
+    check(cudaMemPoolTrimTo(pool_, 0), "trimming the memory pool");
+    status = cudaMallocFromPoolAsync(&memory, bytes, pool_, stream);
+  }
+  if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
+    std::size_t available = 0;
+    std::size_t total = 0;
+    cudaMemGetInfo(&available, &total);
+    throw Failure(FailureCode::kOutOfMemory, "device memory for " + std::to_string(bytes) +
+                                                 " bytes could not be allocated; " +
+                                                 std::to_string(available) + " of " +
+                                                 std::to_string(total) + " bytes are free");
+  }
+  check(status, "allocating device memory");
+  account.add(bytes);
+  return memory;
+}
+
+void DevicePool::release(void* memory, std::size_t bytes, cudaStream_t stream,
+                         MemoryAccount& account) {
+  account.remove(bytes);
+  // Nothing sensible can be done about an error here; the next call reports it.
+  cudaFreeAsync(memory, stream);
+}
+
+DeviceContext::DeviceContext(DevicePool& pool) : pool_(pool) {
+  pool_.activate();
+  check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "making a stream");
+}
+
+DeviceContext::~DeviceContext() {
+  cudaStreamSynchronize(stream_);
+  cudaStreamDestroy(stream_);
+}
+
+void DeviceContext::synchronize() { check(cudaStreamSynchronize(stream_), "work on the device"); }
+
+void DeviceContext::upload(void* device, const void* host, std::size_t bytes) {
+  if (bytes == 0) return;
+  check(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, stream_),
+        "copying to the device");
+}
+
+void DeviceContext::download(void* host, const void* device, std::size_t bytes) {
+  if (bytes == 0) return;
+  check(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, stream_),
+        "copying from the device");
+}
+
+void DeviceContext::copy(void* target, const void* source, std::size_t bytes) {
+  if (bytes == 0) return;
+  check(cudaMemcpyAsync(target, source, bytes, cudaMemcpyDeviceToDevice, stream_),
+        "copying on the device");
+}
+
+void DeviceContext::fill_bytes(void* device, int value, std::size_t bytes) {
+  if (bytes == 0) return;
+  check(cudaMemsetAsync(device, value, bytes, stream_), "filling device memory");
+}
+
+}  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE

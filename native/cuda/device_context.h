@@ -1,0 +1,121 @@
+#pragma once
+// A stream with the memory that is used on it. One context serves one call, or one head, at a time;
+// work given to it runs in order, and synchronize() is called only where results go to the host.
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include "common/failure.h"
+#include "common/memory_account.h"
+#include "cuda/dialect.h"
+
+namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
+
+// The one place where a CUDA error becomes a Failure: ERR_OUT_OF_MEMORY, else ERR_DEVICE.
+void check(cudaError_t status, const char* what);
+
+// Memory of one device, cached by the driver's pool (freed blocks are kept for later calls).
+class DevicePool {
+ public:
+  explicit DevicePool(int device);
+  ~DevicePool();
+  DevicePool(const DevicePool&) = delete;
+  DevicePool& operator=(const DevicePool&) = delete;
+
+  // Makes the device current for this thread.
+  void activate() const;
+  // 10·major + minor, e.g. 80.
+  int compute_capability() const;
+  MemoryAccount& account() { return account_; }
+
+  // Memory that may be used by work given to `stream` from now on. When the device is full, what
+  // the pool keeps is given back and the allocation tried again; then ERR_OUT_OF_MEMORY with the
+  // bytes asked for and those free.
+  void* allocate(std::size_t bytes, cudaStream_t stream, MemoryAccount& account);
+  void release(void* memory, std::size_t bytes, cudaStream_t stream, MemoryAccount& account);
+
+ private:
+  int device_;
+  int compute_capability_ = 0;
+  cudaMemPool_t pool_ = nullptr;
+  MemoryAccount account_;
+};
+
+class DeviceContext {
+ public:
+  explicit DeviceContext(DevicePool& pool);
+  ~DeviceContext();
+  DeviceContext(const DeviceContext&) = delete;
+  DeviceContext& operator=(const DeviceContext&) = delete;
+
+  DevicePool& pool() const { return pool_; }
+  cudaStream_t stream() const { return stream_; }
+  int compute_capability() const { return pool_.compute_capability(); }
+
+  // Waits for everything given to the stream; errors of that work surface here.
+  void synchronize();
+
+  // Copies in stream order; host memory must stay as it is until synchronize().
+  void upload(void* device, const void* host, std::size_t bytes);
+  void download(void* host, const void* device, std::size_t bytes);
+  void copy(void* target, const void* source, std::size_t bytes);
+  void fill_bytes(void* device, int value, std::size_t bytes);
+
+ private:
+  DevicePool& pool_;
+  cudaStream_t stream_ = nullptr;
+};
+
+// `count` elements of device memory, counted on an account; uninitialised.
+template <class T>
+class DeviceBuffer {
+ public:
+  DeviceBuffer() = default;
+  DeviceBuffer(DeviceContext& context, MemoryAccount& account, std::size_t count)
+      : context_(&context), account_(&account), size_(count) {
+    if (count > static_cast<std::size_t>(-1) / sizeof(T)) {
+      throw Failure(FailureCode::kOutOfMemory, "an array would exceed the address space");
+    }
+    if (count > 0) {
+      data_ = static_cast<T*>(context.pool().allocate(bytes(), context.stream(), account));
+    }
+  }
+  ~DeviceBuffer() { release(); }
+  DeviceBuffer(DeviceBuffer&& other) noexcept { swap(other); }
+  DeviceBuffer& operator=(DeviceBuffer&& other) noexcept {
+    DeviceBuffer old(std::move(*this));
+    swap(other);
+    return *this;
+  }
+
+  T* data() const { return data_; }
+  std::size_t size() const { return size_; }
+  std::size_t bytes() const { return size_ * sizeof(T); }
+  bool empty() const { return size_ == 0; }
+
+  void upload(const T* host) { context_->upload(data_, host, bytes()); }
+  void download(T* host) const { context_->download(host, data_, bytes()); }
+  void fill_bytes(int value) { context_->fill_bytes(data_, value, bytes()); }
+
+ private:
+  void swap(DeviceBuffer& other) noexcept {
+    std::swap(context_, other.context_);
+    std::swap(account_, other.account_);
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
+  }
+  void release() noexcept {
+    if (data_ != nullptr) context_->pool().release(data_, bytes(), context_->stream(), *account_);
+    data_ = nullptr;
+    size_ = 0;
+  }
+
+  DeviceContext* context_ = nullptr;
+  MemoryAccount* account_ = nullptr;
+  T* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+}  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE

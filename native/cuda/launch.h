@@ -1,0 +1,55 @@
+#pragma once
+// The one way to launch a kernel: checked under nvcc, and a run on the emulated device elsewhere,
+// where every pointer among the arguments must be device memory.
+
+#include <memory>
+#include <tuple>
+#include <type_traits>
+
+#include "cuda/device_context.h"
+
+namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
+
+struct LaunchShape {
+  dim3 grid;
+  dim3 block;
+  std::size_t shared_bytes = 0;  // dynamic shared memory
+};
+
+// Shared memory that a kernel may have without asking.
+inline constexpr std::size_t kDefaultSharedBytes = 48 * 1024;
+
+// Arguments are converted to the kernel's parameters, as in a call. `name` is for error messages.
+template <class... Parameters>
+void launch(DeviceContext& context, const char* name, void (*kernel)(Parameters...),
+            const LaunchShape& shape, std::type_identity_t<Parameters>... arguments) {
+#if defined(__CUDACC__)
+  if (shape.shared_bytes > kDefaultSharedBytes) {
+    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                               static_cast<int>(shape.shared_bytes)),
+          name);
+  }
+  kernel<<<shape.grid, shape.block, shape.shared_bytes, context.stream()>>>(arguments...);
+  check(cudaGetLastError(), name);
+#else
+  auto packed = std::make_shared<std::tuple<Parameters...>>(arguments...);
+  enqueue(context.stream(), [name, kernel, shape, packed] {
+    std::apply(
+        [&](const auto&... argument) {
+          (require_device_pointers(name, &argument, sizeof argument), ...);
+        },
+        *packed);
+    Launch running(name, shape.grid, shape.block, shape.shared_bytes, device_seed());
+    running.run([kernel, &packed] { std::apply(kernel, *packed); });
+  });
+#endif
+}
+
+// Blocks of `block` threads for `count` elements, at most `most` of them (kernels stride over the
+// rest).
+inline unsigned blocks_for(std::size_t count, std::size_t block, std::size_t most = 1u << 20) {
+  const std::size_t blocks = (count + block - 1) / block;
+  return static_cast<unsigned>(blocks < 1 ? 1 : blocks > most ? most : blocks);
+}
+
+}  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE

@@ -1,0 +1,46 @@
+#pragma once
+// IEEE binary16 and bfloat16 with the names of cuda_fp16.h and cuda_bf16.h.
+
+#include <cstdint>
+#include <cstring>
+
+namespace alphamargin::emulated {
+
+struct __half {
+  std::uint16_t bits;
+};
+struct __half2 {
+  __half x, y;
+};
+struct __nv_bfloat16 {
+  std::uint16_t bits;
+};
+
+// All 65536 values: a lookup is faster than the conversion in software.
+const float* half_table();
+
+inline float __half2float(__half value) { return half_table()[value.bits]; }
+
+inline __half __float2half_rn(float value) {
+  const auto rounded = static_cast<_Float16>(value);
+  __half result;
+  std::memcpy(&result.bits, &rounded, sizeof result.bits);
+  return result;
+}
+
+inline float __bfloat162float(__nv_bfloat16 value) {
+  const std::uint32_t word = static_cast<std::uint32_t>(value.bits) << 16;
+  float result;
+  std::memcpy(&result, &word, sizeof result);
+  return result;
+}
+
+inline __nv_bfloat16 __float2bfloat16_rn(float value) {
+  std::uint32_t word;
+  std::memcpy(&word, &value, sizeof word);
+  if ((word & 0x7fffffffu) > 0x7f800000u) return {static_cast<std::uint16_t>((word >> 16) | 0x40)};
+  word += 0x7fffu + ((word >> 16) & 1u);
+  return {static_cast<std::uint16_t>(word >> 16)};
+}
+
+}  // namespace alphamargin::emulated
