@@ -1,0 +1,72 @@
+#pragma once
+// The arrays of a head on the device, as kernels see them: plain structures of pointers and sizes,
+// passed by value. (Sizes are 8 bytes wide: the emulated device looks at every word of an argument
+// for addresses that are not its own.)
+
+#include <cstddef>
+#include <cstdint>
+
+#include "cpu/row_solver.h"
+#include "cuda/device_context.h"
+
+namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
+
+// Shadow rows and half-precision embeddings are padded with zeros to whole fragments of the tensor
+// cores, so that filter tiles need no edge cases along D.
+inline constexpr std::size_t kDimMultiple = 32;
+inline constexpr std::size_t padded_dim(std::size_t dim) {
+  return (dim + kDimMultiple - 1) / kDimMultiple * kDimMultiple;
+}
+
+// State of C prototypes.
+struct PrototypeArrays {
+  float* rows = nullptr;             // raw w [C, D]
+  double* norms = nullptr;           // ‖w‖ [C]
+  __half* shadow = nullptr;          // ŵ rounded to fp16 [C, padded D], padding zero
+  float* momentum = nullptr;         // [C, D] or nullptr
+  float* accumulator = nullptr;      // [C] or nullptr
+  const float* reference = nullptr;  // q [C] or nullptr (all 1)
+  std::size_t identities = 0;
+  std::size_t dim = 0;
+  std::size_t shadow_dim = 0;  // padded D
+};
+
+// A batch of embeddings after preparation (prepare_batch.h).
+struct BatchArrays {
+  const float* values = nullptr;  // raw x as float32 [B, D]
+  double* norms = nullptr;        // ‖x‖ [B]
+  float* unit = nullptr;          // x̂ [B, D]
+  __half* half_unit = nullptr;    // x̂ rounded to fp16 [B, padded D], padding zero
+  double* slack = nullptr;        // [B]: |c̃ − c| ≤ slack for the filter's cosine of any prototype
+  std::size_t rows = 0;
+  std::size_t dim = 0;
+  std::size_t half_dim = 0;  // padded D
+};
+
+// What the forward pass finds out about one row; SolvedRow of the CPU. Downloaded as it is.
+struct RowState {
+  double label_cosine;       // c_y before the margin
+  double target_cosine;      // ψ(c_y) − m3
+  double target_derivative;  // dψ/dc
+  double target_measure;     // q_y
+  RowSolution solution;
+  double others;         // Σ_{j≠y} p_j
+  double own;            // p_y
+  double excess_cosine;  // Σ_{j≠y} p_j (c_j − ψ_y)
+  double loss;
+  std::int64_t label;    // −1: no target
+  std::int64_t support;  // classes with p > 0, the target included
+  std::int64_t dense;    // 1: solved by streaming all classes (softmax, or too many candidates)
+};
+
+// The supports of the sparse rows without their targets: row i owns the entries offsets[i] …
+// offsets[i] + counts[i] − 1, ascending by identity. Dense rows have none.
+struct SupportArrays {
+  const std::uint64_t* offsets = nullptr;  // [B + 1]
+  std::uint32_t* counts = nullptr;         // [B]
+  std::int32_t* identities = nullptr;
+  double* cosines = nullptr;     // exact, float64
+  double* posteriors = nullptr;  // p > 0
+};
+
+}  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE

@@ -1,0 +1,91 @@
+#pragma once
+// One forward pass of the head on the device: what its parts share, and the parts.
+//
+//   prepare (prepare_batch) → start_rows → sparse rows (stream, solve) and dense rows → losses
+//   → backward and update (sparse_backward, dense_rows)
+
+#include <vector>
+
+#include "common/failure.h"
+#include "cuda/device_loss.h"
+#include "cuda/head/head_arrays.h"
+
+namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
+
+// What every part of a call reads.
+struct HeadCall {
+  DeviceContext& context;
+  MemoryAccount& scratch;
+  PrototypeArrays prototypes;
+  BatchArrays batch;
+  DeviceLoss loss;
+  const std::int32_t* labels;  // host [B], checked; nullptr: posteriors without a target
+  RowState* rows;              // device [B]
+  std::size_t scratch_budget;  // bytes that the sparse rows may keep
+  const Cancellation& cancellation;
+};
+
+// The supports of the sparse rows, and who owns them.
+struct Supports {
+  DeviceBuffer<std::uint64_t> offsets;
+  DeviceBuffer<std::uint32_t> counts;
+  DeviceBuffer<std::int32_t> identities;
+  DeviceBuffer<double> cosines;
+  DeviceBuffer<double> posteriors;
+  std::size_t survivors = 0;  // candidates that passed the filter, for the statistics
+
+  SupportArrays arrays() const {
+    return {offsets.data(), counts.data(), identities.data(), cosines.data(), posteriors.data()};
+  }
+};
+
+// prepare_batch.cu ------------------------------------------------------------------------------
+
+// Owns the arrays of a batch. Rows are checked on the device; check_batch() then throws the error
+// of the CPU for the first bad row (non-finite, or a norm outside [1e-30, 1e30]).
+class PreparedBatch {
+ public:
+  PreparedBatch(DeviceContext& context, MemoryAccount& scratch, const RealMatrix& embeddings);
+  BatchArrays arrays() const;
+  // Synchronises.
+  void check(const char* argument);
+
+ private:
+  DeviceContext& context_;
+  RealMatrix input_;
+  DeviceBuffer<unsigned char> uploaded_;
+  DeviceBuffer<float> values_;
+  DeviceBuffer<double> norms_;
+  DeviceBuffer<float> unit_;
+  DeviceBuffer<__half> half_unit_;
+  DeviceBuffer<double> slack_;
+  DeviceBuffer<std::uint32_t> first_bad_row_;
+  BatchArrays arrays_;
+};
+
+// Rewrites norms and shadow rows from the raw rows of all prototypes first … first + count − 1.
+void refresh_prototypes(DeviceContext& context, const PrototypeArrays& prototypes,
+                        std::size_t first, std::size_t count);
+
+// Fills in label, exact target cosine (float64), its margin, measure; zeroes the rest. `loss` is
+// the host's, for the margin.
+void start_rows(const HeadCall& call, const Loss& loss);
+
+// sparse_rows.cu --------------------------------------------------------------------------------
+
+// Streams all prototypes past the batch, solves every row whose candidates fit the budget and marks
+// the others dense (RowState::dense). Synchronises once, to size the supports.
+Supports solve_sparse_rows(const HeadCall& call);
+
+// dense_rows.cu ---------------------------------------------------------------------------------
+
+// The indices of the rows marked dense, ascending; downloads the row states (synchronises).
+std::vector<std::uint32_t> find_dense_rows(const HeadCall& call);
+
+// Solves those rows: solution, others, own, excess_cosine, support.
+void solve_dense_rows(const HeadCall& call, const std::vector<std::uint32_t>& dense_rows);
+
+// loss of every row with a target from its solution and moments (row_loss of cpu/row_solver.h).
+void finish_losses(const HeadCall& call);
+
+}  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE
