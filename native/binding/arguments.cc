@@ -1,9 +1,9 @@
 #include "binding/arguments.h"
 
-#include "binding/device_array.h"
-
 #include <cmath>
 #include <cstring>
+
+#include "binding/device_array.h"
 
 namespace alphamargin::binding {
 namespace {
@@ -86,8 +86,8 @@ std::size_t read_size(Napi::Value value, const char* argument, std::size_t small
 RealMatrix read_matrix(Napi::Value value, const char* argument, std::size_t columns,
                        const std::shared_ptr<Backend>& backend) {
   bool is_half = false;
-  const auto device =
-      backend ? device_array_on(value, argument, *backend, is_half) : std::shared_ptr<DeviceArray>();
+  const auto device = backend ? device_array_on(value, argument, *backend, is_half)
+                              : std::shared_ptr<DeviceArray>();
   if (device) {
     const std::size_t elements = device->bytes() / (is_half ? 2 : 4);
     if (columns == 0 || elements % columns != 0) {

@@ -1,12 +1,12 @@
 #include "binding/call.h"
 
-#include "binding/device_array.h"
-
 #include <exception>
 #include <new>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "binding/device_array.h"
 
 namespace alphamargin::binding {
 namespace {

@@ -1,10 +1,9 @@
-#include "binding/device_array.h"
-
 #include <string>
 #include <utility>
 
 #include "binding/arguments.h"
 #include "binding/call.h"
+#include "binding/device_array.h"
 #include "binding/instance.h"
 
 namespace alphamargin::binding {
@@ -74,15 +73,13 @@ class DeviceArrayBinding : public Napi::ObjectWrap<DeviceArrayBinding> {
 const DeviceArrayBinding* unwrap(Napi::Value value) {
   if (!value.IsObject()) return nullptr;
   const auto object = value.As<Napi::Object>();
-  const Napi::Function definition =
-      value.Env().GetInstanceData<Instance>()->device_array.Value();
+  const Napi::Function definition = value.Env().GetInstanceData<Instance>()->device_array.Value();
   if (!object.InstanceOf(definition)) return nullptr;
   return DeviceArrayBinding::Unwrap(object);
 }
 
 Napi::Value make_object(Napi::Env env, Made made) {
-  return env.GetInstanceData<Instance>()->device_array.New(
-      {Napi::External<Made>::New(env, &made)});
+  return env.GetInstanceData<Instance>()->device_array.New({Napi::External<Made>::New(env, &made)});
 }
 
 // (typed array)

@@ -24,8 +24,8 @@ Napi::Value configure_emulation(const Napi::CallbackInfo& info) {
   emulated::DeviceSettings settings = previous;
   settings.seed = setting(wanted, "seed", settings.seed);
   settings.memory_bytes = setting(wanted, "memoryBytes", settings.memory_bytes);
-  settings.compute_capability = static_cast<int>(setting(
-      wanted, "computeCapability", static_cast<std::size_t>(settings.compute_capability)));
+  settings.compute_capability = static_cast<int>(
+      setting(wanted, "computeCapability", static_cast<std::size_t>(settings.compute_capability)));
   emulated::configure_device(settings);
   const Napi::Object result = Napi::Object::New(info.Env());
   result.Set("seed", static_cast<double>(previous.seed));

@@ -24,7 +24,8 @@ struct Batch {
 Batch read_batch(const Napi::CallbackInfo& info, const SharedHead& head, bool labels_optional) {
   const Span<std::int32_t> labels = labels_optional ? read_optional_integers(info[1], "labels")
                                                     : read_integers(info[1], "labels");
-  const Batch batch{read_matrix(info[0], "embeddings", head.head->dim(), head.backend), labels.data};
+  const Batch batch{read_matrix(info[0], "embeddings", head.head->dim(), head.backend),
+                    labels.data};
   if (batch.embeddings.rows() == 0) {
     throw argument_error(info.Env(), "embeddings", "at least one row", "an empty batch");
   }
@@ -165,7 +166,8 @@ class HeadBinding : public Napi::ObjectWrap<HeadBinding> {
     }
     const std::size_t budget = read_size(info[5], "scratchBudget");
     try {
-      head_.head = head_.backend->make_head(HeadSettings{identities, dim, seed, reference.data, budget});
+      head_.head =
+          head_.backend->make_head(HeadSettings{identities, dim, seed, reference.data, budget});
     } catch (...) {
       throw current_error(info.Env());
     }

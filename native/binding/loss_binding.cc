@@ -53,7 +53,7 @@ Call read_forward(const Napi::CallbackInfo& info, const SharedBackend& backend) 
                             read_solution(info, outputs.Get("solution"), rows)};
   return {[=](const Cancellation& cancellation) {
     backend->loss_forward(inputs.cosines, inputs.labels.data, inputs.loss, inputs.reference.data,
-                 written, cancellation);
+                          written, cancellation);
   }};
 }
 
@@ -68,7 +68,7 @@ Call read_backward(const Napi::CallbackInfo& info, const SharedBackend& backend)
       read_output(info[7], "gradCosines", rows * inputs.cosines.columns(), backend);
   return {[=](const Cancellation& cancellation) {
     backend->loss_backward(inputs.cosines, inputs.labels.data, inputs.loss, inputs.reference.data,
-                  solution, grad_loss.data, out, cancellation);
+                           solution, grad_loss.data, out, cancellation);
   }};
 }
 
