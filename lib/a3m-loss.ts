@@ -6,7 +6,8 @@ import {
   type LossResult,
 } from './loss-result.js';
 import { type A3mOptions, a3m } from './loss-specification.js';
-import type { LabelsLike, TensorLike } from './tensor.js';
+import type { RealLike, ResultOf } from './operand.js';
+import type { LabelsLike } from './tensor.js';
 
 /**
  * A3M loss on cosines: angular margin in the logits, θ_y = s·cos(arccos c_y + m), others θ = s·c,
@@ -27,11 +28,11 @@ import type { LabelsLike, TensorLike } from './tensor.js';
  * const result = await a3mLoss(cosines, new Int32Array([0, 1]), { alpha: 1.25, scale: 32, margin: 0.2 });
  * const gradCosines = await result.backward();
  */
-export async function a3mLoss(
-  cosines: TensorLike,
+export async function a3mLoss<Cosines extends RealLike>(
+  cosines: Cosines,
   labels: LabelsLike,
   options: A3mOptions & LossFunctionOptions & CallOptions = {},
-): Promise<LossResult> {
+): Promise<LossResult<ResultOf<Cosines>>> {
   return computeLoss('a3mLoss', a3mLoss, cosines, labels, a3m, options);
 }
 
@@ -42,11 +43,11 @@ export async function a3mLoss(
  * const cosines = tensor(new Float32Array([0.7, 0.1, 0.2]), [1, 3]);
  * const { loss } = a3mLossSync(cosines, new Int32Array([0]), { alpha: 1.25, scale: 32, margin: 0.2 });
  */
-export function a3mLossSync(
-  cosines: TensorLike,
+export function a3mLossSync<Cosines extends RealLike>(
+  cosines: Cosines,
   labels: LabelsLike,
   options: A3mOptions & LossFunctionOptions = {},
-): LossResult {
+): LossResult<ResultOf<Cosines>> {
   return computeLossSync(
     'a3mLossSync',
     a3mLossSync,

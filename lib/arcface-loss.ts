@@ -6,7 +6,8 @@ import {
   type LossResult,
 } from './loss-result.js';
 import { type ArcFaceOptions, arcFace } from './loss-specification.js';
-import type { LabelsLike, TensorLike } from './tensor.js';
+import type { RealLike, ResultOf } from './operand.js';
+import type { LabelsLike } from './tensor.js';
 
 /**
  * ArcFace loss on cosines: θ_y = s·cos(arccos c_y + m), others θ = s·c; softmax cross-entropy
@@ -26,11 +27,11 @@ import type { LabelsLike, TensorLike } from './tensor.js';
  * const result = await arcFaceLoss(cosines, new Int32Array([0, 1]), { scale: 64, margin: 0.5 });
  * const gradCosines = await result.backward();
  */
-export async function arcFaceLoss(
-  cosines: TensorLike,
+export async function arcFaceLoss<Cosines extends RealLike>(
+  cosines: Cosines,
   labels: LabelsLike,
   options: ArcFaceOptions & LossFunctionOptions & CallOptions = {},
-): Promise<LossResult> {
+): Promise<LossResult<ResultOf<Cosines>>> {
   return computeLoss(
     'arcFaceLoss',
     arcFaceLoss,
@@ -48,11 +49,11 @@ export async function arcFaceLoss(
  * const cosines = tensor(new Float32Array([0.7, 0.1, 0.2]), [1, 3]);
  * const { loss } = arcFaceLossSync(cosines, new Int32Array([0]), { scale: 64, margin: 0.5 });
  */
-export function arcFaceLossSync(
-  cosines: TensorLike,
+export function arcFaceLossSync<Cosines extends RealLike>(
+  cosines: Cosines,
   labels: LabelsLike,
   options: ArcFaceOptions & LossFunctionOptions = {},
-): LossResult {
+): LossResult<ResultOf<Cosines>> {
   return computeLossSync(
     'arcFaceLossSync',
     arcFaceLossSync,

@@ -6,7 +6,8 @@ import {
   type LossResult,
 } from './loss-result.js';
 import { type CosFaceOptions, cosFace } from './loss-specification.js';
-import type { LabelsLike, TensorLike } from './tensor.js';
+import type { RealLike, ResultOf } from './operand.js';
+import type { LabelsLike } from './tensor.js';
 
 /**
  * CosFace loss on cosines: θ_y = s·(c_y − m), others θ = s·c; softmax cross-entropy unless α > 1.
@@ -25,11 +26,11 @@ import type { LabelsLike, TensorLike } from './tensor.js';
  * const result = await cosFaceLoss(cosines, new Int32Array([0, 1]), { scale: 64, margin: 0.35 });
  * const gradCosines = await result.backward();
  */
-export async function cosFaceLoss(
-  cosines: TensorLike,
+export async function cosFaceLoss<Cosines extends RealLike>(
+  cosines: Cosines,
   labels: LabelsLike,
   options: CosFaceOptions & LossFunctionOptions & CallOptions = {},
-): Promise<LossResult> {
+): Promise<LossResult<ResultOf<Cosines>>> {
   return computeLoss(
     'cosFaceLoss',
     cosFaceLoss,
@@ -47,11 +48,11 @@ export async function cosFaceLoss(
  * const cosines = tensor(new Float32Array([0.7, 0.1, 0.2]), [1, 3]);
  * const { loss } = cosFaceLossSync(cosines, new Int32Array([0]), { scale: 64, margin: 0.35 });
  */
-export function cosFaceLossSync(
-  cosines: TensorLike,
+export function cosFaceLossSync<Cosines extends RealLike>(
+  cosines: Cosines,
   labels: LabelsLike,
   options: CosFaceOptions & LossFunctionOptions = {},
-): LossResult {
+): LossResult<ResultOf<Cosines>> {
   return computeLossSync(
     'cosFaceLossSync',
     cosFaceLossSync,

@@ -1,16 +1,19 @@
-import { checkDevice, type Device } from './device.js';
+import { chooseBackendFor, type Device } from './device.js';
 import { invalidArgument } from './errors.js';
 import { type CallOptions, invoke, invokeSync } from './invoke.js';
 import { checkAlpha } from './loss-specification.js';
-import { native, type RealData } from './native.js';
-import { readOptions } from './options.js';
+import type { NativeBackend } from './native.js';
 import {
-  readRealTensor,
-  readReference,
-  snapshot,
-  type Tensor,
-  type TensorLike,
-} from './tensor.js';
+  held,
+  makeRoom,
+  type RealLike,
+  type RealOperand,
+  type Result,
+  type ResultOf,
+  readOperand,
+} from './operand.js';
+import { readOptions } from './options.js';
+import { readReference, type TensorLike } from './tensor.js';
 
 /** Options of {@link entmaxBackward}. */
 export interface EntmaxBackwardOptions {
@@ -23,18 +26,20 @@ export interface EntmaxBackwardOptions {
 }
 
 interface Problem {
-  readonly gradPosterior: RealData;
-  readonly posterior: RealData;
+  readonly backend: NativeBackend;
+  readonly gradPosterior: RealOperand;
+  readonly posterior: RealOperand;
+  readonly rows: number;
   readonly classes: number;
   readonly alpha: number;
   readonly reference: Float32Array | null;
-  readonly out: Tensor;
+  readonly out: Result;
 }
 
 function readProblem(
   functionName: string,
-  gradPosterior: TensorLike,
-  posterior: TensorLike,
+  gradPosterior: RealLike,
+  posterior: RealLike,
   options: EntmaxBackwardOptions & CallOptions,
 ): Problem {
   const given = readOptions<EntmaxBackwardOptions & CallOptions>(
@@ -42,10 +47,9 @@ function readProblem(
     options,
     ['alpha', 'reference', 'device', 'signal'],
   );
-  checkDevice(functionName, given.device);
   const alpha = checkAlpha(functionName, given.alpha ?? 1.5);
-  const p = readRealTensor(functionName, 'posterior', posterior, 2);
-  const v = readRealTensor(functionName, 'gradPosterior', gradPosterior, 2);
+  const p = readOperand(functionName, 'posterior', posterior, 2);
+  const v = readOperand(functionName, 'gradPosterior', gradPosterior, 2);
   const [rows, classes] = p.dims as [number, number];
   if (v.dims[0] !== rows || v.dims[1] !== classes) {
     throw invalidArgument(
@@ -55,17 +59,16 @@ function readProblem(
       v.dims,
     );
   }
+  const backend = chooseBackendFor(functionName, given.device, p, v);
   return {
-    gradPosterior: v.data,
-    posterior: p.data,
+    backend,
+    gradPosterior: v,
+    posterior: p,
+    rows,
     classes,
     alpha,
     reference: readReference(functionName, given.reference, classes),
-    out: {
-      type: 'float32',
-      data: new Float32Array(rows * classes),
-      dims: [rows, classes],
-    },
+    out: makeRoom(backend, p, [rows, classes]),
   };
 }
 
@@ -84,22 +87,23 @@ function readProblem(
  * const p = await entmax(logits, { alpha: 1.5 });
  * const grad = await entmaxBackward(tensor(new Float32Array([1, 0, 0]), [1, 3]), p);
  */
-export async function entmaxBackward(
-  gradPosterior: TensorLike,
-  posterior: TensorLike,
+export async function entmaxBackward<Posterior extends RealLike>(
+  gradPosterior: RealLike,
+  posterior: Posterior,
   options: EntmaxBackwardOptions & CallOptions = {},
-): Promise<Tensor> {
+): Promise<ResultOf<Posterior>> {
   const problem = readProblem(
     'entmaxBackward',
     gradPosterior,
     posterior,
     options,
   );
-  if (problem.out.data.length === 0) return problem.out;
-  const v = snapshot(problem.gradPosterior);
-  const p = snapshot(problem.posterior);
+  const tensor = problem.out.tensor as ResultOf<Posterior>;
+  if (problem.rows * problem.classes === 0) return tensor;
+  const v = held(problem.gradPosterior);
+  const p = held(problem.posterior);
   await invoke('entmaxBackward', entmaxBackward, options.signal, (cancel) =>
-    native().posteriorBackward(
+    problem.backend.posteriorBackward(
       v,
       p,
       problem.classes,
@@ -109,7 +113,7 @@ export async function entmaxBackward(
       cancel,
     ),
   );
-  return problem.out;
+  return tensor;
 }
 
 /**
@@ -119,27 +123,28 @@ export async function entmaxBackward(
  * const p = entmaxSync(tensor(new Float32Array([2, 1.5, -1]), [1, 3]));
  * const grad = entmaxBackwardSync(tensor(new Float32Array([1, 0, 0]), [1, 3]), p);
  */
-export function entmaxBackwardSync(
-  gradPosterior: TensorLike,
-  posterior: TensorLike,
+export function entmaxBackwardSync<Posterior extends RealLike>(
+  gradPosterior: RealLike,
+  posterior: Posterior,
   options: EntmaxBackwardOptions = {},
-): Tensor {
+): ResultOf<Posterior> {
   const problem = readProblem(
     'entmaxBackwardSync',
     gradPosterior,
     posterior,
     options,
   );
-  if (problem.out.data.length === 0) return problem.out;
+  const tensor = problem.out.tensor as ResultOf<Posterior>;
+  if (problem.rows * problem.classes === 0) return tensor;
   invokeSync('entmaxBackwardSync', entmaxBackwardSync, () =>
-    native().posteriorBackwardSync(
-      problem.gradPosterior,
-      problem.posterior,
+    problem.backend.posteriorBackwardSync(
+      problem.gradPosterior.data,
+      problem.posterior.data,
       problem.classes,
       problem.alpha,
       problem.reference,
       problem.out.data,
     ),
   );
-  return problem.out;
+  return tensor;
 }

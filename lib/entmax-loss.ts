@@ -6,7 +6,8 @@ import {
   type LossResult,
 } from './loss-result.js';
 import { type EntmaxHeadOptions, entmaxHead } from './loss-specification.js';
-import type { LabelsLike, TensorLike } from './tensor.js';
+import type { RealLike, ResultOf } from './operand.js';
+import type { LabelsLike } from './tensor.js';
 
 /**
  * α-divergence (Fenchel–Young) loss on cosines without a margin: θ = s·c under the α-entmax
@@ -26,11 +27,11 @@ import type { LabelsLike, TensorLike } from './tensor.js';
  * const result = await entmaxLoss(cosines, new Int32Array([0, 1]), { alpha: 1.5, scale: 10 });
  * const gradCosines = await result.backward();
  */
-export async function entmaxLoss(
-  cosines: TensorLike,
+export async function entmaxLoss<Cosines extends RealLike>(
+  cosines: Cosines,
   labels: LabelsLike,
   options: EntmaxHeadOptions & LossFunctionOptions & CallOptions = {},
-): Promise<LossResult> {
+): Promise<LossResult<ResultOf<Cosines>>> {
   return computeLoss(
     'entmaxLoss',
     entmaxLoss,
@@ -48,11 +49,11 @@ export async function entmaxLoss(
  * const cosines = tensor(new Float32Array([0.7, 0.1, 0.2]), [1, 3]);
  * const { loss } = entmaxLossSync(cosines, new Int32Array([0]), { alpha: 1.5, scale: 10 });
  */
-export function entmaxLossSync(
-  cosines: TensorLike,
+export function entmaxLossSync<Cosines extends RealLike>(
+  cosines: Cosines,
   labels: LabelsLike,
   options: EntmaxHeadOptions & LossFunctionOptions = {},
-): LossResult {
+): LossResult<ResultOf<Cosines>> {
   return computeLossSync(
     'entmaxLossSync',
     entmaxLossSync,

@@ -1,17 +1,17 @@
-import { checkDevice, type Device } from './device.js';
+import { chooseBackendFor, type Device } from './device.js';
 import { type CallOptions, invoke, invokeSync } from './invoke.js';
 import { checkAlpha } from './loss-specification.js';
-import { native } from './native.js';
-import { readOptions } from './options.js';
+import type { NativeBackend } from './native.js';
 import {
-  type CsrMatrix,
-  type RealInput,
-  readRealTensor,
-  readReference,
-  snapshot,
-  type Tensor,
-  type TensorLike,
-} from './tensor.js';
+  held,
+  makeRoom,
+  type RealLike,
+  type RealOperand,
+  type ResultOf,
+  readOperand,
+} from './operand.js';
+import { readOptions } from './options.js';
+import { type CsrMatrix, readReference, type TensorLike } from './tensor.js';
 
 /** Options of {@link entmax} and {@link sparseEntmax}. */
 export interface EntmaxOptions {
@@ -24,7 +24,8 @@ export interface EntmaxOptions {
 }
 
 interface Problem {
-  readonly logits: RealInput;
+  readonly backend: NativeBackend;
+  readonly logits: RealOperand;
   readonly rows: number;
   readonly classes: number;
   readonly alpha: number;
@@ -34,7 +35,7 @@ interface Problem {
 /** Reads and checks the arguments of a posterior. */
 function readProblem(
   functionName: string,
-  logits: TensorLike,
+  logits: RealLike,
   options: EntmaxOptions & CallOptions,
 ): Problem {
   const given = readOptions<EntmaxOptions & CallOptions>(
@@ -42,21 +43,20 @@ function readProblem(
     options,
     ['alpha', 'reference', 'device', 'signal'],
   );
-  checkDevice(functionName, given.device);
   const alpha = checkAlpha(functionName, given.alpha ?? 1.5);
-  const input = readRealTensor(functionName, 'logits', logits, 2);
+  const input = readOperand(functionName, 'logits', logits, 2);
+  const backend = chooseBackendFor(functionName, given.device, input);
   const [rows, classes] = input.dims as [number, number];
   const reference = readReference(functionName, given.reference, classes);
-  return { logits: input, rows, classes, alpha, reference };
+  return { backend, logits: input, rows, classes, alpha, reference };
 }
 
-function result(problem: Problem): Tensor {
-  const { rows, classes } = problem;
-  return {
-    type: 'float32',
-    data: new Float32Array(rows * classes),
-    dims: [rows, classes],
-  };
+function result({ backend, logits, rows, classes }: Problem) {
+  return makeRoom(backend, logits, [rows, classes]);
+}
+
+function isEmpty({ rows, classes }: Problem): boolean {
+  return rows * classes === 0;
 }
 
 /**
@@ -76,16 +76,17 @@ function result(problem: Problem): Tensor {
  * const p = await entmax(tensor(new Float32Array([2, 1, -1]), [1, 3]), { alpha: 2 });
  * // p.data: [1, 0, 0]
  */
-export async function entmax(
-  logits: TensorLike,
+export async function entmax<Logits extends RealLike>(
+  logits: Logits,
   options: EntmaxOptions & CallOptions = {},
-): Promise<Tensor> {
+): Promise<ResultOf<Logits>> {
   const problem = readProblem('entmax', logits, options);
   const out = result(problem);
-  if (out.data.length === 0) return out;
-  const data = snapshot(problem.logits.data);
+  const tensor = out.tensor as ResultOf<Logits>;
+  if (isEmpty(problem)) return tensor;
+  const data = held(problem.logits);
   await invoke('entmax', entmax, options.signal, (cancel) =>
-    native().posterior(
+    problem.backend.posterior(
       data,
       problem.classes,
       problem.alpha,
@@ -94,7 +95,7 @@ export async function entmax(
       cancel,
     ),
   );
-  return out;
+  return tensor;
 }
 
 /**
@@ -103,15 +104,16 @@ export async function entmax(
  * @example
  * const p = entmaxSync(tensor(new Float32Array([2, 1, -1]), [1, 3]), { alpha: 2 });
  */
-export function entmaxSync(
-  logits: TensorLike,
+export function entmaxSync<Logits extends RealLike>(
+  logits: Logits,
   options: EntmaxOptions = {},
-): Tensor {
+): ResultOf<Logits> {
   const problem = readProblem('entmaxSync', logits, options);
   const out = result(problem);
-  if (out.data.length === 0) return out;
+  const tensor = out.tensor as ResultOf<Logits>;
+  if (isEmpty(problem)) return tensor;
   invokeSync('entmaxSync', entmaxSync, () =>
-    native().posteriorSync(
+    problem.backend.posteriorSync(
       problem.logits.data,
       problem.classes,
       problem.alpha,
@@ -119,7 +121,7 @@ export function entmaxSync(
       out.data,
     ),
   );
-  return out;
+  return tensor;
 }
 
 /**
@@ -134,19 +136,19 @@ export function entmaxSync(
  * // rows.columns: [0], rows.values: [1]
  */
 export async function sparseEntmax(
-  logits: TensorLike,
+  logits: RealLike,
   options: EntmaxOptions & CallOptions = {},
 ): Promise<CsrMatrix> {
   const problem = readProblem('sparseEntmax', logits, options);
   const dims = [problem.rows, problem.classes] as const;
-  if (problem.logits.data.length === 0) return emptyRows(problem.rows, dims);
-  const data = snapshot(problem.logits.data);
+  if (isEmpty(problem)) return emptyRows(problem.rows, dims);
+  const data = held(problem.logits);
   const rows = await invoke(
     'sparseEntmax',
     sparseEntmax,
     options.signal,
     (cancel) =>
-      native().sparsePosterior(
+      problem.backend.sparsePosterior(
         data,
         problem.classes,
         problem.alpha,
@@ -164,14 +166,14 @@ export async function sparseEntmax(
  * const rows = sparseEntmaxSync(tensor(new Float32Array([2, 1, -1]), [1, 3]), { alpha: 2 });
  */
 export function sparseEntmaxSync(
-  logits: TensorLike,
+  logits: RealLike,
   options: EntmaxOptions = {},
 ): CsrMatrix {
   const problem = readProblem('sparseEntmaxSync', logits, options);
   const dims = [problem.rows, problem.classes] as const;
-  if (problem.logits.data.length === 0) return emptyRows(problem.rows, dims);
+  if (isEmpty(problem)) return emptyRows(problem.rows, dims);
   const rows = invokeSync('sparseEntmaxSync', sparseEntmaxSync, () =>
-    native().sparsePosteriorSync(
+    problem.backend.sparsePosteriorSync(
       problem.logits.data,
       problem.classes,
       problem.alpha,

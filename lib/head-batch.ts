@@ -1,22 +1,42 @@
-import { invalidArgument } from './errors.js';
+import type { DeviceTensor } from './device-tensor.js';
+import { AlphaMarginError, invalidArgument } from './errors.js';
 import type { HeadResult, LabelledBatch } from './head-options.js';
-import type { NativeHeadOutputs, NativeHeadStats, RealData } from './native.js';
-import { readRealTensor, snapshot, type TensorLike } from './tensor.js';
+import type {
+  NativeBackend,
+  NativeHeadOutputs,
+  NativeHeadStats,
+  NativeReal,
+} from './native.js';
+import {
+  held,
+  makeRoom,
+  type RealLike,
+  type RealOperand,
+  readOperand,
+} from './operand.js';
+import {
+  readRealTensor,
+  snapshot,
+  type Tensor,
+  type TensorLike,
+} from './tensor.js';
 
 /** A checked copy of a batch of embeddings. */
 export interface Batch {
-  readonly data: RealData;
+  readonly operand: RealOperand;
+  readonly data: NativeReal;
   readonly rows: number;
 }
 
-/** Checks embeddings [B, D] against the head's width and copies them. */
+/** Checks embeddings [B, D] against the head's width and device and copies them. */
 export function readBatch(
   name: string,
   argument: string,
-  value: TensorLike,
+  value: RealLike,
   dim: number,
+  backend: NativeBackend,
 ): Batch {
-  const input = readRealTensor(name, argument, value, 2);
+  const input = readOperand(name, argument, value, 2);
   const [rows, width] = input.dims as [number, number];
   if (rows === 0 || width !== dim) {
     throw invalidArgument(
@@ -26,7 +46,14 @@ export function readBatch(
       input.dims,
     );
   }
-  return { data: snapshot(input.data), rows };
+  if (input.device !== null && input.device !== backend.name) {
+    throw new AlphaMarginError(
+      'ERR_DEVICE',
+      `${name}: expected ${argument} on ${backend.name}, where the head lives, but it is a ` +
+        `DeviceTensor on ${input.device}`,
+    );
+  }
+  return { operand: input, data: held(input), rows };
 }
 
 /** Checks prototypes [rows, D], float32, and copies them. */
@@ -100,36 +127,36 @@ export function checkBatch(name: string, value: LabelledBatch): LabelledBatch {
 
 /** Arrays that a step fills in. */
 export interface HeadOutputs extends NativeHeadOutputs {
-  readonly gradEmbeddings: Float32Array;
+  readonly gradient: Tensor | DeviceTensor;
 }
 
 /** Allocates the outputs of a step. */
-export function makeOutputs(rows: number, dim: number): HeadOutputs {
+export function makeOutputs(
+  backend: NativeBackend,
+  { operand, rows }: Batch,
+): HeadOutputs {
+  const room = makeRoom(backend, operand, operand.dims);
   return {
     losses: new Float32Array(rows),
-    gradEmbeddings: new Float32Array(rows * dim),
+    gradEmbeddings: room.data,
+    gradient: room.tensor,
     supportSize: new Int32Array(rows),
     targetActive: new Uint8Array(rows),
   };
 }
 
 /** The public form of filled outputs. */
-export function makeResult(
+export function makeResult<Gradient>(
   outputs: HeadOutputs,
-  dim: number,
   stats: NativeHeadStats,
-): HeadResult {
-  const { losses, gradEmbeddings, supportSize, targetActive } = outputs;
+): HeadResult<Gradient> {
+  const { losses, gradient, supportSize, targetActive } = outputs;
   const rows = losses.length;
   const total = losses.reduce((sum, loss) => sum + loss, 0);
   return {
     loss: total / rows,
     losses,
-    gradEmbeddings: {
-      type: 'float32',
-      data: gradEmbeddings,
-      dims: [rows, dim],
-    },
+    gradEmbeddings: gradient as Gradient,
     supportSize,
     targetActive,
     stats,

@@ -1,7 +1,7 @@
 import { CallQueue } from './call-queue.js';
 import { AlphaMarginError } from './errors.js';
 import { type CallOptions, invoke, invokeSync } from './invoke.js';
-import type { NativeHead } from './native.js';
+import type { NativeBackend, NativeHead } from './native.js';
 import { readOptions } from './options.js';
 
 /** A public method whose frames are left out of an error's stack. */
@@ -12,11 +12,13 @@ type Caller = (...parameters: never[]) => unknown;
  * empty queue, none is let in after `close`.
  */
 export class HeadCalls {
+  readonly backend: NativeBackend;
   readonly head: NativeHead;
   readonly #queue = new CallQueue();
   #closed = false;
 
-  constructor(head: NativeHead) {
+  constructor(backend: NativeBackend, head: NativeHead) {
+    this.backend = backend;
     this.head = head;
   }
 

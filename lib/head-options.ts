@@ -1,10 +1,11 @@
-import { checkDevice, type Device } from './device.js';
+import { chooseBackend, type Device } from './device.js';
 import { invalidArgument } from './errors.js';
 import {
   type LossSpecification,
   lossSpecification,
 } from './loss-specification.js';
 import type { NativeHeadStats } from './native.js';
+import type { RealLike } from './operand.js';
 import {
   type OptimizerSpecification,
   optimizerSpecification,
@@ -59,13 +60,13 @@ const HEAD_OPTIONS = [
 export type HeadStats = NativeHeadStats;
 
 /** What `step` and `evaluate` return. */
-export interface HeadResult {
+export interface HeadResult<Gradient = Tensor> {
   /** Mean of `losses`. */
   readonly loss: number;
   /** ℓ of each row [B]. */
   readonly losses: Float32Array;
   /** Gradient of the mean loss with respect to the raw embeddings [B, D]. */
-  readonly gradEmbeddings: Tensor;
+  readonly gradEmbeddings: Gradient;
   /** Classes with a positive posterior, per row. */
   readonly supportSize: Int32Array;
   /** 1 where the target's posterior is positive. */
@@ -89,7 +90,7 @@ export interface NearestResult {
 
 /** A batch of labelled embeddings, for `reinitialize`. */
 export interface LabelledBatch {
-  readonly embeddings: TensorLike;
+  readonly embeddings: RealLike;
   readonly labels: LabelsLike;
 }
 
@@ -172,7 +173,7 @@ function checkOptimizer(
 /** Checks the options of a head; its arrays are checked by their readers. */
 export function readHeadOptions(name: string, options: PrototypeHeadOptions) {
   const given = readOptions<PrototypeHeadOptions>(name, options, HEAD_OPTIONS);
-  checkDevice(name, given.device);
+  const backend = chooseBackend(name, given.device);
   const whole = (
     argument: string,
     value: unknown,
@@ -196,6 +197,7 @@ export function readHeadOptions(name: string, options: PrototypeHeadOptions) {
     ),
   } as const;
   return {
+    backend,
     settings,
     loss: checkLoss(name, given.loss),
     optimizer: checkOptimizer(name, given.optimizer),

@@ -11,6 +11,11 @@ export type { CheckpointExtra } from './checkpoint.js';
 export { cosFaceLoss, cosFaceLossSync } from './cosface-loss.js';
 export type { Device } from './device.js';
 export {
+  DeviceTensor,
+  type DeviceTensorType,
+  type UploadOptions,
+} from './device-tensor.js';
+export {
   type EntmaxOptions,
   entmax,
   entmaxSync,
@@ -53,6 +58,7 @@ export {
 } from './loss-specification.js';
 export { type MemoryUsage, memory } from './memory.js';
 export type { NativeBackendInfo, NativeHeadStats } from './native.js';
+export type { RealLike, ResultOf } from './operand.js';
 export {
   type AdagradOptions,
   adagrad,

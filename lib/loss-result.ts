@@ -1,8 +1,16 @@
-import { checkDevice, type Device } from './device.js';
+import { chooseBackendFor, type Device } from './device.js';
 import { invalidArgument } from './errors.js';
 import { type CallOptions, invoke, invokeSync } from './invoke.js';
 import type { LossSpecification } from './loss-specification.js';
-import { type NativeLossOutputs, native, type RealData } from './native.js';
+import type { NativeBackend, NativeLossOutputs, NativeReal } from './native.js';
+import {
+  held,
+  makeRoom,
+  type RealLike,
+  type RealOperand,
+  type ResultOf,
+  readOperand,
+} from './operand.js';
 import { readOptions } from './options.js';
 import {
   type LabelsLike,
@@ -14,8 +22,11 @@ import {
   type TensorLike,
 } from './tensor.js';
 
-/** What a loss function returns. */
-export interface LossResult {
+/**
+ * What a loss function returns. Per-row results lie in host memory; the gradient lies where the
+ * cosines do.
+ */
+export interface LossResult<Gradient = Tensor> {
   /** ℓ of each row [B], ≥ 0. */
   readonly loss: Tensor;
   /** Threshold τ of each row, in units of the logits s·c. */
@@ -29,9 +40,9 @@ export interface LossResult {
    *
    * @param gradLoss Gradient with respect to the losses [B]; default 1/B each (mean reduction).
    */
-  backward(gradLoss?: TensorLike, options?: CallOptions): Promise<Tensor>;
+  backward(gradLoss?: TensorLike, options?: CallOptions): Promise<Gradient>;
   /** {@link LossResult.backward} on the calling thread. */
-  backwardSync(gradLoss?: TensorLike): Tensor;
+  backwardSync(gradLoss?: TensorLike): Gradient;
 }
 
 /** Options that every loss function takes beside its own. */
@@ -48,7 +59,9 @@ type Caller = (...parameters: never[]) => unknown;
 /** Checked copies of a call's inputs: the backward pass reads them again, after the caller. */
 interface LossProblem {
   readonly name: string;
-  readonly cosines: RealData;
+  readonly backend: NativeBackend;
+  readonly operand: RealOperand;
+  readonly cosines: NativeReal;
   readonly rows: number;
   readonly classes: number;
   readonly labels: Int32Array;
@@ -62,7 +75,7 @@ type SpecificationOf<Options> = (options: Options) => LossSpecification;
 
 function readProblem<Options>(
   name: string,
-  cosines: TensorLike,
+  cosines: RealLike,
   labels: LabelsLike,
   specification: SpecificationOf<Options>,
   options: Options & LossFunctionOptions & CallOptions,
@@ -72,33 +85,35 @@ function readProblem<Options>(
   }
   const { reference, device, signal, ...own } = options;
   readOptions<CallOptions>(name, { signal }, ['signal']);
-  checkDevice(name, device);
   const loss = specification(own as Options);
-  const input = readRealTensor(name, 'cosines', cosines, 2);
-  const [rows, classes] = input.dims as [number, number];
+  const operand = readOperand(name, 'cosines', cosines, 2);
+  const backend = chooseBackendFor(name, device, operand);
+  const [rows, classes] = operand.dims as [number, number];
   if (rows === 0 || classes === 0) {
     throw invalidArgument(
       name,
       'cosines.dims',
       'at least one row and one class',
-      input.dims,
+      operand.dims,
     );
   }
   return {
     name,
+    backend,
+    operand,
     signal,
     rows,
     classes,
     loss,
     labels: readLabels(name, labels, rows),
     reference: readReference(name, reference, classes),
-    cosines: snapshot(input.data),
+    cosines: held(operand),
     outputs: {
       loss: new Float32Array(rows),
       threshold: new Float32Array(rows),
       supportSize: new Int32Array(rows),
       targetActive: new Uint8Array(rows),
-      solution: new Float64Array(rows * native().solutionSize),
+      solution: new Float64Array(rows * backend.solutionSize),
     },
   };
 }
@@ -122,24 +137,21 @@ function inputsOf(problem: LossProblem) {
   return [cosines, classes, labels, loss, reference] as const;
 }
 
-function resultOf(problem: LossProblem): LossResult {
+function resultOf<Gradient>(problem: LossProblem): LossResult<Gradient> {
   const { loss, threshold, supportSize, targetActive, solution } =
     problem.outputs;
   const name = `${problem.name}.backward`;
-  const gradient = (): Tensor => ({
-    type: 'float32',
-    data: new Float32Array(problem.rows * problem.classes),
-    dims: [problem.rows, problem.classes],
-  });
+  const room = () =>
+    makeRoom(problem.backend, problem.operand, [problem.rows, problem.classes]);
   async function backward(
     gradLoss?: TensorLike,
     options: CallOptions = {},
-  ): Promise<Tensor> {
+  ): Promise<Gradient> {
     const { signal } = readOptions<CallOptions>(name, options, ['signal']);
     const upstream = readGradLoss(name, gradLoss, problem.rows);
-    const out = gradient();
+    const out = room();
     await invoke(name, backward, signal, (cancel) =>
-      native().lossBackward(
+      problem.backend.lossBackward(
         ...inputsOf(problem),
         solution,
         upstream,
@@ -147,20 +159,20 @@ function resultOf(problem: LossProblem): LossResult {
         cancel,
       ),
     );
-    return out;
+    return out.tensor as Gradient;
   }
-  function backwardSync(gradLoss?: TensorLike): Tensor {
+  function backwardSync(gradLoss?: TensorLike): Gradient {
     const upstream = readGradLoss(name, gradLoss, problem.rows);
-    const out = gradient();
+    const out = room();
     invokeSync(name, backwardSync, () =>
-      native().lossBackwardSync(
+      problem.backend.lossBackwardSync(
         ...inputsOf(problem),
         solution,
         upstream,
         out.data,
       ),
     );
-    return out;
+    return out.tensor as Gradient;
   }
   return {
     loss: { type: 'float32', data: loss, dims: [problem.rows] },
@@ -173,33 +185,33 @@ function resultOf(problem: LossProblem): LossResult {
 }
 
 /** Runs a loss off the event loop: the body of every `…Loss` function. */
-export async function computeLoss<Options>(
+export async function computeLoss<Options, Cosines extends RealLike>(
   name: string,
   caller: Caller,
-  cosines: TensorLike,
+  cosines: Cosines,
   labels: LabelsLike,
   specification: SpecificationOf<Options>,
   options: Options & LossFunctionOptions & CallOptions,
-): Promise<LossResult> {
+): Promise<LossResult<ResultOf<Cosines>>> {
   const problem = readProblem(name, cosines, labels, specification, options);
   await invoke(name, caller, problem.signal, (cancel) =>
-    native().lossForward(...inputsOf(problem), problem.outputs, cancel),
+    problem.backend.lossForward(...inputsOf(problem), problem.outputs, cancel),
   );
   return resultOf(problem);
 }
 
 /** Runs a loss on the calling thread: the body of every `…LossSync` function. */
-export function computeLossSync<Options>(
+export function computeLossSync<Options, Cosines extends RealLike>(
   name: string,
   caller: Caller,
-  cosines: TensorLike,
+  cosines: Cosines,
   labels: LabelsLike,
   specification: SpecificationOf<Options>,
   options: Options & LossFunctionOptions,
-): LossResult {
+): LossResult<ResultOf<Cosines>> {
   const problem = readProblem(name, cosines, labels, specification, options);
   invokeSync(name, caller, () =>
-    native().lossForwardSync(...inputsOf(problem), problem.outputs),
+    problem.backend.lossForwardSync(...inputsOf(problem), problem.outputs),
   );
   return resultOf(problem);
 }

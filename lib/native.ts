@@ -53,7 +53,7 @@ export interface NativeHeadStats {
 /** Per-row outputs of a head call. */
 export interface NativeHeadOutputs {
   readonly losses: Float32Array;
-  readonly gradEmbeddings: Float32Array | null;
+  readonly gradEmbeddings: NativeOutput | null;
   readonly supportSize: Int32Array;
   readonly targetActive: Uint8Array;
 }
@@ -64,7 +64,7 @@ export type NativeHeadState = 'prototypes' | 'momentum' | 'accumulator';
 /** The native half of `PrototypeHead`. Calls on one head must not overlap. */
 export interface NativeHead {
   step(
-    embeddings: RealData,
+    embeddings: NativeReal,
     labels: Int32Array,
     loss: NativeLoss,
     optimizer: NativeOptimizer,
@@ -72,52 +72,52 @@ export interface NativeHead {
     cancel: Int32Array | null,
   ): Promise<NativeHeadStats>;
   stepSync(
-    embeddings: RealData,
+    embeddings: NativeReal,
     labels: Int32Array,
     loss: NativeLoss,
     optimizer: NativeOptimizer,
     outputs: NativeHeadOutputs,
   ): NativeHeadStats;
   evaluate(
-    embeddings: RealData,
+    embeddings: NativeReal,
     labels: Int32Array,
     loss: NativeLoss,
     outputs: NativeHeadOutputs,
     cancel: Int32Array | null,
   ): Promise<NativeHeadStats>;
   evaluateSync(
-    embeddings: RealData,
+    embeddings: NativeReal,
     labels: Int32Array,
     loss: NativeLoss,
     outputs: NativeHeadOutputs,
   ): NativeHeadStats;
   posterior(
-    embeddings: RealData,
+    embeddings: NativeReal,
     labels: Int32Array | null,
     loss: NativeLoss,
     cancel: Int32Array | null,
   ): Promise<NativeCsr>;
   posteriorSync(
-    embeddings: RealData,
+    embeddings: NativeReal,
     labels: Int32Array | null,
     loss: NativeLoss,
   ): NativeCsr;
   nearest(
-    queries: RealData,
+    queries: NativeReal,
     count: number,
     identities: Int32Array,
     cosines: Float32Array,
     cancel: Int32Array | null,
   ): Promise<void>;
   nearestSync(
-    queries: RealData,
+    queries: NativeReal,
     count: number,
     identities: Int32Array,
     cosines: Float32Array,
   ): void;
   /** Adds the normalised rows to the running class sums of a re-initialisation. */
   accumulateMeans(
-    embeddings: RealData,
+    embeddings: NativeReal,
     labels: Int32Array,
     identities: Uint8Array | null,
   ): Promise<void>;
@@ -141,6 +141,17 @@ export interface NativeHead {
   dispose(): void;
 }
 
+/** A CUDA device of this machine. */
+export interface CudaDevice {
+  readonly name: string;
+  /** Bytes of device memory. */
+  readonly memory: number;
+  /** As '9.0'. */
+  readonly computeCapability: string;
+  /** Why it cannot be used; '' when it can. */
+  readonly reason: string;
+}
+
 /** What the addon was built with and finds on this machine. */
 export interface NativeBackendInfo {
   readonly version: string;
@@ -149,69 +160,103 @@ export interface NativeBackendInfo {
   readonly instructionSet: string;
   readonly cpuFeatures: readonly string[];
   readonly threads: number;
+  /** Whether the emulated device of test builds is there. */
+  readonly emulation: boolean;
   readonly cuda: {
+    /** Whether this build has CUDA kernels. */
     readonly built: boolean;
-    readonly devices: readonly string[];
+    /** CUDA version of the build, '' without one. */
+    readonly runtime: string;
+    /** Highest CUDA version the driver supports, '' without a driver. */
+    readonly driver: string;
+    readonly devices: readonly CudaDevice[];
+    /** Why no device can be used; '' when one can. */
     readonly reason: string;
   };
 }
 
-/** Everything the addon exports. */
-export interface NativeAddon {
+/** Settings of the emulated device of test builds. */
+export interface EmulationSettings {
+  /** Order of blocks, warps and lanes, and the pattern of memory that nothing has written. */
+  readonly seed: number;
+  readonly memoryBytes: number;
+  /** 10·major + minor: which tiers of kernels are chosen. */
+  readonly computeCapability: number;
+}
+
+/** Elements in device memory. */
+export interface NativeDeviceArray {
+  download(data: RealData, cancel: Int32Array | null): Promise<void>;
+  downloadSync(data: RealData): void;
+  dispose(): void;
+}
+
+/** Elements as a backend reads them: in host memory or on its device. */
+export type NativeReal = RealData | NativeDeviceArray;
+
+/** Room for float32 results. */
+export type NativeOutput = Float32Array | NativeDeviceArray;
+
+/** What one device can do. */
+export interface NativeBackend {
+  /** 'cpu', 'cuda:N' or 'cuda-emulated'. */
+  readonly name: string;
   /** Doubles of solution state per row. */
   readonly solutionSize: number;
-  backendInfo(): NativeBackendInfo;
-  memory(): { readonly host: number; readonly device: number };
-  setThreadCount(count: number): void;
+  /** Copies elements to the device. */
+  upload(data: RealData, cancel: Int32Array | null): Promise<NativeDeviceArray>;
+  uploadSync(data: RealData): NativeDeviceArray;
+  /** Device memory for float32 elements. */
+  allocateSync(count: number): NativeDeviceArray;
 
   posterior(
-    logits: RealData,
+    logits: NativeReal,
     classes: number,
     alpha: number,
     reference: Float32Array | null,
-    posterior: Float32Array,
+    posterior: NativeOutput,
     cancel: Int32Array | null,
   ): Promise<void>;
   posteriorSync(
-    logits: RealData,
+    logits: NativeReal,
     classes: number,
     alpha: number,
     reference: Float32Array | null,
-    posterior: Float32Array,
+    posterior: NativeOutput,
   ): void;
   sparsePosterior(
-    logits: RealData,
+    logits: NativeReal,
     classes: number,
     alpha: number,
     reference: Float32Array | null,
     cancel: Int32Array | null,
   ): Promise<NativeCsr>;
   sparsePosteriorSync(
-    logits: RealData,
+    logits: NativeReal,
     classes: number,
     alpha: number,
     reference: Float32Array | null,
   ): NativeCsr;
   posteriorBackward(
-    gradPosterior: RealData,
-    posterior: RealData,
+    gradPosterior: NativeReal,
+    posterior: NativeReal,
     classes: number,
     alpha: number,
     reference: Float32Array | null,
-    gradLogits: Float32Array,
+    gradLogits: NativeOutput,
     cancel: Int32Array | null,
   ): Promise<void>;
   posteriorBackwardSync(
-    gradPosterior: RealData,
-    posterior: RealData,
+    gradPosterior: NativeReal,
+    posterior: NativeReal,
     classes: number,
     alpha: number,
     reference: Float32Array | null,
-    gradLogits: Float32Array,
+    gradLogits: NativeOutput,
   ): void;
 
   lossForward(
-    cosines: RealData,
+    cosines: NativeReal,
     classes: number,
     labels: Int32Array,
     loss: NativeLoss,
@@ -220,7 +265,7 @@ export interface NativeAddon {
     cancel: Int32Array | null,
   ): Promise<void>;
   lossForwardSync(
-    cosines: RealData,
+    cosines: NativeReal,
     classes: number,
     labels: Int32Array,
     loss: NativeLoss,
@@ -228,26 +273,42 @@ export interface NativeAddon {
     outputs: NativeLossOutputs,
   ): void;
   lossBackward(
-    cosines: RealData,
+    cosines: NativeReal,
     classes: number,
     labels: Int32Array,
     loss: NativeLoss,
     reference: Float32Array | null,
     solution: Float64Array,
     gradLoss: Float32Array | null,
-    gradCosines: Float32Array,
+    gradCosines: NativeOutput,
     cancel: Int32Array | null,
   ): Promise<void>;
   lossBackwardSync(
-    cosines: RealData,
+    cosines: NativeReal,
     classes: number,
     labels: Int32Array,
     loss: NativeLoss,
     reference: Float32Array | null,
     solution: Float64Array,
     gradLoss: Float32Array | null,
-    gradCosines: Float32Array,
+    gradCosines: NativeOutput,
   ): void;
+
+  makeHead(
+    identities: number,
+    dim: number,
+    seed: number,
+    reference: Float32Array | null,
+    /** Bytes the sparse rows of a call may keep before they take the streaming path. */
+    scratchBudget: number,
+  ): NativeHead;
+}
+
+/** Everything the addon exports. */
+export interface NativeAddon {
+  backendInfo(): NativeBackendInfo;
+  memory(): { readonly host: number; readonly device: number };
+  setThreadCount(count: number): void;
 
   /** out [M, N] = left [M, K] · right [K, N], either one transposed in memory on request. */
   matrixProductSync(
@@ -282,14 +343,14 @@ export interface NativeAddon {
     cancel: Int32Array | null,
   ): Promise<void>;
 
-  Head: new (
-    identities: number,
-    dim: number,
-    seed: number,
-    reference: Float32Array | null,
-    /** Bytes the sparse rows of a call may keep before they take the streaming path. */
-    scratchBudget: number,
-  ) => NativeHead;
+  /** What one device can do; the device is a concrete one, see `resolveDevice`. */
+  backend(device: string): NativeBackend;
+  /** Class of device arrays, for `instanceof`. */
+  DeviceArray: new (
+    ...parameters: never[]
+  ) => NativeDeviceArray;
+  /** Test builds: settings of the emulated device; returns those before. */
+  configureEmulation?(settings: Partial<EmulationSettings>): EmulationSettings;
 }
 
 const packageRoot = path.resolve(
@@ -343,4 +404,16 @@ export function native(): NativeAddon {
     loaded.setThreadCount(initialThreadCount());
   }
   return loaded;
+}
+
+const backends = new Map<string, NativeBackend>();
+
+/** What a device can do; made once per device. */
+export function backendOf(device: string): NativeBackend {
+  let backend = backends.get(device);
+  if (backend === undefined) {
+    backend = native().backend(device);
+    backends.set(device, backend);
+  }
+  return backend;
 }

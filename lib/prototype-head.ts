@@ -30,7 +30,7 @@ import {
 } from './head-options.js';
 import { type CallOptions, invokeSync } from './invoke.js';
 import type { LossSpecification } from './loss-specification.js';
-import { native } from './native.js';
+import type { RealLike, ResultOf } from './operand.js';
 import { checkLearningRate, type OptimizerSpecification } from './optimizer.js';
 import { readOptions } from './options.js';
 import { reinitialize } from './reinitialize.js';
@@ -87,12 +87,23 @@ export class PrototypeHead implements Disposable {
         ? null
         : readPrototypes(name, given.prototypes, identities, dim);
     this.#calls = invokeSync(name, PrototypeHead, () => {
-      const { Head } = native();
+      const { backend } = given;
       const reference = this.#reference;
-      const head = new Head(identities, dim, seed, reference, scratchBudget);
+      const head = backend.makeHead(
+        identities,
+        dim,
+        seed,
+        reference,
+        scratchBudget,
+      );
       if (prototypes !== null) head.setPrototypes(null, prototypes);
-      return new HeadCalls(head);
+      return new HeadCalls(backend, head);
     });
+  }
+
+  /** Where the head lives: 'cpu', 'cuda:N'. */
+  get device(): string {
+    return this.#calls.backend.name;
   }
 
   /** Number of identities C. */
@@ -140,11 +151,11 @@ export class PrototypeHead implements Disposable {
    * @throws AlphaMarginError `ERR_INVALID_ARGUMENT`, `ERR_NON_FINITE`, `ERR_LABEL_RANGE`,
    * `ERR_OUT_OF_MEMORY`, `ERR_DISPOSED`.
    */
-  async step(
-    embeddings: TensorLike,
+  async step<Embeddings extends RealLike>(
+    embeddings: Embeddings,
     labels: LabelsLike,
     options: CallOptions = {},
-  ): Promise<HeadResult> {
+  ): Promise<HeadResult<ResultOf<Embeddings>>> {
     const name = 'PrototypeHead.step';
     const { data, classes, outputs } = this.#prepare(name, embeddings, labels);
     const loss = this.#loss;
@@ -156,25 +167,28 @@ export class PrototypeHead implements Disposable {
       (head, cancel) =>
         head.step(data, classes, loss, optimizer, outputs, cancel),
     );
-    return makeResult(outputs, this.dim, stats);
+    return makeResult(outputs, stats);
   }
 
   /** {@link step} on the calling thread. `ERR_BUSY` while asynchronous calls are pending. */
-  stepSync(embeddings: TensorLike, labels: LabelsLike): HeadResult {
+  stepSync<Embeddings extends RealLike>(
+    embeddings: Embeddings,
+    labels: LabelsLike,
+  ): HeadResult<ResultOf<Embeddings>> {
     const name = 'PrototypeHead.stepSync';
     const { data, classes, outputs } = this.#prepare(name, embeddings, labels);
     const stats = this.#calls.now(name, this.stepSync, (head) =>
       head.stepSync(data, classes, this.#loss, this.#optimizer, outputs),
     );
-    return makeResult(outputs, this.dim, stats);
+    return makeResult(outputs, stats);
   }
 
   /** What {@link step} returns, without the update. */
-  async evaluate(
-    embeddings: TensorLike,
+  async evaluate<Embeddings extends RealLike>(
+    embeddings: Embeddings,
     labels: LabelsLike,
     options: CallOptions = {},
-  ): Promise<HeadResult> {
+  ): Promise<HeadResult<ResultOf<Embeddings>>> {
     const name = 'PrototypeHead.evaluate';
     const { data, classes, outputs } = this.#prepare(name, embeddings, labels);
     const loss = this.#loss;
@@ -184,17 +198,20 @@ export class PrototypeHead implements Disposable {
       options,
       (head, cancel) => head.evaluate(data, classes, loss, outputs, cancel),
     );
-    return makeResult(outputs, this.dim, stats);
+    return makeResult(outputs, stats);
   }
 
   /** {@link evaluate} on the calling thread. */
-  evaluateSync(embeddings: TensorLike, labels: LabelsLike): HeadResult {
+  evaluateSync<Embeddings extends RealLike>(
+    embeddings: Embeddings,
+    labels: LabelsLike,
+  ): HeadResult<ResultOf<Embeddings>> {
     const name = 'PrototypeHead.evaluateSync';
     const { data, classes, outputs } = this.#prepare(name, embeddings, labels);
     const stats = this.#calls.now(name, this.evaluateSync, (head) =>
       head.evaluateSync(data, classes, this.#loss, outputs),
     );
-    return makeResult(outputs, this.dim, stats);
+    return makeResult(outputs, stats);
   }
 
   /**
@@ -204,12 +221,12 @@ export class PrototypeHead implements Disposable {
    * @param labels With labels, the loss's margin is applied to each row's target; without, none is.
    */
   async posterior(
-    embeddings: TensorLike,
+    embeddings: RealLike,
     labels?: LabelsLike | null,
     options: CallOptions = {},
   ): Promise<CsrMatrix> {
     const name = 'PrototypeHead.posterior';
-    const batch = readBatch(name, 'embeddings', embeddings, this.dim);
+    const batch = this.#readBatch(name, 'embeddings', embeddings);
     const classes =
       labels == null ? null : readLabels(name, labels, batch.rows);
     const loss = this.#loss;
@@ -223,9 +240,9 @@ export class PrototypeHead implements Disposable {
   }
 
   /** {@link posterior} on the calling thread. */
-  posteriorSync(embeddings: TensorLike, labels?: LabelsLike | null): CsrMatrix {
+  posteriorSync(embeddings: RealLike, labels?: LabelsLike | null): CsrMatrix {
     const name = 'PrototypeHead.posteriorSync';
-    const batch = readBatch(name, 'embeddings', embeddings, this.dim);
+    const batch = this.#readBatch(name, 'embeddings', embeddings);
     const classes =
       labels == null ? null : readLabels(name, labels, batch.rows);
     const rows = this.#calls.now(name, this.posteriorSync, (head) =>
@@ -242,7 +259,7 @@ export class PrototypeHead implements Disposable {
    * @returns N·k identities and cosines, best first within a query.
    */
   async nearest(
-    queries: TensorLike,
+    queries: RealLike,
     options: NearestOptions & CallOptions = {},
   ): Promise<NearestResult> {
     const name = 'PrototypeHead.nearest';
@@ -258,10 +275,7 @@ export class PrototypeHead implements Disposable {
   }
 
   /** {@link nearest} on the calling thread. */
-  nearestSync(
-    queries: TensorLike,
-    options: NearestOptions = {},
-  ): NearestResult {
+  nearestSync(queries: RealLike, options: NearestOptions = {}): NearestResult {
     const name = 'PrototypeHead.nearestSync';
     const { data, k, identities, cosines } = this.#prepareNearest(
       name,
@@ -425,22 +439,27 @@ export class PrototypeHead implements Disposable {
   }
 
   /** Checked copies of a labelled batch, and arrays for its results. */
-  #prepare(name: string, embeddings: TensorLike, labels: LabelsLike) {
-    const { data, rows } = readBatch(name, 'embeddings', embeddings, this.dim);
-    const classes = readLabels(name, labels, rows);
-    return { data, classes, outputs: makeOutputs(rows, this.dim) };
+  #prepare(name: string, embeddings: RealLike, labels: LabelsLike) {
+    const batch = this.#readBatch(name, 'embeddings', embeddings);
+    const classes = readLabels(name, labels, batch.rows);
+    const outputs = makeOutputs(this.#calls.backend, batch);
+    return { data: batch.data, classes, outputs };
+  }
+
+  #readBatch(name: string, argument: string, value: RealLike) {
+    return readBatch(name, argument, value, this.dim, this.#calls.backend);
   }
 
   #prepareNearest(
     name: string,
-    queries: TensorLike,
+    queries: RealLike,
     options: NearestOptions & CallOptions,
   ) {
     const given = readOptions<NearestOptions & CallOptions>(name, options, [
       'k',
       'signal',
     ]);
-    const { data, rows } = readBatch(name, 'queries', queries, this.dim);
+    const { data, rows } = this.#readBatch(name, 'queries', queries);
     const k = checkWhole(name, 'k', given.k ?? 1, 1, this.identities);
     const identities = new Int32Array(rows * k);
     const cosines = new Float32Array(rows * k);

@@ -6,7 +6,8 @@ import {
   type LossResult,
 } from './loss-result.js';
 import { type QMarginOptions, qMargin } from './loss-specification.js';
-import type { LabelsLike, TensorLike } from './tensor.js';
+import type { RealLike, ResultOf } from './operand.js';
+import type { LabelsLike } from './tensor.js';
 
 /**
  * Q-Margin loss on cosines: the target's reference measure is q_y·exp(−s·m), the logits are
@@ -30,11 +31,11 @@ import type { LabelsLike, TensorLike } from './tensor.js';
  * const result = await qMarginLoss(cosines, new Int32Array([0, 1]), { alpha: 1.25, scale: 32, margin: 0.2 });
  * const gradCosines = await result.backward();
  */
-export async function qMarginLoss(
-  cosines: TensorLike,
+export async function qMarginLoss<Cosines extends RealLike>(
+  cosines: Cosines,
   labels: LabelsLike,
   options: QMarginOptions & LossFunctionOptions & CallOptions = {},
-): Promise<LossResult> {
+): Promise<LossResult<ResultOf<Cosines>>> {
   return computeLoss(
     'qMarginLoss',
     qMarginLoss,
@@ -52,11 +53,11 @@ export async function qMarginLoss(
  * const cosines = tensor(new Float32Array([0.7, 0.1, 0.2]), [1, 3]);
  * const { loss } = qMarginLossSync(cosines, new Int32Array([0]), { alpha: 1.25, scale: 32, margin: 0.2 });
  */
-export function qMarginLossSync(
-  cosines: TensorLike,
+export function qMarginLossSync<Cosines extends RealLike>(
+  cosines: Cosines,
   labels: LabelsLike,
   options: QMarginOptions & LossFunctionOptions = {},
-): LossResult {
+): LossResult<ResultOf<Cosines>> {
   return computeLossSync(
     'qMarginLossSync',
     qMarginLossSync,

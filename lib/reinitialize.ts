@@ -29,7 +29,13 @@ export async function reinitialize(
     signal?.throwIfAborted();
     for await (const item of checkBatches(name, batches)) {
       const { embeddings, labels } = checkBatch(name, item);
-      const batch = readBatch(name, 'embeddings', embeddings, dim);
+      const batch = readBatch(
+        name,
+        'embeddings',
+        embeddings,
+        dim,
+        calls.backend,
+      );
       const classes = readLabels(name, labels, batch.rows);
       await calls.enqueue(name, reinitialize, { signal }, (head) =>
         head.accumulateMeans(batch.data, classes, selected),

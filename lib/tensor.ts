@@ -111,6 +111,33 @@ export function readRealTensor(
   value: unknown,
   rank: number,
 ): RealInput {
+  const input = readTensor(functionName, argument, value);
+  checkRank(functionName, argument, input.dims, rank);
+  return input;
+}
+
+/** Checks the number of sizes of a tensor. */
+export function checkRank(
+  functionName: string,
+  argument: string,
+  dims: readonly number[],
+  rank: number,
+): void {
+  if (dims.length === rank) return;
+  throw invalidArgument(
+    functionName,
+    `${argument}.dims`,
+    `${rank} sizes`,
+    dims,
+  );
+}
+
+/** {@link readRealTensor} of any rank. */
+export function readTensor(
+  functionName: string,
+  argument: string,
+  value: unknown,
+): RealInput {
   if (typeof value !== 'object' || value === null) {
     throw invalidArgument(functionName, argument, 'a tensor', value);
   }
@@ -136,14 +163,6 @@ export function readRealTensor(
   }
   const copy = Array.isArray(sizes) ? [...sizes] : sizes;
   checkDims(functionName, `${argument}.dims`, copy, data.length);
-  if (copy.length !== rank) {
-    throw invalidArgument(
-      functionName,
-      `${argument}.dims`,
-      `${rank} sizes`,
-      copy,
-    );
-  }
   return { data, dims: copy };
 }
 

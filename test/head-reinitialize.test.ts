@@ -6,6 +6,7 @@ import {
   type LabelledBatch,
   PrototypeHead,
   sgd,
+  type TensorLike,
   tensor,
 } from '../lib/index.js';
 import { normalTensor, randomLabels } from './helpers/random.js';
@@ -34,7 +35,7 @@ function batches(classes: number): LabelledBatch[] {
 function means(all: LabelledBatch[]): Map<number, number[]> {
   const sums = new Map<number, number[]>();
   for (const { embeddings, labels } of all) {
-    const data = embeddings.data as Float32Array;
+    const data = (embeddings as TensorLike).data as Float32Array;
     (labels as Int32Array).forEach((label, i) => {
       const row = [...data.subarray(i * dim, (i + 1) * dim)];
       const norm = Math.hypot(...row);

@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util';
-import { backendInfo } from '../backend-info.js';
+import { type BackendInfo, backendInfo } from '../backend-info.js';
 
 /** Text of `alphamargin info --help`. */
 export const help = `Usage: alphamargin info
@@ -19,10 +19,28 @@ export async function run(args: string[]): Promise<number> {
     ['processor', cpuFeatures.join(' ') || 'no features of interest'],
     ['threads', `${info.threads} (cores: ${info.availableParallelism})`],
     ['device', `${info.device} (what 'auto' means here)`],
-    ['CUDA', cuda.devices.length > 0 ? cuda.devices.join('; ') : cuda.reason],
+    ['CUDA', describeCuda(cuda)],
   ];
   for (const [name, value] of lines) {
     console.log(`${name.padEnd(12)} ${value}`);
   }
   return 0;
+}
+
+function describeCuda({
+  devices,
+  driver,
+  runtime,
+  reason,
+}: BackendInfo['cuda']) {
+  const versions = [
+    runtime && `built with ${runtime}`,
+    driver && `driver for ${driver}`,
+  ];
+  const found = devices.map(
+    ({ name, memory, computeCapability, reason: why }, index) =>
+      `cuda:${index} ${name}, ${(memory / 2 ** 30).toFixed(0)} GiB, compute capability ` +
+      `${computeCapability}${why && ` (not used: ${why})`}`,
+  );
+  return [...found, reason, ...versions].filter(Boolean).join('; ');
 }

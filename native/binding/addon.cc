@@ -7,11 +7,11 @@ namespace {
 Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   using namespace alphamargin::binding;
   env.SetInstanceData(new Instance());
-  export_posterior(env, exports);
-  export_loss(env, exports);
   export_scoring(env, exports);
-  export_head(env, exports);
   export_backend(env, exports);
+  define_head(env);
+  define_device_array(env, exports);
+  export_emulation(env, exports);
   return exports;
 }
 

@@ -3,6 +3,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "binding/device_array.h"
+
 namespace alphamargin::binding {
 namespace {
 
@@ -81,7 +83,22 @@ std::size_t read_size(Napi::Value value, const char* argument, std::size_t small
   return static_cast<std::size_t>(number);
 }
 
-RealMatrix read_matrix(Napi::Value value, const char* argument, std::size_t columns) {
+RealMatrix read_matrix(Napi::Value value, const char* argument, std::size_t columns,
+                       const std::shared_ptr<Backend>& backend) {
+  bool is_half = false;
+  const auto device = backend ? device_array_on(value, argument, *backend, is_half)
+                              : std::shared_ptr<DeviceArray>();
+  if (device) {
+    const std::size_t elements = device->bytes() / (is_half ? 2 : 4);
+    if (columns == 0 || elements % columns != 0) {
+      throw argument_error(value.Env(), argument,
+                           "rows of " + std::to_string(columns) + " elements",
+                           std::to_string(elements) + " elements");
+    }
+    const std::size_t rows = elements / columns;
+    if (is_half) return {static_cast<const std::uint16_t*>(device->data()), rows, columns, true};
+    return {static_cast<const float*>(device->data()), rows, columns, true};
+  }
   if (!value.IsTypedArray()) {
     throw argument_error(value.Env(), argument, "a Float32Array or Uint16Array", "something else");
   }
@@ -95,6 +112,18 @@ RealMatrix read_matrix(Napi::Value value, const char* argument, std::size_t colu
     return {value.As<Napi::Uint16Array>().Data(), rows, columns};
   }
   return {read_floats(value, argument).data, rows, columns};
+}
+
+RealOutput read_output(Napi::Value value, const char* argument, std::size_t count,
+                       const std::shared_ptr<Backend>& backend) {
+  bool is_half = false;
+  if (const auto device = device_array_on(value, argument, *backend, is_half)) {
+    require_length(value.Env(), argument, device->bytes(), count * sizeof(float));
+    return {static_cast<float*>(device->data()), true};
+  }
+  const Span<float> out = read_floats(value, argument);
+  require_length(value.Env(), argument, out.size, count);
+  return {out.data, false};
 }
 
 void require_length(Napi::Env env, const char* argument, std::size_t actual, std::size_t expected) {

@@ -5,8 +5,10 @@
 #include <napi.h>
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
+#include "backend/backend.h"
 #include "common/failure.h"
 #include "common/real_matrix.h"
 #include "common/runtime.h"
@@ -40,8 +42,14 @@ Span<std::uint8_t> read_optional_bytes(Napi::Value value, const char* argument);
 // A whole number in [smallest, 2^53).
 std::size_t read_size(Napi::Value value, const char* argument, std::size_t smallest = 0);
 
-// float32 or float16 rows of `columns` elements.
-RealMatrix read_matrix(Napi::Value value, const char* argument, std::size_t columns);
+// float32 or float16 rows of `columns` elements: a typed array, or an array on the device of
+// `backend`.
+RealMatrix read_matrix(Napi::Value value, const char* argument, std::size_t columns,
+                       const std::shared_ptr<Backend>& backend = nullptr);
+
+// Room for `count` float32 elements: a Float32Array, or an array on the device of `backend`.
+RealOutput read_output(Napi::Value value, const char* argument, std::size_t count,
+                       const std::shared_ptr<Backend>& backend);
 
 void require_length(Napi::Env env, const char* argument, std::size_t actual, std::size_t expected);
 

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "binding/arguments.h"
+#include "binding/call.h"
 #include "binding/instance.h"
 #include "cpu/kernel_set.h"
 
@@ -34,10 +35,25 @@ Napi::Value backend_info(const Napi::CallbackInfo& info) {
   for (std::uint32_t i = 0; i < features.size(); ++i) names.Set(i, features[i]);
   result.Set("cpuFeatures", names);
   result.Set("threads", static_cast<double>(runtime_of(env)->pool.size()));
+  const CudaSurvey& survey = env.GetInstanceData<Instance>()->backends.survey();
   const Napi::Object cuda = Napi::Object::New(env);
-  cuda.Set("built", false);
-  cuda.Set("devices", Napi::Array::New(env));
-  cuda.Set("reason", "this build has no CUDA kernels");
+  cuda.Set("built", kHasCuda);
+  cuda.Set("runtime", survey.runtime);
+  cuda.Set("driver", survey.driver);
+  const Napi::Array devices = Napi::Array::New(env, survey.devices.size());
+  for (std::uint32_t i = 0; i < survey.devices.size(); ++i) {
+    const CudaDevice& found = survey.devices[i];
+    const Napi::Object device = Napi::Object::New(env);
+    device.Set("name", found.name);
+    device.Set("memory", static_cast<double>(found.memory_bytes));
+    device.Set("computeCapability",
+               std::to_string(found.major) + "." + std::to_string(found.minor));
+    device.Set("reason", found.reason);
+    devices.Set(i, device);
+  }
+  cuda.Set("devices", devices);
+  cuda.Set("reason", survey.reason);
+  result.Set("emulation", kHasEmulation);
   result.Set("cuda", cuda);
   return result;
 }
@@ -45,7 +61,8 @@ Napi::Value backend_info(const Napi::CallbackInfo& info) {
 Napi::Value memory(const Napi::CallbackInfo& info) {
   const Napi::Object result = Napi::Object::New(info.Env());
   result.Set("host", static_cast<double>(runtime_of(info.Env())->memory.current()));
-  result.Set("device", 0);
+  const Instance& instance = *info.Env().GetInstanceData<Instance>();
+  result.Set("device", static_cast<double>(instance.backends.device_bytes()));
   return result;
 }
 
@@ -56,10 +73,32 @@ Napi::Value set_thread_count(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+// (device) → what that device can do
+Napi::Value backend(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (!info[0].IsString()) throw argument_error(env, "device", "a string", "something else");
+  try {
+    const SharedBackend shared =
+        env.GetInstanceData<Instance>()->backends.get(info[0].As<Napi::String>().Utf8Value());
+    const Napi::Object result = Napi::Object::New(env);
+    result.Set("name", shared->name());
+    export_posterior(env, result, shared);
+    export_loss(env, result, shared);
+    export_head(env, result, shared);
+    export_device_array(env, result, shared);
+    return result;
+  } catch (const Napi::Error&) {
+    throw;
+  } catch (...) {
+    throw current_error(env);
+  }
+}
+
 }  // namespace
 
 void export_backend(Napi::Env env, Napi::Object exports) {
   exports.Set("backendInfo", Napi::Function::New(env, backend_info, "backendInfo"));
+  exports.Set("backend", Napi::Function::New(env, backend, "backend"));
   exports.Set("memory", Napi::Function::New(env, memory, "memory"));
   exports.Set("setThreadCount", Napi::Function::New(env, set_thread_count, "setThreadCount"));
 }

@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "binding/device_array.h"
+
 namespace alphamargin::binding {
 namespace {
 
@@ -41,7 +43,10 @@ class PromiseWorker : public Napi::AsyncWorker {
         call_(std::move(call)),
         deferred_(Napi::Promise::Deferred::New(info.Env())) {
     for (std::size_t i = 0; i < info.Length(); ++i) {
-      if (info[i].IsObject()) arguments_.push_back(Napi::Persistent(info[i].As<Napi::Object>()));
+      if (!info[i].IsObject()) continue;
+      arguments_.push_back(Napi::Persistent(info[i].As<Napi::Object>()));
+      // A device array that is disposed while the call runs stays until it has ended.
+      if (auto array = device_array_of(info[i])) arrays_.push_back(std::move(array));
     }
     if (info.This().IsObject()) {
       arguments_.push_back(Napi::Persistent(info.This().As<Napi::Object>()));
@@ -85,6 +90,7 @@ class PromiseWorker : public Napi::AsyncWorker {
   Call call_;
   Napi::Promise::Deferred deferred_;
   std::vector<Napi::ObjectReference> arguments_;
+  std::vector<std::shared_ptr<DeviceArray>> arrays_;
   Cancellation cancellation_;
   Problem problem_;
 };

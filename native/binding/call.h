@@ -5,7 +5,9 @@
 #include <napi.h>
 
 #include <functional>
+#include <memory>
 
+#include "backend/backend.h"
 #include "common/failure.h"
 
 namespace alphamargin::binding {
@@ -16,6 +18,12 @@ struct Call {
 };
 
 using Reader = std::function<Call(const Napi::CallbackInfo&)>;
+
+// The reader of a call on a backend.
+inline Reader on_backend(Call (*read)(const Napi::CallbackInfo&, const std::shared_ptr<Backend>&),
+                         const std::shared_ptr<Backend>& backend) {
+  return [read, backend](const Napi::CallbackInfo& info) { return read(info, backend); };
+}
 
 // Runs the call on this thread.
 Napi::Value run_now(const Napi::CallbackInfo& info, const Reader& read);

@@ -4,12 +4,17 @@
 #include "binding/arguments.h"
 #include "binding/call.h"
 #include "binding/instance.h"
-#include "head/prototype_head.h"
+#include "head/head.h"
 
 namespace alphamargin::binding {
 namespace {
 
-using SharedHead = std::shared_ptr<Head>;
+// A head and the backend it lives on.
+struct SharedHead {
+  SharedBackend backend;
+  std::shared_ptr<Head> head;
+  Head* operator->() const { return head.get(); }
+};
 
 struct Batch {
   RealMatrix embeddings;
@@ -19,7 +24,8 @@ struct Batch {
 Batch read_batch(const Napi::CallbackInfo& info, const SharedHead& head, bool labels_optional) {
   const Span<std::int32_t> labels = labels_optional ? read_optional_integers(info[1], "labels")
                                                     : read_integers(info[1], "labels");
-  const Batch batch{read_matrix(info[0], "embeddings", head->dim()), labels.data};
+  const Batch batch{read_matrix(info[0], "embeddings", head.head->dim(), head.backend),
+                    labels.data};
   if (batch.embeddings.rows() == 0) {
     throw argument_error(info.Env(), "embeddings", "at least one row", "an empty batch");
   }
@@ -29,26 +35,27 @@ Batch read_batch(const Napi::CallbackInfo& info, const SharedHead& head, bool la
   return batch;
 }
 
-HeadOutputs read_outputs(const Napi::CallbackInfo& info, Napi::Value value, const Batch& batch) {
+HeadOutputs read_outputs(const Napi::CallbackInfo& info, Napi::Value value, const Batch& batch,
+                         const SharedHead& head) {
   if (!value.IsObject()) {
     throw argument_error(info.Env(), "outputs", "an object", "something else");
   }
   const auto object = value.As<Napi::Object>();
   const std::size_t rows = batch.embeddings.rows();
   const Span<float> losses = read_floats(object.Get("losses"), "outputs.losses");
-  const Span<float> gradient =
-      read_optional_floats(object.Get("gradEmbeddings"), "outputs.gradEmbeddings");
+  RealOutput gradient;
+  const Napi::Value wanted = object.Get("gradEmbeddings");
+  if (!wanted.IsNull() && !wanted.IsUndefined()) {
+    gradient = read_output(wanted, "outputs.gradEmbeddings", rows * batch.embeddings.columns(),
+                           head.backend);
+  }
   const Span<std::int32_t> support =
       read_integers(object.Get("supportSize"), "outputs.supportSize");
   const Span<std::uint8_t> active = read_bytes(object.Get("targetActive"), "outputs.targetActive");
   require_length(info.Env(), "outputs.losses", losses.size, rows);
   require_length(info.Env(), "outputs.supportSize", support.size, rows);
   require_length(info.Env(), "outputs.targetActive", active.size, rows);
-  if (gradient.present) {
-    require_length(info.Env(), "outputs.gradEmbeddings", gradient.size,
-                   rows * batch.embeddings.columns());
-  }
-  return {losses.data, {gradient.data}, support.data, active.data};
+  return {losses.data, gradient, support.data, active.data};
 }
 
 Napi::Value make_stats(Napi::Env env, const HeadStats& stats) {
@@ -67,7 +74,7 @@ Call read_step(const Napi::CallbackInfo& info, const SharedHead& head) {
   const Batch batch = read_batch(info, head, false);
   const Loss loss = read_loss(info[2]);
   const Optimizer optimizer = read_optimizer(info[3]);
-  const HeadOutputs outputs = read_outputs(info, info[4], batch);
+  const HeadOutputs outputs = read_outputs(info, info[4], batch, head);
   auto stats = std::make_shared<HeadStats>();
   return {[=](const Cancellation& cancellation) {
             *stats =
@@ -80,7 +87,7 @@ Call read_step(const Napi::CallbackInfo& info, const SharedHead& head) {
 Call read_evaluate(const Napi::CallbackInfo& info, const SharedHead& head) {
   const Batch batch = read_batch(info, head, false);
   const Loss loss = read_loss(info[2]);
-  const HeadOutputs outputs = read_outputs(info, info[3], batch);
+  const HeadOutputs outputs = read_outputs(info, info[3], batch, head);
   auto stats = std::make_shared<HeadStats>();
   return {[=](const Cancellation& cancellation) {
             *stats = head->evaluate(batch.embeddings, batch.labels, loss, outputs, cancellation);
@@ -101,7 +108,7 @@ Call read_head_posterior(const Napi::CallbackInfo& info, const SharedHead& head)
 
 // (queries, count, identities, cosines)
 Call read_nearest(const Napi::CallbackInfo& info, const SharedHead& head) {
-  const RealMatrix queries = read_matrix(info[0], "queries", head->dim());
+  const RealMatrix queries = read_matrix(info[0], "queries", head.head->dim(), head.backend);
   const std::size_t count = read_size(info[1], "k", 1);
   if (count > head->identities()) {
     throw argument_error(info.Env(), "k",
@@ -141,22 +148,26 @@ class HeadBinding : public Napi::ObjectWrap<HeadBinding> {
  public:
   using Parse = Call (*)(const Napi::CallbackInfo&, const SharedHead&);
 
-  // (identities, dim, seed, reference | null, scratchBudget)
+  // (backend, identities, dim, seed, reference | null, scratchBudget)
   explicit HeadBinding(const Napi::CallbackInfo& info) : Napi::ObjectWrap<HeadBinding>(info) {
-    const std::size_t identities = read_size(info[0], "identities", 1);
-    const std::size_t dim = read_size(info[1], "dim", 1);
-    const std::size_t seed = read_size(info[2], "seed");
+    if (!info[0].IsExternal()) {
+      throw Napi::TypeError::New(info.Env(), "heads are made by makeHead");
+    }
+    head_.backend = *info[0].As<Napi::External<SharedBackend>>().Data();
+    const std::size_t identities = read_size(info[1], "identities", 1);
+    const std::size_t dim = read_size(info[2], "dim", 1);
+    const std::size_t seed = read_size(info[3], "seed");
     if (identities > 0x7fffffff || dim > 0x7fffffff) {
       throw argument_error(info.Env(), "identities and dim", "below 2^31", "more");
     }
-    const Span<float> reference = read_optional_floats(info[3], "reference");
+    const Span<float> reference = read_optional_floats(info[4], "reference");
     if (reference.present) {
       require_length(info.Env(), "reference", reference.size, identities);
     }
-    const std::size_t budget = read_size(info[4], "scratchBudget");
+    const std::size_t budget = read_size(info[5], "scratchBudget");
     try {
-      head_ = std::make_shared<PrototypeHead>(
-          runtime_of(info.Env()), HeadSettings{identities, dim, seed, reference.data, budget});
+      head_.head =
+          head_.backend->make_head(HeadSettings{identities, dim, seed, reference.data, budget});
     } catch (...) {
       throw current_error(info.Env());
     }
@@ -295,8 +306,21 @@ class HeadBinding : public Napi::ObjectWrap<HeadBinding> {
 
 }  // namespace
 
-void export_head(Napi::Env env, Napi::Object exports) {
-  exports.Set("Head", HeadBinding::define(env));
+void define_head(Napi::Env env) {
+  env.GetInstanceData<Instance>()->head = Napi::Persistent(HeadBinding::define(env));
+}
+
+// makeHead(identities, dim, seed, reference | null, scratchBudget)
+void export_head(Napi::Env env, Napi::Object target, const SharedBackend& backend) {
+  target.Set("makeHead", Napi::Function::New(
+                             env,
+                             [backend](const Napi::CallbackInfo& info) -> Napi::Value {
+                               SharedBackend shared = backend;
+                               return info.Env().GetInstanceData<Instance>()->head.New(
+                                   {Napi::External<SharedBackend>::New(info.Env(), &shared),
+                                    info[0], info[1], info[2], info[3], info[4]});
+                             },
+                             "makeHead"));
 }
 
 }  // namespace alphamargin::binding

@@ -14,9 +14,9 @@ struct LossInputs {
 };
 
 // (cosines, classes, labels, loss, reference, …)
-LossInputs read_inputs(const Napi::CallbackInfo& info) {
+LossInputs read_inputs(const Napi::CallbackInfo& info, const SharedBackend& backend) {
   const std::size_t classes = read_size(info[1], "classes", 1);
-  const LossInputs inputs{read_matrix(info[0], "cosines", classes),
+  const LossInputs inputs{read_matrix(info[0], "cosines", classes, backend),
                           read_integers(info[2], "labels"), read_loss(info[3]),
                           read_optional_floats(info[4], "reference")};
   require_length(info.Env(), "labels", inputs.labels.size, inputs.cosines.rows());
@@ -33,8 +33,8 @@ RowSolution* read_solution(const Napi::CallbackInfo& info, Napi::Value value, st
 }
 
 // (…, outputs)
-Call read_forward(const Napi::CallbackInfo& info) {
-  const LossInputs inputs = read_inputs(info);
+Call read_forward(const Napi::CallbackInfo& info, const SharedBackend& backend) {
+  const LossInputs inputs = read_inputs(info, backend);
   if (!info[5].IsObject()) {
     throw argument_error(info.Env(), "outputs", "an object", "something else");
   }
@@ -51,33 +51,33 @@ Call read_forward(const Napi::CallbackInfo& info) {
   require_length(info.Env(), "outputs.targetActive", active.size, rows);
   const LossOutputs written{loss.data, threshold.data, support.data, active.data,
                             read_solution(info, outputs.Get("solution"), rows)};
-  return {[=, runtime = runtime_of(info.Env())](const Cancellation& cancellation) {
-    loss_forward(*runtime, inputs.cosines, inputs.labels.data, inputs.loss, inputs.reference.data,
-                 written, cancellation);
+  return {[=](const Cancellation& cancellation) {
+    backend->loss_forward(inputs.cosines, inputs.labels.data, inputs.loss, inputs.reference.data,
+                          written, cancellation);
   }};
 }
 
 // (…, solution, gradLoss, gradCosines)
-Call read_backward(const Napi::CallbackInfo& info) {
-  const LossInputs inputs = read_inputs(info);
+Call read_backward(const Napi::CallbackInfo& info, const SharedBackend& backend) {
+  const LossInputs inputs = read_inputs(info, backend);
   const std::size_t rows = inputs.cosines.rows();
   const RowSolution* solution = read_solution(info, info[5], rows);
   const Span<float> grad_loss = read_optional_floats(info[6], "gradLoss");
   if (grad_loss.present) require_length(info.Env(), "gradLoss", grad_loss.size, rows);
-  const Span<float> out = read_floats(info[7], "gradCosines");
-  require_length(info.Env(), "gradCosines", out.size, rows * inputs.cosines.columns());
-  return {[=, runtime = runtime_of(info.Env())](const Cancellation& cancellation) {
-    loss_backward(*runtime, inputs.cosines, inputs.labels.data, inputs.loss, inputs.reference.data,
-                  solution, grad_loss.data, out.data, cancellation);
+  const RealOutput out =
+      read_output(info[7], "gradCosines", rows * inputs.cosines.columns(), backend);
+  return {[=](const Cancellation& cancellation) {
+    backend->loss_backward(inputs.cosines, inputs.labels.data, inputs.loss, inputs.reference.data,
+                           solution, grad_loss.data, out, cancellation);
   }};
 }
 
 }  // namespace
 
-void export_loss(Napi::Env env, Napi::Object exports) {
-  exports.Set("solutionSize", static_cast<double>(kSolutionSize));
-  expose(env, exports, "lossForward", read_forward);
-  expose(env, exports, "lossBackward", read_backward);
+void export_loss(Napi::Env env, Napi::Object target, const SharedBackend& backend) {
+  target.Set("solutionSize", static_cast<double>(kSolutionSize));
+  expose(env, target, "lossForward", on_backend(read_forward, backend));
+  expose(env, target, "lossBackward", on_backend(read_backward, backend));
 }
 
 }  // namespace alphamargin::binding

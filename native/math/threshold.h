@@ -87,7 +87,7 @@ ALPHAMARGIN_HOST_DEVICE inline void drop_outside(double root, Candidates& candid
 
 // Newton's step on Φ^{1/k}: exact when one class is left, and for k ≥ 1 it never passes the root
 // from above.
-inline double newton_step(double exponent, const ThresholdSums& sums) {
+ALPHAMARGIN_HOST_DEVICE inline double newton_step(double exponent, const ThresholdSums& sums) {
   const double log_total = std::log(sums.total);
   return std::exp((1 - 1 / exponent) * log_total) * std::expm1(log_total / exponent) / sums.slope;
 }
