@@ -1,6 +1,7 @@
 #include "head/class_means.h"
 
 #include <cmath>
+#include <vector>
 
 namespace alphamargin {
 
@@ -23,8 +24,7 @@ void ClassMeans::add(const Embeddings& batch, const std::int32_t* labels,
   }
 }
 
-std::size_t ClassMeans::apply(PrototypeState& state) const {
-  std::size_t count = 0;
+void ClassMeans::for_each(const std::function<void(std::int32_t, const float*)>& visitor) const {
   std::vector<float> row(dim_);
   for (const auto& [label, place] : places_) {
     const double* sum = sums_.data() + place;
@@ -34,10 +34,8 @@ std::size_t ClassMeans::apply(PrototypeState& state) const {
     // Opposite embeddings leave rounding noise, not a direction.
     if (norm < 1e-6) continue;
     for (std::size_t k = 0; k < dim_; ++k) row[k] = static_cast<float>(sum[k] / norm);
-    state.reset_row(static_cast<std::size_t>(label), row.data());
-    ++count;
+    visitor(label, row.data());
   }
-  return count;
 }
 
 }  // namespace alphamargin

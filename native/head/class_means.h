@@ -6,9 +6,10 @@
 // identities of a pass. Sums are float64 in the order of the samples.
 
 #include <cstdint>
+#include <functional>
 #include <unordered_map>
 
-#include "head/prototype_state.h"
+#include "cpu/embeddings.h"
 
 namespace alphamargin {
 
@@ -20,9 +21,9 @@ class ClassMeans {
   // Adds a batch; `selected` [C] restricts the classes when not nullptr.
   void add(const Embeddings& batch, const std::int32_t* labels, const std::uint8_t* selected);
 
-  // Resets the prototypes of all classes seen (a mean of exactly zero has no direction: such a
-  // class keeps its prototype). Returns how many were reset.
-  std::size_t apply(PrototypeState& state) const;
+  // Calls visitor(identity, unit row) with the normalised mean of every class seen whose mean has a
+  // direction; the others keep their prototypes.
+  void for_each(const std::function<void(std::int32_t, const float*)>& visitor) const;
 
  private:
   std::size_t dim_;

@@ -6,6 +6,7 @@
 #include "head/dense_rows.h"
 #include "head/head_gradient.h"
 #include "head/nearest.h"
+#include "head/posterior_rows.h"
 
 namespace alphamargin {
 namespace {
@@ -32,24 +33,6 @@ void dense_posterior_rows(const HeadInputs& inputs, const SolvedBatch& solved,
           }
         });
       });
-}
-
-void sparse_posterior_row(const SolvedRow& row, const Buffer<SupportEntry>& entries,
-                          Buffer<std::int32_t>& columns, Buffer<float>& values) {
-  bool target_pending = row.target.present && static_cast<float>(row.own) > 0;
-  const auto add = [&](std::int32_t identity, double p) {
-    if (!(static_cast<float>(p) > 0)) return;
-    columns.push_back(identity);
-    values.push_back(static_cast<float>(p));
-  };
-  for (const SupportEntry& entry : entries) {
-    if (target_pending && row.label < entry.identity) {
-      add(row.label, row.own);
-      target_pending = false;
-    }
-    add(entry.identity, entry.posterior);
-  }
-  if (target_pending) add(row.label, row.own);
 }
 
 }  // namespace
@@ -154,8 +137,13 @@ SparseRows PrototypeHead::posterior(const RealMatrix& embeddings, const std::int
   std::vector<Buffer<std::int32_t>> columns(batch.rows, make_buffer<std::int32_t>(scratch));
   std::vector<Buffer<float>> values(batch.rows, make_buffer<float>(scratch));
   for (std::size_t row = 0; row < batch.rows; ++row) {
-    if (solved.rows[row].dense) continue;
-    sparse_posterior_row(solved.rows[row], solved.entries[row], columns[row], values[row]);
+    const SolvedRow& state = solved.rows[row];
+    if (state.dense) continue;
+    const Buffer<SupportEntry>& entries = solved.entries[row];
+    sparse_posterior_row(
+        entries.size(), [&](std::size_t j) { return entries[j].identity; },
+        [&](std::size_t j) { return entries[j].posterior; }, state.label, state.own, columns[row],
+        values[row]);
   }
   dense_posterior_rows(inputs, solved, columns, values);
   return join_rows(scratch, columns, values);
@@ -184,7 +172,13 @@ void PrototypeHead::accumulate_means(const RealMatrix& embeddings, const std::in
 
 std::size_t PrototypeHead::apply_means() {
   const auto lock = enter();
-  const std::size_t count = means_ ? means_->apply(*state_) : 0;
+  std::size_t count = 0;
+  if (means_) {
+    means_->for_each([&](std::int32_t identity, const float* row) {
+      state_->reset_row(static_cast<std::size_t>(identity), row);
+      ++count;
+    });
+  }
   means_.reset();
   return count;
 }

@@ -3,28 +3,13 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <string>
 
 #include "cpu/kernel_set.h"
+#include "head/state_checks.h"
+#include "math/random_direction.h"
 
 namespace alphamargin {
 namespace {
-
-// splitmix64's finaliser: a good hash of a counter.
-std::uint64_t scrambled(std::uint64_t value) {
-  value += 0x9e3779b97f4a7c15u;
-  value = (value ^ (value >> 30)) * 0xbf58476d1ce4e5b9u;
-  value = (value ^ (value >> 27)) * 0x94d049bb133111ebu;
-  return value ^ (value >> 31);
-}
-
-// Sum of four 16-bit uniforms, centred: close enough to a normal deviate for a random direction and
-// free of library functions whose last bit differs between machines.
-float near_normal(std::uint64_t bits) {
-  const auto sum = static_cast<std::int64_t>((bits & 0xffff) + ((bits >> 16) & 0xffff) +
-                                             ((bits >> 32) & 0xffff) + (bits >> 48));
-  return static_cast<float>(sum - 2 * 65535);
-}
 
 std::size_t elements(std::size_t rows, std::size_t width) {
   if (width != 0 && rows > std::numeric_limits<std::size_t>::max() / width) throw std::bad_alloc();
@@ -93,62 +78,27 @@ void PrototypeState::read(StateArray array, std::size_t first, std::size_t count
 void PrototypeState::write(StateArray array, std::size_t first, std::size_t count,
                            const float* values) {
   if (array == StateArray::kPrototypes) {
-    auto norms = std::vector<double>(count);
-    for (std::size_t i = 0; i < count; ++i) {
-      norms[i] = checked_norm("prototypes", first + i, values + i * dim_, dim_);
-    }
+    const std::vector<double> norms = checked_prototypes(first, count, dim_, values);
     std::copy_n(values, count * dim_, prototypes_.data() + first * dim_);
     std::copy(norms.begin(), norms.end(), norms_.data() + first);
     return;
   }
   const std::size_t row = width(array);
-  for (std::size_t i = 0; i < count; ++i) {
-    check_finite(array == StateArray::kMomentum ? "momentum" : "accumulator", first + i,
-                 values + i * row, row);
-    if (array == StateArray::kAccumulator && values[i] < 0) {
-      throw Failure(FailureCode::kInvalidArgument,
-                    "expected accumulator row " + std::to_string(first + i) +
-                        " to be >= 0 but received " + shown(values[i]));
-    }
-  }
+  check_optimizer_rows(array, first, count, row, values);
   Buffer<float>& target = array == StateArray::kMomentum ? momentum_ : accumulator_;
   if (target.empty()) target.assign(elements(identities_, row), 0.0f);
   std::copy_n(values, count * row, target.data() + first * row);
   if (array != StateArray::kMomentum) return;
-  for (std::size_t i = 0; i < count; ++i) {
-    const float* velocity = values + i * dim_;
-    momentum_bound_ =
-        std::max(momentum_bound_, std::sqrt(kernel_set().dot(velocity, velocity, dim_)));
-  }
-}
-
-double PrototypeState::gradient_bound(const Optimizer& optimizer,
-                                      double largest_coefficient) const {
-  // ‖∂w‖ ≤ Σ|g|/‖w‖ because ‖x̂ − cŵ‖ ≤ 1.
-  double smallest = INFINITY;
-  double largest = 0;
-  for (const double norm : norms_) {
-    smallest = std::min(smallest, norm);
-    largest = std::max(largest, norm);
-  }
-  return largest_coefficient / smallest + optimizer.weight_decay * largest;
+  momentum_bound_ = std::max(momentum_bound_, largest_norm(count, dim_, values));
 }
 
 double PrototypeState::check_update(const Optimizer& optimizer, double largest_coefficient) const {
-  const double gradient = gradient_bound(optimizer, largest_coefficient);
-  const double step =
-      optimizer.kind == OptimizerKind::kAdagrad
-          ? optimizer.learning_rate * std::sqrt(static_cast<double>(dim_))
-          : optimizer.learning_rate * (gradient + optimizer.momentum * momentum_bound_);
-  // A momentum or accumulator beyond float32 would be as fatal as such a prototype.
-  const double state = optimizer.kind == OptimizerKind::kAdagrad
-                           ? gradient * gradient
-                           : gradient + optimizer.momentum * momentum_bound_;
-  if (step <= kLargestNorm / 2 && state <= kLargestNorm) return state;
-  throw Failure(FailureCode::kInvalidArgument,
-                "expected learningRate to keep prototypes within float32 but it is " +
-                    shown(optimizer.learning_rate) + ", for gradients of norm up to " +
-                    shown(gradient));
+  NormRange norms{INFINITY, 0};
+  for (const double norm : norms_) {
+    norms.smallest = std::min(norms.smallest, norm);
+    norms.largest = std::max(norms.largest, norm);
+  }
+  return alphamargin::check_update(optimizer, largest_coefficient, norms, dim_, momentum_bound_);
 }
 
 void PrototypeState::update_row(const Optimizer& optimizer, std::size_t identity,
@@ -185,10 +135,7 @@ void PrototypeState::update_row(const Optimizer& optimizer, std::size_t identity
 
 void PrototypeState::reset_rows(const std::int32_t* identities, std::size_t count,
                                 const float* values) {
-  for (std::size_t i = 0; i < count; ++i) {
-    checked_norm("prototypes", i, values + i * dim_, dim_);
-    if (identities != nullptr) check_label(i, identities[i], identities_);
-  }
+  check_replacements(identities, count, values, identities_, dim_);
   for (std::size_t i = 0; i < count; ++i) {
     reset_row(identities == nullptr ? i : static_cast<std::size_t>(identities[i]),
               values + i * dim_);

@@ -29,9 +29,7 @@ class PrototypeState {
   // Checks all rows before the first is written.
   void write(StateArray array, std::size_t first, std::size_t count, const float* values);
 
-  // Throws when a step could leave the range of float32 (the learning rate is far too large),
-  // judged by a bound on every row before any is touched.
-  // Returns the bound on momentum rows that holds after the update.
+  // See head/state_checks.h; returns the bound on momentum rows that holds after the update.
   double check_update(const Optimizer& optimizer, double largest_coefficient) const;
   // One row's update with its gradient [D]; ensure_optimizer and check_update came before.
   void update_row(const Optimizer& optimizer, std::size_t identity, const double* gradient);
@@ -48,8 +46,6 @@ class PrototypeState {
   std::size_t optimizer_bytes() const;
 
  private:
-  double gradient_bound(const Optimizer& optimizer, double largest_coefficient) const;
-
   std::size_t identities_;
   std::size_t dim_;
   Buffer<float> prototypes_;

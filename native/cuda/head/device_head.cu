@@ -1,8 +1,407 @@
+// The prototype head on the device: a call's order of parts, as in head/prototype_head.cc.
+//
+//   prepare → start_rows → sparse rows, dense rows → losses → row states to the host → check_update
+//   → backward and update
+//
+// Everything runs in order on the head's own stream; the host waits where it decides something or
+// takes a result. Checks and allocations come before the first write to the head's state.
+//
+// Class means of the re-initialisation are summed on the host, by the code of the CPU: in the order
+// of the samples in float64, rows only for classes seen, so the values are the CPU's and the memory
+// is bounded by the caller's choice of identities. A pass reads each sample once; the host keeps
+// up.
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <mutex>
+#include <optional>
+#include <utility>
+#include <vector>
+
 #include "cuda/head/device_head.h"
+#include "cuda/head/device_state.h"
+#include "cuda/head/head_backward.h"
+#include "cuda/head/nearest.h"
+#include "cuda/launch.h"
+#include "cuda/transfer.h"
+#include "head/class_means.h"
+#include "head/posterior_rows.h"
 
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
-std::shared_ptr<Head> make_device_head(std::shared_ptr<Runtime>, std::shared_ptr<DevicePool>,
-                                       const HeadSettings&) {
-  throw Failure(FailureCode::kDevice, "not implemented yet");
+namespace {
+
+constexpr unsigned kThreads = 128;
+
+__global__ void mark_dense_kernel(RowState* rows, std::size_t count) {
+  const std::size_t row = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (row < count) rows[row].dense = 1;
 }
+
+// What the calls of a head read besides the batch.
+struct HeadView {
+  DeviceContext& context;
+  PrototypeArrays prototypes;
+  std::size_t scratch_budget;
+};
+
+// The whole forward pass of a batch, and what it leaves for the backward pass.
+class ForwardPass {
+ public:
+  ForwardPass(const HeadView& head, MemoryAccount& scratch, const RealMatrix& embeddings,
+              const std::int32_t* labels, const Loss& loss, const Cancellation& cancellation)
+      : states_(embeddings.rows()),
+        counts_(embeddings.rows()),
+        batch_(head.context, scratch, embeddings),
+        rows_(head.context, scratch, embeddings.rows()),
+        call_{head.context,         scratch, head.prototypes, batch_.arrays(),
+              DeviceLoss::of(loss), labels,  rows_.data(),    head.scratch_budget,
+              cancellation},
+        drain_(head.context) {
+    batch_.check("embeddings");
+    for (std::size_t row = 0; labels != nullptr && row < embeddings.rows(); ++row) {
+      check_label(row, labels[row], head.prototypes.identities);
+    }
+    start_rows(call_, loss);
+    if (call_.loss.is_softmax()) {
+      mark_all_dense();
+    } else {
+      supports_ = solve_sparse_rows(call_);
+      dense_rows_ = find_dense_rows(call_);
+      overflow_rows_ = dense_rows_.size();
+    }
+    if (!dense_rows_.empty()) solve_dense_rows(call_, dense_rows_);
+    finish_losses(call_);
+    rows_.download(states_.data());
+    supports_.counts.download(counts_.data());
+    head.context.synchronize();
+    cancellation.check();
+  }
+
+  const HeadCall& call() const { return call_; }
+  const Supports& supports() const { return supports_; }
+  const std::vector<RowState>& states() const { return states_; }
+  const std::vector<std::uint32_t>& counts() const { return counts_; }
+  const std::vector<std::uint32_t>& dense_rows() const { return dense_rows_; }
+  std::size_t overflow_rows() const { return overflow_rows_; }
+
+  // The optimiser's arrays may be made after the forward pass.
+  void set_prototypes(const PrototypeArrays& prototypes) { call_.prototypes = prototypes; }
+
+ private:
+  void mark_all_dense() {
+    const std::size_t count = states_.size();
+    launch(call_.context, "mark_dense_kernel", &mark_dense_kernel,
+           {blocks_for(count, kThreads, 0x7fffffff), kThreads}, call_.rows, count);
+    for (std::size_t row = 0; row < count; ++row) {
+      dense_rows_.push_back(static_cast<std::uint32_t>(row));
+    }
+    supports_.offsets = DeviceBuffer<std::uint64_t>(call_.context, call_.scratch, count + 1);
+    supports_.counts = DeviceBuffer<std::uint32_t>(call_.context, call_.scratch, count);
+    supports_.offsets.fill_bytes(0);
+    supports_.counts.fill_bytes(0);
+  }
+
+  std::vector<RowState> states_;
+  std::vector<std::uint32_t> counts_;
+  std::vector<std::uint32_t> dense_rows_;
+  std::size_t overflow_rows_ = 0;
+  PreparedBatch batch_;
+  DeviceBuffer<RowState> rows_;
+  HeadCall call_;
+  Supports supports_;
+  StreamDrain drain_;
+};
+
+// Largest Σ_i |g_ij| any class can have, for check_update.
+double largest_coefficient(const Loss& loss, const std::vector<RowState>& states) {
+  double largest = 1;
+  for (const RowState& row : states) {
+    largest = std::max(largest, std::fabs(row.target_derivative));
+  }
+  return loss.scale * largest;
+}
+
+// Fills in the rows of the outputs and their statistics.
+HeadStats report(const ForwardPass& pass, const HeadOutputs& outputs) {
+  HeadStats stats;
+  for (std::size_t row = 0; row < pass.states().size(); ++row) {
+    const RowState& state = pass.states()[row];
+    outputs.losses[row] = static_cast<float>(state.loss);
+    outputs.support_size[row] = static_cast<std::int32_t>(state.support);
+    outputs.target_active[row] = state.own > 0 ? 1 : 0;
+    stats.support += static_cast<std::size_t>(state.support);
+    stats.zero_loss_rows += state.others > 0 ? 0 : 1;
+  }
+  stats.survivors = pass.supports().survivors;
+  stats.overflow_rows = pass.overflow_rows();
+  return stats;
+}
+
+// ∂embeddings (when not nullptr) and, with an optimizer, the update. Returns how many prototypes
+// were touched. Synchronises.
+std::size_t backward(const ForwardPass& pass, float* grad_embeddings, const Optimizer* optimizer) {
+  const HeadCall& call = pass.call();
+  std::uint32_t touched = 0;
+  if (grad_embeddings == nullptr && optimizer == nullptr) return touched;
+  SortedPairs pairs;
+  if (optimizer != nullptr) {
+    pairs = sort_pairs_by_class(call, pass.supports(), pass.states(), pass.counts());
+  }
+  if (grad_embeddings != nullptr && pass.dense_rows().size() < call.batch.rows) {
+    sparse_embedding_gradients(call, pass.supports(), grad_embeddings);
+  }
+  if (!pass.dense_rows().empty()) {
+    return dense_backward(call, pass.dense_rows(), pass.supports(), pairs, grad_embeddings,
+                          optimizer);
+  }
+  const StreamDrain drain(call.context);
+  if (optimizer != nullptr) {
+    update_sparse(call, pass.supports(), pairs, *optimizer);
+    pairs.segments.download(&touched);
+  }
+  call.context.synchronize();
+  return touched;
+}
+
+class DeviceHead : public Head {
+ public:
+  // Allocates at once; random prototypes are filled in by the first call that needs them.
+  DeviceHead(std::shared_ptr<Runtime> runtime, std::shared_ptr<DevicePool> pool,
+             const HeadSettings& settings)
+      : runtime_(std::move(runtime)),
+        pool_(std::move(pool)),
+        identities_(settings.identities),
+        dim_(settings.dim),
+        seed_(settings.seed),
+        scratch_budget_(settings.scratch_budget),
+        context_(std::make_unique<DeviceContext>(*pool_)) {
+    state_.emplace(*context_, pool_->account(), identities_, dim_, settings.reference);
+    prototype_bytes_ = state_->prototype_bytes();
+  }
+  ~DeviceHead() override { dispose(); }
+
+  std::size_t identities() const override { return identities_; }
+  std::size_t dim() const override { return dim_; }
+
+  HeadStats step(const RealMatrix& embeddings, const std::int32_t* labels, const Loss& loss,
+                 const Optimizer& optimizer, const HeadOutputs& outputs,
+                 const Cancellation& cancellation) override {
+    return run(embeddings, labels, loss, &optimizer, outputs, cancellation);
+  }
+  HeadStats evaluate(const RealMatrix& embeddings, const std::int32_t* labels, const Loss& loss,
+                     const HeadOutputs& outputs, const Cancellation& cancellation) override {
+    return run(embeddings, labels, loss, nullptr, outputs, cancellation);
+  }
+  SparseRows posterior(const RealMatrix& embeddings, const std::int32_t* labels, const Loss& loss,
+                       const Cancellation& cancellation) override;
+  void nearest(const RealMatrix& queries, std::size_t k, std::int32_t* identities, float* cosines,
+               const Cancellation& cancellation) override;
+
+  void accumulate_means(const RealMatrix& embeddings, const std::int32_t* labels,
+                        const std::uint8_t* selected) override;
+  std::size_t apply_means() override;
+  void discard_means() override {
+    const auto lock = enter();
+    means_.reset();
+  }
+
+  void read_rows(StateArray array, std::size_t first, std::size_t count, float* out) override {
+    const auto lock = enter();
+    state_->read(array, first, count, out);
+  }
+  void write_rows(StateArray array, std::size_t first, std::size_t count,
+                  const float* values) override {
+    const auto lock = enter();
+    const StreamDrain drain(*context_);
+    state_->write(array, first, count, values);
+    optimizer_bytes_ = state_->optimizer_bytes();
+  }
+  void set_prototypes(const std::int32_t* identities, std::size_t count,
+                      const float* values) override {
+    const auto lock = enter();
+    const StreamDrain drain(*context_);
+    state_->reset_rows(identities, count, values);
+  }
+  bool has_state(StateArray array) override {
+    const std::lock_guard lock(mutex_);
+    return state_ && state_->has(array);
+  }
+
+  Memory memory() const override { return {prototype_bytes_, optimizer_bytes_, scratch_peak_}; }
+  void dispose() override;
+
+ private:
+  std::unique_lock<std::mutex> enter();
+  HeadView view() const { return {*context_, state_->arrays(), scratch_budget_}; }
+  HeadStats run(const RealMatrix& embeddings, const std::int32_t* labels, const Loss& loss,
+                const Optimizer* optimizer, const HeadOutputs& outputs,
+                const Cancellation& cancellation);
+
+  std::shared_ptr<Runtime> runtime_;
+  std::shared_ptr<DevicePool> pool_;
+  std::size_t identities_;
+  std::size_t dim_;
+  std::uint64_t seed_;
+  std::size_t scratch_budget_;
+  std::mutex mutex_;
+  bool filled_ = false;
+  std::atomic<std::size_t> prototype_bytes_{0};
+  std::atomic<std::size_t> optimizer_bytes_{0};
+  std::atomic<std::size_t> scratch_peak_{0};
+  std::unique_ptr<DeviceContext> context_;
+  std::optional<DeviceState> state_;
+  std::optional<ClassMeans> means_;
+};
+
+// Locks, refuses a disposed head, makes the device current, fills in random prototypes on first
+// use.
+std::unique_lock<std::mutex> DeviceHead::enter() {
+  std::unique_lock lock(mutex_, std::try_to_lock);
+  if (!lock.owns_lock()) {
+    throw Failure(FailureCode::kBusy, "another call on this head is still running");
+  }
+  if (!state_) throw Failure(FailureCode::kDisposed, "the head was disposed");
+  pool_->activate();
+  if (!filled_) {
+    state_->fill_random(seed_);
+    filled_ = true;
+  }
+  return lock;
+}
+
+HeadStats DeviceHead::run(const RealMatrix& embeddings, const std::int32_t* labels,
+                          const Loss& loss, const Optimizer* optimizer, const HeadOutputs& outputs,
+                          const Cancellation& cancellation) {
+  const auto lock = enter();
+  const StreamDrain drain(*context_);
+  MemoryAccount scratch(&pool_->account());
+  HeadStats stats;
+  {
+    ForwardPass pass(view(), scratch, embeddings, labels, loss, cancellation);
+    stats = report(pass, outputs);
+    const DeviceOutput gradient(*context_, scratch, outputs.grad_embeddings,
+                                embeddings.rows() * dim_);
+    double momentum_bound = 0;
+    if (optimizer != nullptr) {
+      momentum_bound = state_->check_update(*optimizer, largest_coefficient(loss, pass.states()));
+      state_->ensure_optimizer(*optimizer);
+      optimizer_bytes_ = state_->optimizer_bytes();
+      pass.set_prototypes(state_->arrays());
+    }
+    stats.touched_prototypes = backward(pass, gradient.data(), optimizer);
+    if (optimizer != nullptr) state_->end_update(momentum_bound);
+    gradient.deliver();
+    context_->synchronize();
+  }
+  stats.scratch_bytes = scratch.peak();
+  scratch_peak_ = std::max(scratch_peak_.load(), scratch.peak());
+  return stats;
+}
+
+SparseRows DeviceHead::posterior(const RealMatrix& embeddings, const std::int32_t* labels,
+                                 const Loss& loss, const Cancellation& cancellation) {
+  const auto lock = enter();
+  const StreamDrain drain(*context_);
+  MemoryAccount& host = runtime_->memory;
+  MemoryAccount scratch(&pool_->account());
+  const ForwardPass pass(view(), scratch, embeddings, labels, loss, cancellation);
+  const Supports& supports = pass.supports();
+  auto offsets = make_buffer<std::uint64_t>(host, supports.offsets.size());
+  auto identities = make_buffer<std::int32_t>(host, supports.identities.size());
+  auto posteriors = make_buffer<double>(host, supports.posteriors.size());
+  {
+    const StreamDrain downloads(*context_);
+    supports.offsets.download(offsets.data());
+    supports.identities.download(identities.data());
+    supports.posteriors.download(posteriors.data());
+    context_->synchronize();
+  }
+  const std::size_t rows = embeddings.rows();
+  std::vector<Buffer<std::int32_t>> columns(rows, make_buffer<std::int32_t>(host));
+  std::vector<Buffer<float>> values(rows, make_buffer<float>(host));
+  for (std::size_t row = 0; row < rows; ++row) {
+    const RowState& state = pass.states()[row];
+    if (state.dense != 0) continue;
+    const std::size_t first = offsets[row];
+    sparse_posterior_row(
+        pass.counts()[row], [&](std::size_t j) { return identities[first + j]; },
+        [&](std::size_t j) { return posteriors[first + j]; }, state.label, state.own, columns[row],
+        values[row]);
+  }
+  if (!pass.dense_rows().empty()) {
+    dense_posterior_rows(pass.call(), pass.dense_rows(), columns, values);
+  }
+  return join_rows(host, columns, values);
+}
+
+void DeviceHead::nearest(const RealMatrix& queries, std::size_t k, std::int32_t* identities,
+                         float* cosines, const Cancellation& cancellation) {
+  const auto lock = enter();
+  if (queries.rows() == 0) return;
+  const StreamDrain drain(*context_);
+  MemoryAccount scratch(&pool_->account());
+  PreparedBatch batch(*context_, scratch, queries);
+  batch.check("queries");
+  ALPHAMARGIN_DEVICE_NAMESPACE::nearest(*context_, scratch, state_->arrays(), batch.arrays(), k,
+                                        identities, cosines, cancellation);
+}
+
+void DeviceHead::accumulate_means(const RealMatrix& embeddings, const std::int32_t* labels,
+                                  const std::uint8_t* selected) {
+  const auto lock = enter();
+  for (std::size_t row = 0; row < embeddings.rows(); ++row) {
+    check_label(row, labels[row], identities_);
+  }
+  auto copy =
+      make_buffer<unsigned char>(runtime_->memory, embeddings.on_device() ? embeddings.bytes() : 0);
+  RealMatrix rows = embeddings;
+  if (embeddings.on_device()) {
+    context_->download(copy.data(), embeddings.data(), embeddings.bytes());
+    context_->synchronize();
+    rows = embeddings.is_half()
+               ? RealMatrix(reinterpret_cast<const std::uint16_t*>(copy.data()), rows.rows(), dim_)
+               : RealMatrix(reinterpret_cast<const float*>(copy.data()), rows.rows(), dim_);
+  }
+  const Embeddings batch = prepare_embeddings(*runtime_, runtime_->memory, rows, "embeddings");
+  if (!means_) means_.emplace(runtime_->memory, dim_);
+  means_->add(batch, labels, selected);
+}
+
+std::size_t DeviceHead::apply_means() {
+  const auto lock = enter();
+  auto identities = make_buffer<std::int32_t>(runtime_->memory);
+  auto values = make_buffer<float>(runtime_->memory);
+  if (means_) {
+    means_->for_each([&](std::int32_t identity, const float* row) {
+      identities.push_back(identity);
+      values.insert(values.end(), row, row + dim_);
+    });
+  }
+  if (!identities.empty()) state_->reset_rows(identities.data(), identities.size(), values.data());
+  means_.reset();
+  return identities.size();
+}
+
+void DeviceHead::dispose() {
+  const std::lock_guard lock(mutex_);
+  try {
+    pool_->activate();
+  } catch (const Failure&) {
+    // A device that has failed still gives up what is held of it.
+  }
+  means_.reset();
+  state_.reset();
+  context_.reset();
+  prototype_bytes_ = optimizer_bytes_ = 0;
+}
+
+}  // namespace
+
+std::shared_ptr<Head> make_device_head(std::shared_ptr<Runtime> runtime,
+                                       std::shared_ptr<DevicePool> pool,
+                                       const HeadSettings& settings) {
+  return std::make_shared<DeviceHead>(std::move(runtime), std::move(pool), settings);
+}
+
 }  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE

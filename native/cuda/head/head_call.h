@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "common/failure.h"
+#include "common/real_matrix.h"
 #include "cuda/device_loss.h"
 #include "cuda/head/head_arrays.h"
 
@@ -84,6 +85,12 @@ std::vector<std::uint32_t> find_dense_rows(const HeadCall& call);
 
 // Solves those rows: solution, others, own, excess_cosine, support.
 void solve_dense_rows(const HeadCall& call, const std::vector<std::uint32_t>& dense_rows);
+
+// The posteriors of those rows as they are given to JavaScript: ascending columns with p > 0 in
+// float32, the target among them. Writes the host buffers of those rows.
+void dense_posterior_rows(const HeadCall& call, const std::vector<std::uint32_t>& dense_rows,
+                          std::vector<Buffer<std::int32_t>>& columns,
+                          std::vector<Buffer<float>>& values);
 
 // loss of every row with a target from its solution and moments (row_loss of cpu/row_solver.h).
 void finish_losses(const HeadCall& call);

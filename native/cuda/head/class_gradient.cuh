@@ -1,0 +1,84 @@
+#pragma once
+// Gradients of one class from the pairs of its segment, in one block; formulas in
+// head/head_gradient.h. Used by the sparse and the dense backward pass.
+
+#include "cuda/head/head_backward.h"
+
+namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
+
+// Of ∂ℓ/∂c, averaged over the batch: g_ij = entry·p_ij, g_iy = target·ψ'(c_y)·Σ_{j≠y} p_ij.
+struct GradientFactors {
+  double entry;   // s/B
+  double target;  // −s/B
+  static GradientFactors of(const DeviceLoss& loss, std::size_t rows) {
+    const double mean = 1.0 / static_cast<double>(rows);
+    return {loss.scale / static_cast<double>(rows), -loss.scale * mean};
+  }
+};
+
+__device__ inline double target_coefficient(const GradientFactors& factors, const RowState& row) {
+  return factors.target * row.target_derivative * row.others;
+}
+
+// SortedPairs as kernels see them.
+struct PairArrays {
+  const std::uint32_t* identities;
+  const std::uint64_t* sources;
+  const std::uint32_t* starts;
+  const std::uint32_t* segments;
+  std::size_t pairs;
+  static PairArrays of(const SortedPairs& pairs) {
+    return {pairs.identities.data(), pairs.sources.data(), pairs.starts.data(),
+            pairs.segments.data(), pairs.pairs};
+  }
+};
+
+inline constexpr std::size_t kPairChunk = 128;
+
+// Called by all threads of a block: adds Σ g x̂ over the pairs of a segment, rows ascending, to
+// sums [D] (element k by thread k mod block size); returns Σ g c to all threads.
+__device__ inline double add_segment(const PairArrays& pairs, std::size_t segment,
+                                     const SupportArrays& supports, const RowState* rows,
+                                     const BatchArrays& batch, const GradientFactors& factors,
+                                     double* sums) {
+  ALPHAMARGIN_SHARED(double, coefficients, kPairChunk);
+  ALPHAMARGIN_SHARED(double, products, kPairChunk);
+  ALPHAMARGIN_SHARED(std::size_t, places, kPairChunk);
+  const std::size_t begin = pairs.starts[segment];
+  const std::size_t end = segment + 1 < *pairs.segments ? pairs.starts[segment + 1] : pairs.pairs;
+  double projection = 0;
+  for (std::size_t first = begin; first < end; first += kPairChunk) {
+    const std::size_t count = min(kPairChunk, end - first);
+    __syncthreads();  // the last chunk's values have been read
+    for (std::size_t i = threadIdx.x; i < count; i += blockDim.x) {
+      const std::uint64_t source = pairs.sources[first + i];
+      const auto row = static_cast<std::size_t>(source >> 32);
+      const auto slot = static_cast<std::uint32_t>(source);
+      double coefficient = 0;
+      double cosine = 0;
+      if (slot == kTargetSlot) {
+        coefficient = target_coefficient(factors, rows[row]);
+        cosine = rows[row].label_cosine;
+      } else {
+        const std::size_t entry = supports.offsets[row] + slot;
+        coefficient = factors.entry * supports.posteriors[entry];
+        cosine = supports.cosines[entry];
+      }
+      coefficients[i] = coefficient;
+      products[i] = coefficient * cosine;
+      places[i] = row * batch.dim;
+    }
+    __syncthreads();
+    for (std::size_t i = 0; i < count; ++i) projection += products[i];
+    for (std::size_t k = threadIdx.x; k < batch.dim; k += blockDim.x) {
+      double sum = sums[k];
+      for (std::size_t i = 0; i < count; ++i) {
+        sum += coefficients[i] * static_cast<double>(batch.unit[places[i] + k]);
+      }
+      sums[k] = sum;
+    }
+  }
+  return projection;
+}
+
+}  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE

@@ -1,0 +1,79 @@
+#pragma once
+// The arrays a head owns on the device: prototypes, their norms and fp16 shadow, optimiser state.
+// The counterpart of head/prototype_state.h, with the same values bit for bit (the shadow is the
+// filter's own).
+
+#include "cuda/head/head_arrays.h"
+#include "head/optimizer.h"
+
+namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
+
+// Waits for a stream when a scope is left, however that happens: host memory that was given to
+// copies lives until then. Declared after that memory, so that it goes first.
+class StreamDrain {
+ public:
+  explicit StreamDrain(DeviceContext& context) : stream_(context.stream()) {}
+  // An error has been thrown already, or is found again by the next call.
+  ~StreamDrain() { cudaStreamSynchronize(stream_); }
+  StreamDrain(const StreamDrain&) = delete;
+  StreamDrain& operator=(const StreamDrain&) = delete;
+
+ private:
+  cudaStream_t stream_;
+};
+
+class DeviceState {
+ public:
+  // `reference` [C] on the host, copied, or nullptr. Synchronises.
+  DeviceState(DeviceContext& context, MemoryAccount& account, std::size_t identities,
+              std::size_t dim, const float* reference);
+
+  // Random directions of unit length from (seed, element); see math/random_direction.h.
+  void fill_random(std::uint64_t seed);
+
+  PrototypeArrays arrays() const;
+
+  // Allocates what the optimiser needs and has not been made yet, zeroed.
+  void ensure_optimizer(const Optimizer& optimizer);
+  bool has(StateArray array) const;
+  // Rows to and from host memory; both synchronise. write() checks all rows before the first is
+  // written.
+  void read(StateArray array, std::size_t first, std::size_t count, float* out);
+  void write(StateArray array, std::size_t first, std::size_t count, const float* values);
+
+  // See head/state_checks.h; returns the bound on momentum rows that holds after the update.
+  // Synchronises.
+  double check_update(const Optimizer& optimizer, double largest_coefficient);
+  // Stores what check_update returned; once an update has been given to the stream.
+  void end_update(double momentum_bound) {
+    if (!momentum_.empty()) momentum_bound_ = momentum_bound;
+  }
+
+  // Replaces the prototypes of the given identities (nullptr: 0 … count − 1) and forgets their
+  // optimiser state; of an identity that comes twice the later row counts. Checks and allocates
+  // before the first is written. Synchronises.
+  void reset_rows(const std::int32_t* identities, std::size_t count, const float* values);
+
+  std::size_t prototype_bytes() const;
+  std::size_t optimizer_bytes() const;
+
+ private:
+  std::size_t width(StateArray array) const { return array == StateArray::kAccumulator ? 1 : dim_; }
+  DeviceBuffer<float> zeros(std::size_t count);
+  void reset_first_rows(std::size_t count, const float* values);
+  void scatter_rows(const std::int32_t* identities, std::size_t count, const float* values);
+
+  DeviceContext& context_;
+  MemoryAccount& account_;
+  std::size_t identities_;
+  std::size_t dim_;
+  DeviceBuffer<float> prototypes_;
+  DeviceBuffer<double> norms_;
+  DeviceBuffer<__half> shadow_;
+  DeviceBuffer<float> reference_;
+  DeviceBuffer<float> momentum_;
+  DeviceBuffer<float> accumulator_;
+  double momentum_bound_ = 0;  // ≥ the norm of every momentum row
+};
+
+}  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE

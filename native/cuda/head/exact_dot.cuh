@@ -1,0 +1,51 @@
+#pragma once
+// Σ a_k b_k in float64 in the CPU's order of summation (KernelSet::dot), so that norms and exact
+// cosines have the same bits on every device.
+//
+// The order: 16 partial sums, the l-th of k ≡ l (mod 16) ascending; then s_l += s_{l+8}, s_{l+4},
+// s_{l+2}, s_{l+1}. Products of float32 are exact in float64. Half a warp computes one dot product:
+// a lane is a partial sum, and the tree is a butterfly (addition commutes, so all 16 lanes end with
+// the same bits). Traffic: both rows once, 64 bytes at a time.
+
+#include "cuda/head/head_arrays.h"
+
+namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
+
+inline constexpr unsigned kDotLanes = 16;
+
+// Called by all lanes of a warp; each half warp may have operands of its own and all its lanes get
+// the result. Blocks are one-dimensional.
+__device__ inline double exact_dot(const float* a, const float* b, std::size_t count) {
+  double sum = 0;
+  for (std::size_t k = threadIdx.x % kDotLanes; k < count; k += kDotLanes) {
+    sum += static_cast<double>(a[k]) * static_cast<double>(b[k]);
+  }
+  for (unsigned lanes = kDotLanes / 2; lanes > 0; lanes /= 2) {
+    sum += __shfl_xor_sync(kFullMask, sum, static_cast<int>(lanes), static_cast<int>(kDotLanes));
+  }
+  return sum;
+}
+
+// Cosine of an embedding with a prototype, as exact_cosine of cpu/prototype_filter.h; called like
+// exact_dot.
+__device__ inline double exact_cosine(const PrototypeArrays& prototypes, const BatchArrays& batch,
+                                      std::size_t row, std::size_t identity) {
+  const double product = exact_dot(batch.values + row * batch.dim,
+                                   prototypes.rows + identity * prototypes.dim, prototypes.dim);
+  const double cosine = product / (batch.norms[row] * prototypes.norms[identity]);
+  return cosine < -1 ? -1.0 : cosine > 1 ? 1.0 : cosine;
+}
+
+// ‖row‖ for all threads of a block, which may have written the row just before.
+__device__ inline double block_norm(const float* row, std::size_t dim) {
+  ALPHAMARGIN_SHARED(double, norm, 1);
+  __syncthreads();
+  if (threadIdx.x < kWarpSize) {
+    const double square = exact_dot(row, row, dim);
+    if (threadIdx.x == 0) norm[0] = sqrt(square);
+  }
+  __syncthreads();
+  return norm[0];
+}
+
+}  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE
