@@ -1,4 +1,202 @@
-#include "cuda/dialect.h"
+// The backward pass of a batch with dense rows, on the device: chunk by chunk over all classes,
+// cosines again, coefficients, both products, update. Formulas and order of sums: class
+// DenseBackward of head/head_gradient.cc.
+//
+// Shapes: coefficients [R, 4096] of a chunk, ∂x sums [R, D], ∂w product [4096, D].
+// Accumulation: products in float32 blocks, sums over classes and rows in float64.
+// Traffic: the prototypes once for the cosines, once for ∂x, once for the update.
+
+#include <algorithm>
+
+#include "cuda/block_reduce.cuh"
+#include "cuda/head/class_gradient.cuh"
+#include "cuda/head/dense_chunks.h"
+#include "cuda/head/update_row.cuh"
+#include "cuda/launch.h"
+#include "cuda/matrix_product.h"
+#include "cuda/row_solver.cuh"
 
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
+namespace {
+
+constexpr std::size_t kSharedGradientBytes = 40 * 1024;
+constexpr std::size_t kUpdateBlocks = 512;
+
+// A block per dense row: coefficients of the chunk, Σ g c of the row, and the target's own term of
+// ∂x, which does not go through float32: ŵ_y − c_y x̂ cancels when they are aligned.
+__global__ void __launch_bounds__(kChunkThreads)
+    coefficients_kernel(DeviceLoss loss, PrototypeArrays prototypes, ChunkArrays chunk,
+                        const RowState* rows, GradientFactors factors, float* coefficients,
+                        float* products, double* projections, double* sums) {
+  const std::size_t i = blockIdx.x;
+  const RowState& row = rows[chunk.indices[i]];
+  const RowSolution solution = row.solution;
+  const auto label = static_cast<std::size_t>(row.label);
+  double projection = 0;
+  for (std::size_t j = threadIdx.x; j < chunk.count; j += blockDim.x) {
+    const std::size_t identity = chunk.begin + j;
+    const double cosine = chunk.cosines[i * chunk.count + j];
+    double coefficient = 0;
+    if (identity != label) {
+      const double measure = prototypes.reference == nullptr ? 1.0 : prototypes.reference[identity];
+      coefficient = factors.entry * posterior_of(loss, solution, cosine, measure);
+    }
+    coefficients[i * chunk.count + j] = static_cast<float>(coefficient);
+    products[i * chunk.count + j] = static_cast<float>(coefficient * cosine);
+    projection += coefficient * cosine;
+  }
+  projection = block_sum(projection);
+  if (label < chunk.begin || label >= chunk.begin + chunk.count) {
+    if (threadIdx.x == 0) projections[i] += projection;
+    return;
+  }
+  const double coefficient = target_coefficient(factors, row);
+  const double weight = coefficient / prototypes.norms[label];
+  for (std::size_t k = threadIdx.x; k < prototypes.dim; k += blockDim.x) {
+    sums[i * prototypes.dim + k] +=
+        weight * static_cast<double>(prototypes.rows[label * prototypes.dim + k]);
+  }
+  if (threadIdx.x == 0) projections[i] += projection + coefficient * row.label_cosine;
+}
+
+// A thread per class: Σ_i g c over the dense rows, and whether any of them has a coefficient.
+__global__ void class_projection_kernel(ChunkArrays chunk, const float* coefficients,
+                                        const float* products, double* class_projections,
+                                        std::uint8_t* touched) {
+  const std::size_t j = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (j >= chunk.count) return;
+  double projection = 0;
+  bool any = false;
+  for (std::size_t i = 0; i < chunk.rows; ++i) {
+    projection += products[i * chunk.count + j];
+    any = any || coefficients[i * chunk.count + j] != 0;
+  }
+  class_projections[j] = projection;
+  touched[j] = any ? 1 : 0;
+}
+
+// The segment of an identity among the sorted pairs, or their number.
+__device__ std::size_t find_segment(const PairArrays& pairs, std::size_t identity) {
+  const std::size_t segments = *pairs.segments;
+  std::size_t low = 0;
+  std::size_t high = segments;
+  while (low < high) {
+    const std::size_t middle = (low + high) / 2;
+    if (pairs.identities[pairs.starts[middle]] < identity) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  return low < segments && pairs.identities[pairs.starts[low]] == identity ? low : segments;
+}
+
+// A block takes one class at a time. `product` [count, D] is Σ g x̂ of the dense rows; sparse rows,
+// and the targets of all rows, add theirs from the segment. `gradients` as in sparse_backward.cu.
+__global__ void __launch_bounds__(kChunkThreads)
+    update_chunk_kernel(PrototypeArrays prototypes, BatchArrays batch, SupportArrays supports,
+                        const RowState* rows, PairArrays pairs, GradientFactors factors,
+                        DeviceOptimizer optimizer, std::size_t begin, std::size_t count,
+                        const float* product, const double* class_projections,
+                        const std::uint8_t* touched, double* gradients, std::uint32_t* updated) {
+  ALPHAMARGIN_DYNAMIC_SHARED(double, shared_gradient);
+  double* sums = gradients == nullptr ? shared_gradient : gradients + blockIdx.x * prototypes.dim;
+  const std::size_t segments = *pairs.segments;
+  for (std::size_t j = blockIdx.x; j < count; j += gridDim.x) {
+    const std::size_t identity = begin + j;
+    const std::size_t segment = find_segment(pairs, identity);
+    if (segment == segments && touched[j] == 0) continue;
+    for (std::size_t k = threadIdx.x; k < prototypes.dim; k += blockDim.x) {
+      sums[k] = product[j * prototypes.dim + k];
+    }
+    double projection = class_projections[j];
+    if (segment < segments) {
+      projection += add_segment(pairs, segment, supports, rows, batch, factors, sums);
+    }
+    update_row(prototypes, optimizer, identity, sums, projection);
+    if (threadIdx.x == 0) atomicAdd(updated, 1u);
+  }
+}
+
+// ∂x = (Σ g ŵ − (Σ g c) x̂)/‖x‖ of the dense rows.
+__global__ void __launch_bounds__(kChunkThreads)
+    dense_embedding_gradient_kernel(BatchArrays batch, const std::uint32_t* indices,
+                                    const double* sums, const double* projections,
+                                    float* grad_embeddings) {
+  const std::size_t i = blockIdx.x;
+  const std::size_t row = indices[i];
+  const double inverse = 1 / batch.norms[row];
+  for (std::size_t k = threadIdx.x; k < batch.dim; k += blockDim.x) {
+    grad_embeddings[row * batch.dim + k] = static_cast<float>(
+        (sums[i * batch.dim + k] - projections[i] * batch.values[row * batch.dim + k] * inverse) *
+        inverse);
+  }
+}
+
+}  // namespace
+
+std::size_t dense_backward(const HeadCall& call, const std::vector<std::uint32_t>& dense_rows,
+                           const Supports& supports, const SortedPairs& pairs,
+                           float* grad_embeddings, const Optimizer* optimizer) {
+  DeviceContext& context = call.context;
+  MemoryAccount& scratch = call.scratch;
+  const std::size_t rows = dense_rows.size();
+  const std::size_t dim = call.batch.dim;
+  const std::size_t identities = call.prototypes.identities;
+  const std::size_t chunk_classes = std::min(kChunkIdentities, identities);
+  const bool updates = optimizer != nullptr;
+  const std::size_t gradient_bytes = dim * sizeof(double);
+  const bool in_shared = gradient_bytes <= kSharedGradientBytes;
+  const unsigned blocks = blocks_for(chunk_classes, 1, kUpdateBlocks);
+
+  std::uint32_t touched_prototypes = 0;
+  const StreamDrain drain(context);
+  DenseChunks chunks(call, dense_rows);
+  DeviceBuffer<float> coefficients(context, scratch, rows * chunk_classes);
+  DeviceBuffer<float> products(context, scratch, rows * chunk_classes);
+  DeviceBuffer<double> projections(context, scratch, rows);
+  DeviceBuffer<double> sums(context, scratch, rows * dim);
+  DeviceBuffer<double> class_projections(context, scratch, chunk_classes);
+  DeviceBuffer<std::uint8_t> touched(context, scratch, chunk_classes);
+  DeviceBuffer<float> product(context, scratch, updates ? chunk_classes * dim : 0);
+  DeviceBuffer<double> gradients(context, scratch, updates && !in_shared ? blocks * dim : 0);
+  DeviceBuffer<std::uint32_t> updated(context, scratch, 1);
+  projections.fill_bytes(0);
+  sums.fill_bytes(0);
+  updated.fill_bytes(0);
+
+  const GradientFactors factors = GradientFactors::of(call.loss, call.batch.rows);
+  const LaunchShape per_row{static_cast<unsigned>(rows), kChunkThreads};
+  // Not cancelled from here on: prototypes may have been written.
+  for (std::size_t begin = 0; begin < identities; begin += kChunkIdentities) {
+    const ChunkArrays chunk = chunks.cosines(call, begin);
+    launch(context, "coefficients_kernel", &coefficients_kernel, per_row, call.loss,
+           call.prototypes, chunk, call.rows, factors, coefficients.data(), products.data(),
+           projections.data(), sums.data());
+    if (grad_embeddings != nullptr) {
+      add_matrix_product(context, {coefficients.data(), chunk.count},
+                         {call.prototypes.rows + begin * dim, dim, 0, chunks.factors()},
+                         {rows, chunk.count, dim}, sums.data());
+    }
+    if (!updates) continue;
+    launch(context, "class_projection_kernel", &class_projection_kernel,
+           {blocks_for(chunk.count, kChunkThreads), kChunkThreads}, chunk, coefficients.data(),
+           products.data(), class_projections.data(), touched.data());
+    matrix_product(context, {coefficients.data(), chunk.count, 1}, {chunks.unit(), dim},
+                   {chunk.count, rows, dim}, product.data());
+    launch(context, "update_chunk_kernel", &update_chunk_kernel,
+           {blocks, kChunkThreads, in_shared ? gradient_bytes : 0}, call.prototypes, call.batch,
+           supports.arrays(), call.rows, PairArrays::of(pairs), factors,
+           DeviceOptimizer::of(*optimizer), begin, chunk.count, product.data(),
+           class_projections.data(), touched.data(), gradients.data(), updated.data());
+  }
+  if (grad_embeddings != nullptr) {
+    launch(context, "dense_embedding_gradient_kernel", &dense_embedding_gradient_kernel, per_row,
+           call.batch, chunks.indices(), sums.data(), projections.data(), grad_embeddings);
+  }
+  updated.download(&touched_prototypes);
+  context.synchronize();
+  return touched_prototypes;
+}
+
 }  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE

@@ -1,4 +1,464 @@
-#include "cuda/dialect.h"
+// Rows that touch most classes (softmax, or supports beyond the scratch budget), on the device: the
+// classes stream past in chunks, once or a few times to solve, once more for the moments.
+//
+// Shapes: cosines of a chunk [R, 4096]; one block per row and chunk. Accumulation: float64, chunks
+// in order. Traffic: the prototypes once per pass; no [B, C] array exists.
+
+#include "cuda/block_reduce.cuh"
+#include "cuda/head/dense_chunks.h"
+#include "cuda/launch.h"
+#include "cuda/primitives.h"
+#include "cuda/row_solver.cuh"
 
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
+namespace {
+
+constexpr double kPassTolerance = 1e-12;
+constexpr int kMostPasses = 256;
+
+// A dense row between chunks and passes. Softmax: running maximum and sum of the classes other than
+// the target. α > 1: Newton's proposals inside a bracket (math/threshold.h without stored classes).
+struct DenseState {
+  double largest;  // of the cosines, the zero of the gaps; softmax: of the logits
+  double bound;    // best lower bound of the threshold
+  double lower;
+  double upper;
+  double root;
+  double total;  // Φ so far in this pass; softmax: Σ exp
+  double slope;
+  double total_lower;
+  double total_upper;
+  std::int64_t settled;
+};
+
+struct DenseRow {
+  const ChunkArrays& chunk;
+  const PrototypeArrays& prototypes;
+  std::size_t place;  // among the dense rows
+  std::int64_t label;
+
+  __device__ double cosine(std::size_t j) const { return chunk.cosines[place * chunk.count + j]; }
+  __device__ double measure(std::size_t j) const {
+    return prototypes.reference == nullptr ? 1.0 : prototypes.reference[chunk.begin + j];
+  }
+  __device__ bool is_target(std::size_t j) const {
+    return static_cast<std::int64_t>(chunk.begin + j) == label;
+  }
+};
+
+__global__ void begin_kernel(DenseState* states, std::size_t rows) {
+  const std::size_t i = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (i >= rows) return;
+  DenseState state{};
+  state.largest = -INFINITY;
+  state.bound = -INFINITY;
+  states[i] = state;
+}
+
+__global__ void __launch_bounds__(kChunkThreads)
+    softmax_chunk_kernel(DeviceLoss loss, PrototypeArrays prototypes, ChunkArrays chunk,
+                         const RowState* rows, DenseState* states) {
+  const std::size_t i = blockIdx.x;
+  const DenseRow row{chunk, prototypes, i, rows[chunk.indices[i]].label};
+  const double before = states[i].largest;
+  double largest = before;
+  for (std::size_t j = threadIdx.x; j < chunk.count; j += blockDim.x) {
+    if (row.is_target(j)) continue;
+    const double logit = loss.scale * row.cosine(j) + log(row.measure(j));
+    if (logit > largest) largest = logit;
+  }
+  largest = block_largest(largest);
+  if (largest == -INFINITY) return;
+  double sum = 0;
+  for (std::size_t j = threadIdx.x; j < chunk.count; j += blockDim.x) {
+    if (row.is_target(j)) continue;
+    sum += exp(loss.scale * row.cosine(j) + log(row.measure(j)) - largest);
+  }
+  sum = block_sum(sum);
+  if (threadIdx.x != 0) return;
+  states[i].total = (before == -INFINITY ? 0.0 : states[i].total * exp(before - largest)) + sum;
+  states[i].largest = largest;
+}
+
+__global__ void softmax_finish_kernel(DeviceLoss loss, const std::uint32_t* indices,
+                                      std::size_t count, std::size_t identities,
+                                      const DenseState* states, RowState* rows) {
+  const std::size_t i = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (i >= count) return;
+  const DenseState state = states[i];
+  RowState& row = rows[indices[i]];
+  double largest = state.largest;
+  double own = 0;
+  if (row.label >= 0) {
+    const double logit =
+        loss.scale * row.target_cosine + log(row.target_measure) + loss.log_measure_factor;
+    if (logit > largest) largest = logit;
+    own = exp(logit - largest);
+  }
+  const double others = state.total > 0 ? state.total * exp(state.largest - largest) : 0.0;
+  const double total = others + own;
+  row.solution = {largest / loss.scale, log(total), 0, 0};
+  row.support = static_cast<std::int64_t>(identities);
+  row.others = others / total;
+  row.own = own / total;
+}
+
+// One class alone has Φ = 1 at d = q^{-(α−1)}, so every c_j − q_j^{-(α−1)}/β is a lower bound of
+// the threshold in units of cosines; the largest of them is the first bracket.
+__global__ void __launch_bounds__(kChunkThreads)
+    bracket_chunk_kernel(DeviceLoss loss, PrototypeArrays prototypes, ChunkArrays chunk,
+                         const RowState* rows, DenseState* states) {
+  const std::size_t i = blockIdx.x;
+  const DenseRow row{chunk, prototypes, i, rows[chunk.indices[i]].label};
+  double largest = -INFINITY;
+  double bound = -INFINITY;
+  for (std::size_t j = threadIdx.x; j < chunk.count; j += blockDim.x) {
+    if (row.is_target(j)) continue;
+    const double cosine = row.cosine(j);
+    const double alone = prototypes.reference == nullptr ? 1.0 : pow(row.measure(j), -loss.excess);
+    if (cosine > largest) largest = cosine;
+    if (cosine - alone / loss.beta > bound) bound = cosine - alone / loss.beta;
+  }
+  largest = block_largest(largest);
+  bound = block_largest(bound);
+  if (threadIdx.x != 0) return;
+  if (largest > states[i].largest) states[i].largest = largest;
+  if (bound > states[i].bound) states[i].bound = bound;
+}
+
+__global__ void bracket_kernel(DeviceLoss loss, const std::uint32_t* indices, std::size_t count,
+                               const RowState* rows, DenseState* states,
+                               std::uint32_t* out_of_range) {
+  const std::size_t i = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (i >= count) return;
+  DenseState state = states[i];
+  const RowState& row = rows[indices[i]];
+  if (row.label >= 0) {
+    const double alone = loss.gamma * pow(row.target_measure, -loss.excess);
+    const double bound = row.target_cosine - alone / loss.beta;
+    if (bound > state.bound) state.bound = bound;
+    if (row.target_cosine > state.largest) state.largest = row.target_cosine;
+  }
+  // Rounded up: an upper bound of the root must not lose its last digit.
+  state.upper = loss.beta * (state.largest - state.bound) * (1 + 0x1p-50);
+  state.root = state.upper;
+  if (!(state.upper > 0 && state.upper < INFINITY)) {
+    state.settled = 1;
+    atomicMin(out_of_range, static_cast<std::uint32_t>(i));
+  }
+  states[i] = state;
+}
+
+__global__ void __launch_bounds__(kChunkThreads)
+    pass_chunk_kernel(DeviceLoss loss, PrototypeArrays prototypes, ChunkArrays chunk,
+                      const RowState* rows, DenseState* states) {
+  const std::size_t i = blockIdx.x;
+  const DenseState state = states[i];
+  if (state.settled != 0) return;
+  const DenseRow row{chunk, prototypes, i, rows[chunk.indices[i]].label};
+  const AnyPower power(loss);
+  double total = 0;
+  double slope = 0;
+  for (std::size_t j = threadIdx.x; j < chunk.count; j += blockDim.x) {
+    if (row.is_target(j)) continue;
+    const double d = state.root - loss.beta * (state.largest - row.cosine(j));
+    if (!(d > 0)) continue;
+    const double reduced = row.measure(j) * power.reduced(d);
+    slope += reduced;
+    total += reduced * d;
+  }
+  total = block_sum(total);
+  slope = block_sum(slope);
+  if (threadIdx.x != 0) return;
+  states[i].total = state.total + total;
+  states[i].slope = state.slope + slope;
+}
+
+// The end of a pass: the target's term, the bracket, the next root.
+__global__ void advance_kernel(DeviceLoss loss, const std::uint32_t* indices, std::size_t count,
+                               const RowState* rows, DenseState* states, std::uint32_t* unsettled) {
+  const std::size_t i = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (i >= count) return;
+  DenseState state = states[i];
+  if (state.settled != 0) return;
+  const RowState& row = rows[indices[i]];
+  if (row.label >= 0) {
+    const double inverse_gamma = 1 / loss.gamma;
+    const double d = (state.root - loss.beta * (state.largest - row.target_cosine)) * inverse_gamma;
+    if (d > 0) {
+      const double reduced = row.target_measure * AnyPower(loss).reduced(d);
+      state.slope += reduced * inverse_gamma;
+      state.total += reduced * d;
+    }
+  }
+  if (state.total >= 1) {
+    state.upper = state.root;
+    state.total_upper = state.total;
+  } else {
+    state.lower = state.root;
+    state.total_lower = state.total;
+  }
+  bool settled = state.total == 1 || state.upper - state.lower <= kPassTolerance * state.upper;
+  if (!settled) {
+    double next = state.root;
+    if (state.total > 0) next -= newton_step(loss.exponent, {state.total, state.slope});
+    settled =
+        loss.is_convex() && state.total >= 1 && state.root - next <= kPassTolerance * state.root;
+    if (!settled && !(next > state.lower && next < state.upper)) {
+      next = state.lower + (state.upper - state.lower) / 2;
+    }
+    if (!settled) state.root = next;
+  }
+  state.settled = settled ? 1 : 0;
+  state.total = 0;
+  state.slope = 0;
+  states[i] = state;
+  if (!settled) atomicAdd(unsettled, 1u);
+}
+
+__global__ void solution_kernel(DeviceLoss loss, const std::uint32_t* indices, std::size_t count,
+                                const DenseState* states, RowState* rows) {
+  const std::size_t i = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (i >= count) return;
+  const DenseState state = states[i];
+  RowState& row = rows[indices[i]];
+  const double gap = state.total_upper - state.total_lower;
+  row.solution = loss.is_convex() ? RowSolution{state.largest, state.upper, state.upper, 0}
+                                  : RowSolution{state.largest, state.lower, state.upper,
+                                                gap > 0 ? (1 - state.total_lower) / gap : 0};
+  row.others = 0;
+  row.excess_cosine = 0;
+  row.own = row.label >= 0
+                ? target_posterior(loss, row.solution, row.target_cosine, row.target_measure)
+                : 0;
+  row.support = row.own > 0 ? 1 : 0;
+}
+
+__global__ void __launch_bounds__(kChunkThreads)
+    moments_chunk_kernel(DeviceLoss loss, PrototypeArrays prototypes, ChunkArrays chunk,
+                         RowState* rows) {
+  const std::size_t i = blockIdx.x;
+  RowState& state = rows[chunk.indices[i]];
+  const DenseRow row{chunk, prototypes, i, state.label};
+  const RowSolution solution = state.solution;
+  const double target = state.target_cosine;
+  double others = 0;
+  double excess = 0;
+  std::int64_t support = 0;
+  for (std::size_t j = threadIdx.x; j < chunk.count; j += blockDim.x) {
+    if (row.is_target(j)) continue;
+    const double cosine = row.cosine(j);
+    const double p = posterior_of(loss, solution, cosine, row.measure(j));
+    if (!(p > 0)) continue;
+    others += p;
+    excess += p * (cosine - target);
+    ++support;
+  }
+  others = block_sum(others);
+  excess = block_sum(excess);
+  support = block_sum(support);
+  if (threadIdx.x != 0) return;
+  state.others += others;
+  state.excess_cosine += excess;
+  state.support += support;
+}
+
+__global__ void losses_kernel(DeviceLoss loss, RowState* rows, std::size_t count) {
+  const std::size_t i = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (i >= count) return;
+  RowState& row = rows[i];
+  row.loss = row.label >= 0 && row.others > 0
+                 ? loss_of(loss, {1, row.target_cosine, row.target_measure}, row.solution,
+                           loss.scale * row.excess_cosine)
+                 : 0.0;
+}
+
+// float32 posterior of a class of a dense row, the target's included.
+__device__ float dense_posterior(const DeviceLoss& loss, const DenseRow& row, const RowState& state,
+                                 std::size_t j) {
+  return static_cast<float>(
+      row.is_target(j) ? state.own
+                       : posterior_of(loss, state.solution, row.cosine(j), row.measure(j)));
+}
+
+__global__ void __launch_bounds__(kChunkThreads)
+    count_chunk_kernel(DeviceLoss loss, PrototypeArrays prototypes, ChunkArrays chunk,
+                       const RowState* rows, std::uint32_t* counts) {
+  const std::size_t i = blockIdx.x;
+  const RowState& state = rows[chunk.indices[i]];
+  const DenseRow row{chunk, prototypes, i, state.label};
+  unsigned count = 0;
+  for (std::size_t j = threadIdx.x; j < chunk.count; j += blockDim.x) {
+    count += dense_posterior(loss, row, state, j) > 0 ? 1 : 0;
+  }
+  count = block_sum(count);
+  if (threadIdx.x == 0) counts[i] = count;
+}
+
+__global__ void __launch_bounds__(kChunkThreads)
+    fill_chunk_kernel(DeviceLoss loss, PrototypeArrays prototypes, ChunkArrays chunk,
+                      const RowState* rows, const std::uint64_t* offsets, std::int32_t* columns,
+                      float* values) {
+  const std::size_t i = blockIdx.x;
+  const RowState& state = rows[chunk.indices[i]];
+  const DenseRow row{chunk, prototypes, i, state.label};
+  std::size_t place = offsets[i];
+  for (std::size_t base = 0; base < chunk.count; base += blockDim.x) {
+    const std::size_t j = base + threadIdx.x;
+    const float p = j < chunk.count ? dense_posterior(loss, row, state, j) : 0.0f;
+    const BlockOffsets found = block_offsets(p > 0 ? 1 : 0);
+    if (p > 0) {
+      columns[place + found.before] = static_cast<std::int32_t>(chunk.begin + j);
+      values[place + found.before] = p;
+    }
+    place += found.total;
+  }
+}
+
+class DenseSolver {
+ public:
+  DenseSolver(const HeadCall& call, const std::vector<std::uint32_t>& dense_rows)
+      : call_(call),
+        chunks_(call, dense_rows),
+        states_(call.context, call.scratch, dense_rows.size()) {
+    launch(call.context, "begin_kernel", &begin_kernel, per_row(), states_.data(), rows());
+  }
+
+  void solve() {
+    if (call_.loss.is_softmax()) {
+      solve_softmax();
+    } else {
+      solve_threshold();
+      chunks_.for_chunks(call_, [&](const ChunkArrays& chunk) {
+        launch(call_.context, "moments_chunk_kernel", &moments_chunk_kernel, per_chunk(),
+               call_.loss, call_.prototypes, chunk, call_.rows);
+      });
+    }
+  }
+
+ private:
+  std::size_t rows() const { return chunks_.rows(); }
+  LaunchShape per_row() const { return {blocks_for(rows(), kChunkThreads), kChunkThreads}; }
+  LaunchShape per_chunk() const { return {static_cast<unsigned>(rows()), kChunkThreads}; }
+
+  void solve_softmax() {
+    chunks_.for_chunks(call_, [&](const ChunkArrays& chunk) {
+      launch(call_.context, "softmax_chunk_kernel", &softmax_chunk_kernel, per_chunk(), call_.loss,
+             call_.prototypes, chunk, call_.rows, states_.data());
+    });
+    launch(call_.context, "softmax_finish_kernel", &softmax_finish_kernel, per_row(), call_.loss,
+           chunks_.indices(), rows(), call_.prototypes.identities, states_.data(), call_.rows);
+  }
+
+  void solve_threshold() {
+    DeviceContext& context = call_.context;
+    DeviceBuffer<std::uint32_t> flags(context, call_.scratch, 1);
+    chunks_.for_chunks(call_, [&](const ChunkArrays& chunk) {
+      launch(context, "bracket_chunk_kernel", &bracket_chunk_kernel, per_chunk(), call_.loss,
+             call_.prototypes, chunk, call_.rows, states_.data());
+    });
+    flags.fill_bytes(0xff);
+    launch(context, "bracket_kernel", &bracket_kernel, per_row(), call_.loss, chunks_.indices(),
+           rows(), call_.rows, states_.data(), flags.data());
+    std::uint32_t outside = 0;
+    flags.download(&outside);
+    context.synchronize();
+    if (outside < rows()) {
+      DenseState state;
+      context.download(&state, states_.data() + outside, sizeof state);
+      context.synchronize();
+      throw out_of_range(state.upper);
+    }
+    // A pass reads every prototype: whether another is needed is worth a look at the host.
+    for (int pass = 0; pass < kMostPasses; ++pass) {
+      chunks_.for_chunks(call_, [&](const ChunkArrays& chunk) {
+        launch(context, "pass_chunk_kernel", &pass_chunk_kernel, per_chunk(), call_.loss,
+               call_.prototypes, chunk, call_.rows, states_.data());
+      });
+      flags.fill_bytes(0);
+      launch(context, "advance_kernel", &advance_kernel, per_row(), call_.loss, chunks_.indices(),
+             rows(), call_.rows, states_.data(), flags.data());
+      std::uint32_t unsettled = 0;
+      flags.download(&unsettled);
+      context.synchronize();
+      if (unsettled == 0) break;
+    }
+    launch(context, "solution_kernel", &solution_kernel, per_row(), call_.loss, chunks_.indices(),
+           rows(), states_.data(), call_.rows);
+  }
+
+  const HeadCall& call_;
+  DenseChunks chunks_;
+  DeviceBuffer<DenseState> states_;
+};
+
+}  // namespace
+
+std::vector<std::uint32_t> find_dense_rows(const HeadCall& call) {
+  std::vector<RowState> states(call.batch.rows);
+  {
+    const StreamDrain drain(call.context);
+    call.context.download(states.data(), call.rows, states.size() * sizeof(RowState));
+  }
+  call.context.synchronize();
+  std::vector<std::uint32_t> dense;
+  for (std::size_t row = 0; row < states.size(); ++row) {
+    if (states[row].dense != 0) dense.push_back(static_cast<std::uint32_t>(row));
+  }
+  return dense;
+}
+
+void solve_dense_rows(const HeadCall& call, const std::vector<std::uint32_t>& dense_rows) {
+  if (dense_rows.empty()) return;
+  DenseSolver(call, dense_rows).solve();
+}
+
+void finish_losses(const HeadCall& call) {
+  launch(call.context, "losses_kernel", &losses_kernel,
+         {blocks_for(call.batch.rows, kChunkThreads), kChunkThreads}, call.loss, call.rows,
+         call.batch.rows);
+}
+
+void dense_posterior_rows(const HeadCall& call, const std::vector<std::uint32_t>& dense_rows,
+                          std::vector<Buffer<std::int32_t>>& columns,
+                          std::vector<Buffer<float>>& values) {
+  if (dense_rows.empty()) return;
+  DeviceContext& context = call.context;
+  const std::size_t rows = dense_rows.size();
+  std::vector<std::uint64_t> places(rows + 1);
+  std::vector<std::int32_t> found;
+  std::vector<float> posteriors;
+  const StreamDrain drain(context);
+  DenseChunks chunks(call, dense_rows);
+  DeviceBuffer<std::uint32_t> counts(context, call.scratch, rows + 1);
+  DeviceBuffer<std::uint64_t> offsets(context, call.scratch, rows + 1);
+  const std::size_t most = rows * std::min(kChunkIdentities, call.prototypes.identities);
+  DeviceBuffer<std::int32_t> device_columns(context, call.scratch, most);
+  DeviceBuffer<float> device_values(context, call.scratch, most);
+  const LaunchShape shape{static_cast<unsigned>(rows), kChunkThreads};
+  counts.fill_bytes(0);
+  chunks.for_chunks(call, [&](const ChunkArrays& chunk) {
+    launch(context, "count_chunk_kernel", &count_chunk_kernel, shape, call.loss, call.prototypes,
+           chunk, call.rows, counts.data());
+    exclusive_sum(context, call.scratch, counts.data(), offsets.data(), rows + 1);
+    launch(context, "fill_chunk_kernel", &fill_chunk_kernel, shape, call.loss, call.prototypes,
+           chunk, call.rows, offsets.data(), device_columns.data(), device_values.data());
+    offsets.download(places.data());
+    context.synchronize();
+    found.resize(places[rows]);
+    posteriors.resize(places[rows]);
+    context.download(found.data(), device_columns.data(), found.size() * sizeof(std::int32_t));
+    context.download(posteriors.data(), device_values.data(), posteriors.size() * sizeof(float));
+    context.synchronize();
+    for (std::size_t i = 0; i < rows; ++i) {
+      const auto first = static_cast<std::ptrdiff_t>(places[i]);
+      const auto last = static_cast<std::ptrdiff_t>(places[i + 1]);
+      Buffer<std::int32_t>& row_columns = columns[dense_rows[i]];
+      Buffer<float>& row_values = values[dense_rows[i]];
+      row_columns.insert(row_columns.end(), found.begin() + first, found.begin() + last);
+      row_values.insert(row_values.end(), posteriors.begin() + first, posteriors.begin() + last);
+    }
+  });
+}
+
 }  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE

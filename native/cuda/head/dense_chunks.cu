@@ -1,0 +1,48 @@
+#include "cuda/head/dense_chunks.h"
+#include "cuda/launch.h"
+#include "cuda/matrix_product.h"
+
+namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
+namespace {
+
+__global__ void gather_kernel(const float* unit, const std::uint32_t* indices, std::size_t dim,
+                              float* gathered) {
+  const std::size_t row = blockIdx.x;
+  const std::size_t source = indices[row];
+  for (std::size_t k = threadIdx.x; k < dim; k += blockDim.x) {
+    gathered[row * dim + k] = unit[source * dim + k];
+  }
+}
+
+__global__ void factors_kernel(const double* norms, std::size_t count, float* factors) {
+  const std::size_t j = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (j < count) factors[j] = static_cast<float>(1 / norms[j]);
+}
+
+}  // namespace
+
+DenseChunks::DenseChunks(const HeadCall& call, const std::vector<std::uint32_t>& dense_rows)
+    : rows_(dense_rows.size()),
+      indices_(call.context, call.scratch, rows_),
+      unit_(call.context, call.scratch, rows_ * call.batch.dim),
+      factors_(call.context, call.scratch, std::min(kChunkIdentities, call.prototypes.identities)),
+      cosines_(call.context, call.scratch, rows_ * factors_.size()) {
+  indices_.upload(dense_rows.data());
+  launch(call.context, "gather_kernel", &gather_kernel,
+         {static_cast<unsigned>(rows_), kChunkThreads}, call.batch.unit, indices_.data(),
+         call.batch.dim, unit_.data());
+}
+
+ChunkArrays DenseChunks::cosines(const HeadCall& call, std::size_t begin) {
+  const std::size_t dim = call.batch.dim;
+  const std::size_t count = std::min(kChunkIdentities, call.prototypes.identities - begin);
+  launch(call.context, "factors_kernel", &factors_kernel,
+         {blocks_for(count, kChunkThreads), kChunkThreads}, call.prototypes.norms + begin, count,
+         factors_.data());
+  matrix_product(call.context, {unit_.data(), dim},
+                 {call.prototypes.rows + begin * dim, dim, 1, factors_.data()}, {rows_, dim, count},
+                 cosines_.data());
+  return {indices_.data(), cosines_.data(), rows_, begin, count};
+}
+
+}  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE

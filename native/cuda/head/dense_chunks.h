@@ -1,0 +1,55 @@
+#pragma once
+// The rows marked dense as a compact batch, and the classes streaming past them in chunks. Cosines
+// here are float32 products (error about 1e-7); sums over classes are float64.
+
+#include <algorithm>
+#include <vector>
+
+#include "cuda/head/head_call.h"
+
+namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
+
+// Identities per chunk; fixed, so that sums have one order whatever the batch.
+inline constexpr std::size_t kChunkIdentities = 4096;
+inline constexpr unsigned kChunkThreads = 128;
+
+// A chunk of classes as kernels see it.
+struct ChunkArrays {
+  const std::uint32_t* indices;  // [R]: rows of the batch
+  const float* cosines;          // [R, count]
+  std::size_t rows;              // R
+  std::size_t begin;             // first identity
+  std::size_t count;
+};
+
+class DenseChunks {
+ public:
+  // `dense_rows` is read until the context is synchronised.
+  DenseChunks(const HeadCall& call, const std::vector<std::uint32_t>& dense_rows);
+
+  std::size_t rows() const { return rows_; }
+  const std::uint32_t* indices() const { return indices_.data(); }
+  const float* unit() const { return unit_.data(); }        // x̂ [R, D]
+  const float* factors() const { return factors_.data(); }  // 1/‖w‖ of the last chunk
+
+  // Queues the cosines of the classes begin … and returns the chunk.
+  ChunkArrays cosines(const HeadCall& call, std::size_t begin);
+
+  // body(chunk) for all chunks in order; cancellation is checked between them.
+  template <class Body>
+  void for_chunks(const HeadCall& call, const Body& body) {
+    for (std::size_t begin = 0; begin < call.prototypes.identities; begin += kChunkIdentities) {
+      call.cancellation.check();
+      body(cosines(call, begin));
+    }
+  }
+
+ private:
+  std::size_t rows_;
+  DeviceBuffer<std::uint32_t> indices_;
+  DeviceBuffer<float> unit_;
+  DeviceBuffer<float> factors_;
+  DeviceBuffer<float> cosines_;
+};
+
+}  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE
