@@ -16,19 +16,6 @@ struct LossRow {
   RowTarget target;
 };
 
-// Beyond ±1 by more than the rounding of float16 a number is no cosine; most likely a logit s·c.
-constexpr float kLargestCosine = 1.002f;
-
-void check_cosines(std::size_t row, const float* values, std::size_t count) {
-  float largest = 0;
-  for (std::size_t j = 0; j < count; ++j) largest = std::max(largest, std::fabs(values[j]));
-  if (largest <= kLargestCosine) return;
-  throw Failure(FailureCode::kInvalidArgument,
-                "expected cosines row " + std::to_string(row) +
-                    " to lie in [-1, 1] (cosines, not logits) but received a magnitude of " +
-                    shown(largest));
-}
-
 LossRow read_row(const RealMatrix& cosines, std::size_t row, std::int32_t label, const Loss& loss,
                  const float* reference, Buffer<float>& scratch) {
   check_label(row, label, cosines.columns());

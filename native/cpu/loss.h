@@ -10,7 +10,10 @@
 // Traffic: a row is checked, solved and summed while it is in cache; from memory the cosines are
 // read once per pass, and the gradient is written once.
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
+#include <string>
 
 #include "common/failure.h"
 #include "common/real_matrix.h"
@@ -26,6 +29,19 @@ struct LossOutputs {
   std::uint8_t* target_active;
   RowSolution* solutions;  // what the backward pass needs of a row
 };
+
+// Beyond ±1 by more than the rounding of float16 a number is no cosine; most likely a logit s·c.
+inline constexpr float kLargestCosine = 1.002f;
+
+inline void check_cosines(std::size_t row, const float* values, std::size_t count) {
+  float largest = 0;
+  for (std::size_t j = 0; j < count; ++j) largest = std::max(largest, std::fabs(values[j]));
+  if (largest <= kLargestCosine) return;
+  throw Failure(FailureCode::kInvalidArgument,
+                "expected cosines row " + std::to_string(row) +
+                    " to lie in [-1, 1] (cosines, not logits) but received a magnitude of " +
+                    shown(largest));
+}
 
 void loss_forward(Runtime& runtime, const RealMatrix& cosines, const std::int32_t* labels,
                   const Loss& loss, const float* reference, const LossOutputs& outputs,

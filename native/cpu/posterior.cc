@@ -82,9 +82,7 @@ SparseRows join_rows(MemoryAccount& account, const std::vector<Buffer<std::int32
   for (std::size_t row = 0; row < columns.size(); ++row) {
     entries += columns[row].size();
     if (entries > static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max())) {
-      throw Failure(FailureCode::kOutOfMemory,
-                    "expected at most 2147483647 posterior entries but received more; "
-                    "call it with fewer rows at a time");
+      throw too_many_entries();
     }
     rows.row_offsets[row + 1] = static_cast<std::int32_t>(entries);
   }

@@ -37,6 +37,13 @@ void posterior_backward(Runtime& runtime, const RealMatrix& grad_posterior,
                         const RealMatrix& posterior, double alpha, const float* reference,
                         float* out, const Cancellation& cancellation);
 
+// The error of more entries than int32 offsets can address.
+inline Failure too_many_entries() {
+  return Failure(FailureCode::kOutOfMemory,
+                 "expected at most 2147483647 posterior entries but received more; "
+                 "call it with fewer rows at a time");
+}
+
 // Concatenates per-row lists; throws when the entries exceed what int32 offsets can address.
 SparseRows join_rows(MemoryAccount& account, const std::vector<Buffer<std::int32_t>>& columns,
                      const std::vector<Buffer<float>>& values);

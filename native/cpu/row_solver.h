@@ -95,6 +95,13 @@ inline double support_bound(const Loss& loss, const RowSolution& solution) {
 double row_loss(const Loss& loss, const RowTarget& target, const RowSolution& solution,
                 double excess_logit);
 
+// The error of a row whose first bound of the root is not a positive finite number.
+inline Failure out_of_range(double start) {
+  return Failure(
+      FailureCode::kInvalidArgument,
+      "expected alpha and reference to keep q^(1-alpha) within float64 but it is " + shown(start));
+}
+
 // Solves rows. Holds scratch of the row's candidates; one per piece of parallel work.
 class RowSolver {
  public:
@@ -186,9 +193,7 @@ class RowSolver {
       if (target_start < start) start = target_start;
     }
     if (!(std::isfinite(start) && start > 0)) {
-      throw Failure(FailureCode::kInvalidArgument,
-                    "expected alpha and reference to keep q^(1-alpha) within float64 but it is " +
-                        shown(start));
+      throw out_of_range(start);
     }
     gaps_.clear();
     measures_.clear();

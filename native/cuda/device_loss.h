@@ -33,4 +33,24 @@ struct DeviceLoss {
   }
 };
 
+// The options of a logit margin (math/margin.h), every one 8 bytes wide.
+struct DeviceMargin {
+  double angle_factor;
+  double angular_margin;
+  double cosine_margin;
+  std::int64_t detach;
+
+  static DeviceMargin of(const Loss& loss) {
+    return {loss.angle_factor, loss.angular_margin, loss.cosine_margin, loss.detach_margin ? 1 : 0};
+  }
+  __device__ TargetCosine target(double cosine) const {
+    Loss loss;
+    loss.angle_factor = angle_factor;
+    loss.angular_margin = angular_margin;
+    loss.cosine_margin = cosine_margin;
+    loss.detach_margin = detach != 0;
+    return target_cosine(loss, cosine);
+  }
+};
+
 }  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE

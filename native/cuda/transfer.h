@@ -31,16 +31,6 @@ class DeviceMatrix {
   DeviceBuffer<unsigned char> copy_;
 };
 
-// Calls visitor(pointer) with a pointer to the elements, const float* or const __half*.
-template <class Visitor>
-void visit_elements(const DeviceMatrix& matrix, const Visitor& visitor) {
-  if (matrix.is_half()) {
-    visitor(matrix.half());
-  } else {
-    visitor(matrix.single());
-  }
-}
-
 // A float32 result: written in place when it is to stay on the device, else downloaded.
 class DeviceOutput {
  public:
@@ -68,8 +58,5 @@ DeviceBuffer<T> to_device(DeviceContext& context, MemoryAccount& scratch, const 
   if (host != nullptr) buffer.upload(host);
   return buffer;
 }
-
-__device__ __forceinline__ float to_float(float value) { return value; }
-__device__ __forceinline__ float to_float(__half value) { return __half2float(value); }
 
 }  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE

@@ -121,9 +121,7 @@ class PassSolver {
       // Rounded up: an upper bound of the root must not lose its last digit.
       state.upper = beta * (state.largest - bounds[i]) * (1 + 0x1p-50);
       if (!(std::isfinite(state.upper) && state.upper > 0)) {
-        throw Failure(FailureCode::kInvalidArgument,
-                      "expected alpha and reference to keep q^(1-alpha) within float64 but it is " +
-                          shown(state.upper));
+        throw out_of_range(state.upper);
       }
       state.root = state.upper;
     }

@@ -8,20 +8,6 @@
 
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 
-// Waits for a stream when a scope is left, however that happens: host memory that was given to
-// copies lives until then. Declared after that memory, so that it goes first.
-class StreamDrain {
- public:
-  explicit StreamDrain(DeviceContext& context) : stream_(context.stream()) {}
-  // An error has been thrown already, or is found again by the next call.
-  ~StreamDrain() { cudaStreamSynchronize(stream_); }
-  StreamDrain(const StreamDrain&) = delete;
-  StreamDrain& operator=(const StreamDrain&) = delete;
-
- private:
-  cudaStream_t stream_;
-};
-
 class DeviceState {
  public:
   // `reference` [C] on the host, copied, or nullptr. Synchronises.

@@ -1,4 +1,205 @@
-#include "cuda/dialect.h"
+// Exact identification on the device; the argument is head/nearest.cc's. A query's bound is its
+// k-th best c̃ so far minus twice the slack; what is left is rescored in float64 from the originals.
+//
+// Memory per query is bounded: a list that would grow beyond kMostUndecided (or 4k) is settled by
+// exact cosines, since who is worse than k others can never be among the best k. When a group of
+// prototypes brings more than the list can take (equal prototypes), the query is run again with
+// groups that always fit.
+
+#include <algorithm>
+#include <vector>
+
+#include "cuda/head/exact_dot.cuh"
+#include "cuda/head/nearest.h"
+#include "cuda/head/sorted_list.cuh"
+#include "cuda/launch.h"
 
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
+namespace {
+
+constexpr unsigned kThreads = 128;
+constexpr std::size_t kFirstGroup = 256;
+constexpr std::size_t kLargestGroup = std::size_t{1} << 18;
+constexpr std::size_t kSafeGroup = 4096;
+constexpr std::size_t kMostUndecided = 2048;
+constexpr std::size_t kScratchBytes = std::size_t{64} << 20;
+
+struct Match {
+  double cosine;
+  std::int64_t identity;
+};
+
+struct QueryArrays {
+  CandidateArrays candidates;
+  Match* matches;                // [Q, capacity], for settling and the answer
+  std::uint32_t* sorted_counts;  // [Q]
+  std::uint32_t* overflowed;     // [Q]
+  std::size_t k;
+  std::size_t settle_above;
+};
+
+// Exact matches of a list, best first. Called by all threads of a block.
+__device__ void rank_exactly(const PrototypeArrays& prototypes, const BatchArrays& queries,
+                             std::size_t row, const Candidate* list, std::size_t count,
+                             Match* matches) {
+  const std::size_t step = blockDim.x / kDotLanes;
+  for (std::size_t base = 0; base < count; base += step) {
+    const std::size_t own = base + threadIdx.x / kDotLanes;
+    const std::size_t j = own < count ? own : count - 1;
+    const std::int32_t identity = list[j].identity;
+    const double cosine =
+        exact_cosine(prototypes, queries, row, static_cast<std::size_t>(identity));
+    if (own < count && threadIdx.x % kDotLanes == 0) matches[j] = {cosine, identity};
+  }
+  __syncthreads();
+  block_sort(matches, count, ByCosine{});
+}
+
+__global__ void begin_kernel(QueryArrays query, std::size_t rows, std::int64_t again) {
+  const std::size_t row = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (row >= rows) return;
+  // The second time only those that overflowed.
+  const bool runs = again == 0 || query.overflowed[row] != 0;
+  query.candidates.bounds[row] = runs ? -INFINITY : INFINITY;
+  query.overflowed[row] = 0;
+  if (!runs) return;
+  query.candidates.counts[row] = 0;
+  query.sorted_counts[row] = 0;
+}
+
+__global__ void __launch_bounds__(kThreads)
+    tighten_nearest_kernel(PrototypeArrays prototypes, BatchArrays queries, QueryArrays query) {
+  const std::size_t row = blockIdx.x;
+  const CandidateArrays& candidates = query.candidates;
+  const std::size_t arrived = candidates.counts[row];
+  if (arrived == query.sorted_counts[row]) return;
+  __syncthreads();
+  if (arrived > candidates.capacity) {
+    if (threadIdx.x != 0) return;
+    query.overflowed[row] = 1;
+    candidates.bounds[row] = INFINITY;
+    candidates.counts[row] = query.sorted_counts[row];
+    return;
+  }
+  Candidate* list = candidates.lists + row * candidates.capacity;
+  std::size_t kept = arrived;
+  float bound = -INFINITY;
+  if (arrived >= query.k) {
+    block_sort(list, arrived, ByCosine{});
+    // A class may be among the best k unless c̃ + δ < (k-th best c̃) − δ. Rounded down.
+    const double kth = list[query.k - 1].cosine;
+    bound = static_cast<float>(kth - 2.001 * queries.slack[row] - 0x1p-22);
+    kept = block_compact(list, arrived,
+                         [bound](const Candidate& entry) { return entry.cosine > bound; });
+    if (kept > query.settle_above) {
+      Match* matches = query.matches + row * candidates.capacity;
+      rank_exactly(prototypes, queries, row, list, kept, matches);
+      // Their c̃ are not needed any more: the bound is, and it is the k-th best c̃'s.
+      for (std::size_t j = threadIdx.x; j < query.k; j += blockDim.x) {
+        list[j] = {static_cast<std::int32_t>(matches[j].identity),
+                   static_cast<float>(matches[j].cosine)};
+      }
+      kept = query.k;
+    }
+  }
+  if (threadIdx.x != 0) return;
+  candidates.counts[row] = static_cast<std::uint32_t>(kept);
+  query.sorted_counts[row] = static_cast<std::uint32_t>(kept);
+  candidates.bounds[row] = bound;
+}
+
+__global__ void __launch_bounds__(kThreads)
+    answer_kernel(PrototypeArrays prototypes, BatchArrays queries, QueryArrays query,
+                  std::int32_t* identities, float* cosines) {
+  const std::size_t row = blockIdx.x;
+  if (query.overflowed[row] != 0) return;
+  const CandidateArrays& candidates = query.candidates;
+  Match* matches = query.matches + row * candidates.capacity;
+  rank_exactly(prototypes, queries, row, candidates.lists + row * candidates.capacity,
+               candidates.counts[row], matches);
+  for (std::size_t rank = threadIdx.x; rank < query.k; rank += blockDim.x) {
+    identities[row * query.k + rank] = static_cast<std::int32_t>(matches[rank].identity);
+    cosines[row * query.k + rank] = static_cast<float>(matches[rank].cosine);
+  }
+}
+
+// The rows first … first + count − 1 of a batch.
+BatchArrays part(const BatchArrays& batch, std::size_t first, std::size_t count) {
+  BatchArrays rows = batch;
+  rows.values += first * batch.dim;
+  rows.norms += first;
+  rows.unit += first * batch.dim;
+  rows.half_unit += first * batch.half_dim;
+  rows.slack += first;
+  rows.rows = count;
+  return rows;
+}
+
+void stream(DeviceContext& context, const PrototypeArrays& prototypes, const BatchArrays& queries,
+            const QueryArrays& query, bool again, const Cancellation& cancellation) {
+  const auto rows = static_cast<unsigned>(queries.rows);
+  launch(context, "begin_kernel", &begin_kernel, {blocks_for(rows, kThreads), kThreads}, query,
+         queries.rows, again ? 1 : 0);
+  for (std::size_t begin = 0; begin < prototypes.identities;) {
+    cancellation.check();
+    const std::size_t group = again        ? kSafeGroup
+                              : begin == 0 ? std::max(kFirstGroup, std::min(query.k, kSafeGroup))
+                                           : std::min(3 * begin, kLargestGroup);
+    const std::size_t end = std::min(prototypes.identities, begin + group);
+    filter_prototypes(context, prototypes, queries, query.candidates, begin, end);
+    launch(context, "tighten_nearest_kernel", &tighten_nearest_kernel, {rows, kThreads}, prototypes,
+           queries, query);
+    begin = end;
+  }
+}
+
+}  // namespace
+
+void nearest(DeviceContext& context, MemoryAccount& scratch, const PrototypeArrays& prototypes,
+             const BatchArrays& queries, std::size_t k, std::int32_t* identities, float* cosines,
+             const Cancellation& cancellation) {
+  // What was settled or kept, and a safe group on top of it.
+  const std::size_t settle_above = std::max(kMostUndecided, 4 * k);
+  const std::size_t capacity = std::min(prototypes.identities, settle_above + kSafeGroup);
+  const std::size_t row_bytes = capacity * (sizeof(Candidate) + sizeof(Match)) + k * 8;
+  const std::size_t most =
+      std::min(queries.rows, std::max<std::size_t>(1, kScratchBytes / row_bytes));
+
+  DeviceBuffer<Candidate> lists(context, scratch, most * capacity);
+  DeviceBuffer<Match> matches(context, scratch, most * capacity);
+  DeviceBuffer<std::uint32_t> counts(context, scratch, most);
+  DeviceBuffer<std::uint32_t> sorted_counts(context, scratch, most);
+  DeviceBuffer<std::uint32_t> overflowed(context, scratch, most);
+  DeviceBuffer<float> bounds(context, scratch, most);
+  DeviceBuffer<std::int32_t> found(context, scratch, most * k);
+  DeviceBuffer<float> found_cosines(context, scratch, most * k);
+  const QueryArrays query{{lists.data(), counts.data(), bounds.data(), nullptr, capacity},
+                          matches.data(),
+                          sorted_counts.data(),
+                          overflowed.data(),
+                          k,
+                          settle_above};
+  std::vector<std::uint32_t> flags(most);
+  // Declared after the host memory that downloads write to.
+  const StreamDrain drain(context);
+  for (std::size_t first = 0; first < queries.rows; first += most) {
+    const std::size_t count = std::min(most, queries.rows - first);
+    const BatchArrays rows = part(queries, first, count);
+    for (const bool again : {false, true}) {
+      stream(context, prototypes, rows, query, again, cancellation);
+      launch(context, "answer_kernel", &answer_kernel, {static_cast<unsigned>(count), kThreads},
+             prototypes, rows, query, found.data(), found_cosines.data());
+      context.download(flags.data(), overflowed.data(), count * sizeof(std::uint32_t));
+      context.synchronize();
+      if (std::all_of(flags.begin(), flags.begin() + static_cast<std::ptrdiff_t>(count),
+                      [](std::uint32_t flag) { return flag == 0; })) {
+        break;
+      }
+    }
+    context.download(identities + first * k, found.data(), count * k * sizeof(std::int32_t));
+    context.download(cosines + first * k, found_cosines.data(), count * k * sizeof(float));
+    context.synchronize();
+  }
+}
+
 }  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE

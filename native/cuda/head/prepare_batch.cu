@@ -1,4 +1,158 @@
-#include "cuda/dialect.h"
+// Preparation of a batch and of prototypes: norms, unit rows, low-precision copies, exact target
+// cosines.
+//
+// Shapes: embeddings [B, D]; half a warp owns a row. Accumulation: float64 in the CPU's order
+// (exact_dot.cuh), so norms and target cosines have the CPU's bits. Traffic: a row is read from
+// memory once and from cache twice.
+
+#include "cpu/embeddings.h"
+#include "cuda/head/exact_dot.cuh"
+#include "cuda/head/head_call.h"
+#include "cuda/head/shadow.cuh"
+#include "cuda/launch.h"
+#include "cuda/transfer.h"
 
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
+namespace {
+
+constexpr unsigned kThreads = 128;
+constexpr unsigned kRowsPerBlock = kThreads / kDotLanes;
+constexpr std::uint32_t kNoRow = 0xffffffffu;
+
+__global__ void widen_kernel(const __half* source, float* target, std::size_t count) {
+  const std::size_t stride = std::size_t{gridDim.x} * blockDim.x;
+  for (std::size_t i = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x; i < count; i += stride) {
+    target[i] = __half2float(source[i]);
+  }
+}
+
+__global__ void prepare_kernel(BatchArrays batch, std::uint32_t* first_bad_row) {
+  const std::size_t own = std::size_t{blockIdx.x} * kRowsPerBlock + threadIdx.x / kDotLanes;
+  // A warp's shuffles need all its lanes: those without a row repeat the last one and write
+  // nothing.
+  const bool present = own < batch.rows;
+  const std::size_t row = present ? own : batch.rows - 1;
+  const unsigned lane = threadIdx.x % kDotLanes;
+  const float* values = batch.values + row * batch.dim;
+  const double norm = sqrt(exact_dot(values, values, batch.dim));
+  // False for NaN and infinities too; the host looks closer.
+  const bool good = norm >= kSmallestNorm && norm <= kLargestNorm;
+  if (present && !good && lane == 0) atomicMin(first_bad_row, static_cast<std::uint32_t>(row));
+  const double inverse = good ? 1 / norm : 0;
+  double squares = 0;
+  for (std::size_t k = lane; k < batch.half_dim; k += kDotLanes) {
+    const double exact = good && k < batch.dim ? values[k] * inverse : 0;
+    const auto unit = static_cast<float>(exact);
+    const __half rounded = __float2half_rn(unit);
+    const double residual = exact - static_cast<double>(__half2float(rounded));
+    squares += residual * residual;
+    if (!present) continue;
+    if (k < batch.dim) batch.unit[row * batch.dim + k] = unit;
+    batch.half_unit[row * batch.half_dim + k] = rounded;
+  }
+  for (int lanes = kDotLanes / 2; lanes > 0; lanes /= 2) {
+    squares += __shfl_xor_sync(kFullMask, squares, lanes, static_cast<int>(kDotLanes));
+  }
+  if (present && lane == 0) {
+    batch.norms[row] = norm;
+    // Rounded up by far more than the sum's own rounding.
+    batch.slack[row] = filter_slack(sqrt(squares) * (1 + 0x1p-40), batch.dim);
+  }
+}
+
+__global__ void refresh_kernel(PrototypeArrays prototypes, std::size_t first, std::size_t count) {
+  for (std::size_t i = blockIdx.x; i < count; i += gridDim.x) {
+    const std::size_t identity = first + i;
+    const double norm = block_norm(prototypes.rows + identity * prototypes.dim, prototypes.dim);
+    if (threadIdx.x == 0) prototypes.norms[identity] = norm;
+    write_shadow_row(prototypes, identity, norm);
+  }
+}
+
+__global__ void start_kernel(PrototypeArrays prototypes, BatchArrays batch,
+                             const std::int32_t* labels, DeviceMargin margin, RowState* rows) {
+  const std::size_t own = std::size_t{blockIdx.x} * kRowsPerBlock + threadIdx.x / kDotLanes;
+  const bool present = own < batch.rows;
+  const std::size_t row = present ? own : batch.rows - 1;
+  RowState state{};
+  state.target_derivative = 1;
+  state.target_measure = 1;
+  state.label = -1;
+  if (labels != nullptr) {
+    state.label = labels[row];
+    const auto identity = static_cast<std::size_t>(state.label);
+    state.label_cosine = exact_cosine(prototypes, batch, row, identity);
+    const TargetCosine target = margin.target(state.label_cosine);
+    state.target_cosine = target.value;
+    state.target_derivative = target.derivative;
+    if (prototypes.reference != nullptr) state.target_measure = prototypes.reference[identity];
+  }
+  if (present && threadIdx.x % kDotLanes == 0) rows[row] = state;
+}
+
+}  // namespace
+
+PreparedBatch::PreparedBatch(DeviceContext& context, MemoryAccount& scratch,
+                             const RealMatrix& embeddings)
+    : context_(context),
+      input_(embeddings),
+      uploaded_(context, scratch, embeddings.on_device() ? 0 : embeddings.bytes()),
+      values_(context, scratch,
+              embeddings.is_half() ? embeddings.rows() * embeddings.columns() : 0),
+      norms_(context, scratch, embeddings.rows()),
+      unit_(context, scratch, embeddings.rows() * embeddings.columns()),
+      half_unit_(context, scratch, embeddings.rows() * padded_dim(embeddings.columns())),
+      slack_(context, scratch, embeddings.rows()),
+      first_bad_row_(context, scratch, 1) {
+  const std::size_t rows = embeddings.rows();
+  const std::size_t dim = embeddings.columns();
+  const void* source = embeddings.data();
+  if (!embeddings.on_device()) {
+    uploaded_.upload(static_cast<const unsigned char*>(source));
+    source = uploaded_.data();
+  }
+  const float* values = static_cast<const float*>(source);
+  if (embeddings.is_half()) {
+    launch(context, "widen_kernel", &widen_kernel, {blocks_for(rows * dim, 256, 4096), 256},
+           static_cast<const __half*>(source), values_.data(), rows * dim);
+    values = values_.data();
+  }
+  arrays_ = {values,        norms_.data(), unit_.data(), half_unit_.data(),
+             slack_.data(), rows,          dim,          padded_dim(dim)};
+  first_bad_row_.fill_bytes(0xff);
+  launch(context, "prepare_kernel", &prepare_kernel,
+         {blocks_for(rows, kRowsPerBlock, ~0u), kThreads}, arrays_, first_bad_row_.data());
+}
+
+BatchArrays PreparedBatch::arrays() const { return arrays_; }
+
+void PreparedBatch::check(const char* argument) {
+  std::uint32_t bad = kNoRow;
+  first_bad_row_.download(&bad);
+  context_.synchronize();
+  if (bad == kNoRow) return;
+  auto row = std::vector<float>(arrays_.dim);
+  context_.download(row.data(), arrays_.values + bad * arrays_.dim, arrays_.dim * sizeof(float));
+  context_.synchronize();
+  checked_norm(argument, bad, row.data(), arrays_.dim);
+  throw Failure(FailureCode::kDevice,
+                "the device and the host disagree about row " + std::to_string(bad));
+}
+
+void refresh_prototypes(DeviceContext& context, const PrototypeArrays& prototypes,
+                        std::size_t first, std::size_t count) {
+  if (count == 0) return;
+  launch(context, "refresh_kernel", &refresh_kernel, {blocks_for(count, 1, 65536), 64}, prototypes,
+         first, count);
+}
+
+void start_rows(const HeadCall& call, const Loss& loss) {
+  const std::size_t rows = call.batch.rows;
+  const DeviceBuffer<std::int32_t> labels =
+      to_device(call.context, call.scratch, call.labels, rows);
+  launch(call.context, "start_kernel", &start_kernel,
+         {blocks_for(rows, kRowsPerBlock, ~0u), kThreads}, call.prototypes, call.batch,
+         labels.data(), DeviceMargin::of(loss), call.rows);
+}
+
 }  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE

@@ -1,4 +1,266 @@
-#include "cuda/dialect.h"
+// Rows whose support is a small part of the classes, on the device: stream with rising bounds,
+// rescore what is left from the float32 originals in float64, solve exactly. Why it is exact:
+// head/sparse_rows.cc. Thresholds are solved on c̃ − δ and a class is dropped only if c̃ + δ is
+// below, with δ the row's own slack (shadow.cuh).
+//
+// Groups of prototypes depend on C alone; bounds are fixed within a group, and lists are sorted
+// before anything is computed from them, so the order in which survivors arrive does not matter.
+
+#include <algorithm>
+
+#include "cuda/head/exact_dot.cuh"
+#include "cuda/head/head_call.h"
+#include "cuda/head/sorted_list.cuh"
+#include "cuda/launch.h"
+#include "cuda/row_solver.cuh"
 
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
+namespace {
+
+constexpr unsigned kThreads = 128;
+
+// The first group is short, so that bounds are good before most of the prototypes are seen; later
+// ones are three times what was seen before.
+constexpr std::size_t kFirstGroup = 256;
+constexpr std::size_t kLargestGroup = std::size_t{1} << 18;
+
+// Bounds on the way need few digits: any larger root is a safe bound.
+constexpr double kBoundTolerance = 1e-3;
+
+// Bytes a candidate costs until the backward pass is done: two places in the list (what a group
+// adds must fit beside what was kept), its support entry, its place in the sort by class (twice:
+// sorting is not in place).
+constexpr std::size_t kBytesPerCandidate = 2 * sizeof(Candidate) + sizeof(std::int32_t) +
+                                           2 * sizeof(double) +
+                                           2 * (sizeof(std::uint32_t) + sizeof(std::uint64_t));
+
+struct ListedCosine {
+  const Candidate* list;
+  double slack;
+  __device__ double operator()(std::size_t j) const {
+    return static_cast<double>(list[j].cosine) - slack;
+  }
+};
+struct ListedMeasure {
+  const Candidate* list;
+  const float* reference;
+  __device__ double operator()(std::size_t j) const { return reference[list[j].identity]; }
+};
+
+// Cosine c̃ below which (or at which) a class is certainly outside the support. The solution is of
+// c̃ − δ; −δ again for the class that is compared. Rounded down, so that float32 cannot raise it.
+__device__ float filter_bound(const DeviceLoss& loss, const RowSolution& lower_solution,
+                              double slack) {
+  const double bound = lower_solution.reference - lower_solution.upper / loss.beta - slack;
+  if (bound < -2) return -INFINITY;  // below every cosine
+  // Two units of the last place of a float32 below 4 in magnitude.
+  return static_cast<float>(bound - 1e-7 * fabs(bound) - 0x1p-22);
+}
+
+// A block per row: from the row's list a new bound, and from the bound a shorter list.
+__global__ void __launch_bounds__(kThreads)
+    tighten_kernel(DeviceLoss loss, BatchArrays batch, const float* reference,
+                   CandidateArrays candidates, RowState* rows, std::uint32_t* sorted_counts,
+                   std::uint64_t* survivors, std::size_t row_limit) {
+  const std::size_t row = blockIdx.x;
+  RowState& state = rows[row];
+  Candidate* list = candidates.lists + row * candidates.capacity;
+  const std::size_t arrived = candidates.counts[row];
+  const std::size_t before = sorted_counts[row];
+  const double slack = batch.slack[row];
+  const DeviceTarget target{state.label >= 0 ? 1.0 : 0.0, state.target_cosine,
+                            state.target_measure};
+  bool dense = state.dense != 0;
+  // Nothing new, and a bound that is not the NaN it began as.
+  if (arrived == before && candidates.bounds[row] == candidates.bounds[row]) return;
+  // Read by every thread before the first one writes.
+  __syncthreads();
+  if (threadIdx.x == 0) survivors[row] += arrived - before;
+  std::size_t kept = 0;
+  float bound = INFINITY;
+  if (!dense && arrived > candidates.capacity) dense = true;
+  if (!dense) {
+    if (arrived > before) block_sort(list, arrived, ByIdentity{});
+    bool out_of_range = false;
+    const RowSolution lower =
+        solve_row(loss, target, arrived, arrived, reference != nullptr, ListedCosine{list, slack},
+                  ListedMeasure{list, reference}, kBoundTolerance, out_of_range);
+    // The measures seen so far leave float64; later classes may not. The last solution decides.
+    bound = out_of_range ? -INFINITY : filter_bound(loss, lower, slack);
+    kept = block_compact(list, arrived,
+                         [bound](const Candidate& entry) { return entry.cosine > bound; });
+    // Streaming again costs less than the memory.
+    if (kept > row_limit) dense = true;
+  }
+  if (threadIdx.x != 0) return;
+  candidates.counts[row] = dense ? 0 : static_cast<std::uint32_t>(kept);
+  sorted_counts[row] = dense ? 0 : static_cast<std::uint32_t>(kept);
+  candidates.bounds[row] = dense ? INFINITY : bound;
+  if (dense) state.dense = 1;
+}
+
+// A block per row, half a warp per candidate: exact cosines from the originals.
+__global__ void __launch_bounds__(kThreads)
+    rescore_kernel(PrototypeArrays prototypes, BatchArrays batch, CandidateArrays candidates,
+                   SupportArrays supports) {
+  const std::size_t row = blockIdx.x;
+  const std::size_t count = candidates.counts[row];
+  const Candidate* list = candidates.lists + row * candidates.capacity;
+  const std::size_t first = supports.offsets[row];
+  const std::size_t step = blockDim.x / kDotLanes;
+  for (std::size_t base = 0; base < count; base += step) {
+    const std::size_t own = base + threadIdx.x / kDotLanes;
+    const std::size_t j = own < count ? own : count - 1;
+    const std::int32_t identity = list[j].identity;
+    const double cosine = exact_cosine(prototypes, batch, row, static_cast<std::size_t>(identity));
+    if (own < count && threadIdx.x % kDotLanes == 0) {
+      supports.identities[first + j] = identity;
+      supports.cosines[first + j] = cosine;
+    }
+  }
+}
+
+struct ExactCosine {
+  const double* cosines;
+  __device__ double operator()(std::size_t j) const { return cosines[j]; }
+};
+struct ExactMeasure {
+  const std::int32_t* identities;
+  const float* reference;
+  __device__ double operator()(std::size_t j) const { return reference[identities[j]]; }
+};
+
+// A block per row: threshold, posteriors, moments; the support is compacted in place.
+__global__ void __launch_bounds__(kThreads)
+    finish_kernel(DeviceLoss loss, const float* reference, SupportArrays supports,
+                  const std::uint32_t* counts, RowState* rows) {
+  const std::size_t row = blockIdx.x;
+  RowState& state = rows[row];
+  if (state.dense != 0) {
+    if (threadIdx.x == 0) supports.counts[row] = 0;
+    return;
+  }
+  const std::size_t first = supports.offsets[row];
+  const std::size_t count = counts[row];
+  std::int32_t* identities = supports.identities + first;
+  double* cosines = supports.cosines + first;
+  double* posteriors = supports.posteriors + first;
+  const DeviceTarget target{state.label >= 0 ? 1.0 : 0.0, state.target_cosine,
+                            state.target_measure};
+  bool out_of_range = false;
+  const RowSolution solution =
+      solve_row(loss, target, count, count, reference != nullptr, ExactCosine{cosines},
+                ExactMeasure{identities, reference}, 0, out_of_range);
+  if (out_of_range) {
+    // The dense rows' solver meets the same measures and says what is wrong with them.
+    if (threadIdx.x == 0) {
+      state.dense = 1;
+      supports.counts[row] = 0;
+    }
+    return;
+  }
+  double others = 0;
+  double excess = 0;
+  std::size_t kept = 0;
+  for (std::size_t base = 0; base < count; base += blockDim.x) {
+    const std::size_t j = base + threadIdx.x;
+    std::int32_t identity = 0;
+    double cosine = 0;
+    double p = 0;
+    if (j < count) {
+      identity = identities[j];
+      cosine = cosines[j];
+      p = posterior_of(loss, solution, cosine, reference == nullptr ? 1.0 : reference[identity]);
+    }
+    if (p > 0) {
+      others += p;
+      excess += p * (cosine - target.cosine);
+    }
+    const BlockOffsets offsets = block_offsets(p > 0 ? 1 : 0);
+    if (p > 0) {
+      identities[kept + offsets.before] = identity;
+      cosines[kept + offsets.before] = cosine;
+      posteriors[kept + offsets.before] = p;
+    }
+    kept += offsets.total;
+  }
+  others = block_sum(others);
+  excess = block_sum(excess);
+  if (threadIdx.x != 0) return;
+  state.solution = solution;
+  state.others = others;
+  state.excess_cosine = excess;
+  state.own =
+      target.present != 0 ? target_posterior(loss, solution, target.cosine, target.measure) : 0;
+  state.support = static_cast<std::int64_t>(kept) + (state.own > 0 ? 1 : 0);
+  supports.counts[row] = static_cast<std::uint32_t>(kept);
+}
+
+}  // namespace
+
+Supports solve_sparse_rows(const HeadCall& call) {
+  DeviceContext& context = call.context;
+  MemoryAccount& scratch = call.scratch;
+  const std::size_t rows = call.batch.rows;
+  const std::size_t identities = call.prototypes.identities;
+  const float* reference = call.prototypes.reference;
+  const std::size_t row_limit = std::max<std::size_t>(
+      16, call.scratch_budget / kBytesPerCandidate / std::max<std::size_t>(1, rows));
+  const std::size_t capacity =
+      std::min(identities, std::max(2 * row_limit, row_limit + kFirstGroup));
+
+  Supports supports;
+  supports.offsets = DeviceBuffer<std::uint64_t>(context, scratch, rows + 1);
+  supports.counts = DeviceBuffer<std::uint32_t>(context, scratch, rows);
+  DeviceBuffer<Candidate> lists(context, scratch, rows * capacity);
+  DeviceBuffer<std::uint32_t> counts(context, scratch, rows);
+  DeviceBuffer<std::uint32_t> sorted_counts(context, scratch, rows);
+  DeviceBuffer<std::uint64_t> survivors(context, scratch, rows);
+  DeviceBuffer<float> bounds(context, scratch, rows);
+  counts.fill_bytes(0);
+  sorted_counts.fill_bytes(0);
+  survivors.fill_bytes(0);
+  bounds.fill_bytes(0xff);
+  const CandidateArrays candidates{lists.data(), counts.data(), bounds.data(), call.rows, capacity};
+  const auto tighten = [&] {
+    launch(context, "tighten_kernel", &tighten_kernel, {static_cast<unsigned>(rows), kThreads},
+           call.loss, call.batch, reference, candidates, call.rows, sorted_counts.data(),
+           survivors.data(), row_limit);
+  };
+  tighten();  // the target alone is a first bound
+  for (std::size_t begin = 0; begin < identities;) {
+    call.cancellation.check();
+    const std::size_t group = begin == 0 ? kFirstGroup : std::min(3 * begin, kLargestGroup);
+    const std::size_t end = std::min(identities, begin + group);
+    filter_prototypes(context, call.prototypes, call.batch, candidates, begin, end);
+    begin = end;
+    tighten();
+  }
+
+  // The supports are as large as what is left: the one thing the host must know before it goes on.
+  std::vector<std::uint32_t> kept(rows);
+  std::vector<std::uint64_t> passed(rows);
+  counts.download(kept.data());
+  survivors.download(passed.data());
+  context.synchronize();
+  std::vector<std::uint64_t> offsets(rows + 1, 0);
+  for (std::size_t row = 0; row < rows; ++row) {
+    offsets[row + 1] = offsets[row] + kept[row];
+    supports.survivors += passed[row];
+  }
+  const auto entries = static_cast<std::size_t>(offsets[rows]);
+  supports.identities = DeviceBuffer<std::int32_t>(context, scratch, entries);
+  supports.cosines = DeviceBuffer<double>(context, scratch, entries);
+  supports.posteriors = DeviceBuffer<double>(context, scratch, entries);
+  supports.offsets.upload(offsets.data());
+  if (entries > 0) {
+    launch(context, "rescore_kernel", &rescore_kernel, {static_cast<unsigned>(rows), kThreads},
+           call.prototypes, call.batch, candidates, supports.arrays());
+  }
+  launch(context, "finish_kernel", &finish_kernel, {static_cast<unsigned>(rows), kThreads},
+         call.loss, reference, supports.arrays(), counts.data(), call.rows);
+  context.synchronize();  // `offsets` is read until then
+  return supports;
+}
+
 }  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE

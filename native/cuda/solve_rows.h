@@ -1,0 +1,56 @@
+#pragma once
+// Solves all rows of a matrix of cosines (or logits) on the device: the step that posteriors and
+// losses share.
+//
+// Short rows take one block each; long ones (many slices, row_slices.cuh) alternate between a pass
+// over all slices and a step of the row's bracket, until all rows have settled.
+
+#include "cuda/device_loss.h"
+#include "cuda/row_slices.cuh"
+#include "cuda/row_solver.cuh"
+
+namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
+
+// The target of a row of a loss.
+struct TargetRow {
+  DeviceTarget target;
+  double derivative;   // dψ/dc_y
+  std::int64_t label;  // its place in the row
+};
+
+// The matrix and what belongs to it. `targets` [B] is nullptr for posteriors without a target.
+struct RowProblem {
+  RowSlices slices;
+  Elements cosines;
+  const float* reference;  // [C] or nullptr
+  const TargetRow* targets;
+  DeviceLoss loss;
+
+  __device__ double measure(std::size_t j) const {
+    return reference == nullptr ? 1.0 : reference[j];
+  }
+  __device__ double cosine(std::size_t row, std::size_t j) const {
+    return cosines.at(row * slices.classes + j);
+  }
+  // The target's place in its row, or C.
+  __device__ std::size_t skip(std::size_t row) const {
+    return targets == nullptr ? slices.classes : static_cast<std::size_t>(targets[row].label);
+  }
+  __device__ DeviceTarget target(std::size_t row) const {
+    return targets == nullptr ? DeviceTarget{0, 0, 1} : targets[row].target;
+  }
+};
+
+// Writes solutions [B]; flags rows whose measures leave float64 in `out_of_range`. Long rows of α >
+// 1 synchronise now and then, to see whether they have settled.
+void solve_rows(DeviceContext& context, MemoryAccount& scratch, const RowProblem& problem,
+                RowSolution* solutions, std::uint32_t* out_of_range);
+
+// Queues the check of all elements: finite, and at most `largest` in magnitude.
+void check_rows(DeviceContext& context, const RowSlices& slices, const Elements& values,
+                float largest, std::uint32_t* first_bad);
+
+// The error of the CPU's solver for a row whose measures leave float64.
+Failure out_of_range_failure(DeviceContext& context, const RowSolution* solutions, std::size_t row);
+
+}  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE
