@@ -28,6 +28,8 @@ function onDevice(device: string, exclude: string[]) {
       include: ['test/**/*.test.ts'],
       exclude: device === 'cuda' ? exclude : [...exclude, 'test/gpu.test.ts'],
       env: { ALPHAMARGIN_DEVICE: device },
+      // Every thread of a kernel is run in turn: what takes seconds elsewhere takes a minute here.
+      ...(device === 'cuda-emulated' ? { testTimeout: 300_000 } : {}),
       // One process at a time has the GPU.
       ...(device === 'cuda' ? { maxWorkers: 1 } : {}),
     },

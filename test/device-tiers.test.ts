@@ -43,7 +43,10 @@ describe.runIf(emulated).each([
         labels,
         dim,
       });
-      const squares = expected.gradPrototypes.reduce((sum, g) => sum + g * g, 0);
+      const squares = expected.gradPrototypes.reduce(
+        (sum, g) => sum + g * g,
+        0,
+      );
       const norm = Math.sqrt(squares) || 1;
       const learningRate = (1000 * Math.sqrt(identities * dim)) / norm;
       using head = new PrototypeHead({

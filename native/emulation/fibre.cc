@@ -49,7 +49,8 @@ constexpr std::size_t kStackBytes = 256 * 1024;  // instrumented frames are larg
 constexpr std::size_t kStackBytes = 64 * 1024;
 #endif
 
-thread_local Fibre* starting = nullptr;
+// Set at every switch.
+constinit thread_local Fibre* starting = nullptr;
 
 }  // namespace
 

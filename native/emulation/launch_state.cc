@@ -12,9 +12,10 @@
 #endif
 
 namespace alphamargin::emulated {
-namespace {
 
-thread_local Launch* current_launch = nullptr;
+constinit thread_local Launch* current_launch = nullptr;
+
+namespace {
 
 // Fibres are kept for later launches of this thread: a stack costs more than a kernel.
 std::vector<std::unique_ptr<Thread>>& kept_threads() {
@@ -46,8 +47,6 @@ Launch::Launch(const char* kernel, dim3 grid, dim3 block, std::size_t shared_byt
       random_(seed) {}
 
 Launch::~Launch() { free_shared(); }
-
-Launch& Launch::current() { return *current_launch; }
 
 void Launch::fault(const std::string& message) const {
   throw DeviceFault{std::string("kernel ") + kernel_ + ": " + message};
@@ -202,7 +201,9 @@ bool Launch::release_lanes(std::size_t warp) {
         complete = false;
         break;
       }
-      if (thread.mask != leader.mask || std::strcmp(thread.operation, leader.operation) != 0) {
+      if (thread.mask != leader.mask || thread.bytes != leader.bytes ||
+          (thread.operation != leader.operation &&
+           std::strcmp(thread.operation, leader.operation) != 0)) {
         fault(std::string("lanes of a warp wait at different operations: ") + leader.operation +
               " at " + describe(leader.place) + " and " + thread.operation + " at " +
               describe(thread.place));
@@ -213,7 +214,7 @@ bool Launch::release_lanes(std::size_t warp) {
     for (std::size_t other = 0; other < lanes; ++other) {
       if ((leader.mask >> other & 1u) == 0) continue;
       Thread& thread = *threads_[first + other];
-      std::memcpy(snapshot[other], thread.value, kLaneBytes);
+      std::memcpy(snapshot[other], thread.value, leader.bytes);
       thread.seen = snapshot;
       thread.waiting = Waiting::kNothing;
     }
@@ -258,6 +259,7 @@ unsigned char (*Launch::exchange(const char* operation, unsigned mask, const voi
                                  void (*combine)(unsigned char (*)[kLaneBytes]))) [kLaneBytes] {
   Thread& thread = *running_;
   if (bytes > 0) std::memcpy(thread.value, value, bytes);
+  thread.bytes = bytes;
   thread.waiting = Waiting::kWarp;
   thread.place = place;
   thread.operation = operation;

@@ -46,8 +46,9 @@ struct Thread {
   const char* operation = "";  // its name
   unsigned mask = 0;           // lanes that take part
   void (*combine)(unsigned char (*lanes)[kLaneBytes]) = nullptr;  // once, when all have arrived
-  alignas(16) unsigned char value[kLaneBytes];                    // what this lane hands over
-  unsigned char (*seen)[kLaneBytes] = nullptr;                    // what all lanes handed over
+  std::size_t bytes = 0;
+  alignas(16) unsigned char value[kLaneBytes];  // what this lane hands over
+  unsigned char (*seen)[kLaneBytes] = nullptr;  // what all lanes handed over
   std::vector<PendingCopy> copies;
   unsigned copy_group = 0;  // of the copies issued next
 };
@@ -119,6 +120,11 @@ class Launch {
   void* dynamic_ = nullptr;
   std::string failure_;
 };
+
+// Read at every threadIdx.
+extern constinit thread_local Launch* current_launch;
+
+inline Launch& Launch::current() { return *current_launch; }
 
 // Fills memory that no kernel has written with a pattern of the seed: what reads it gives another
 // result for another seed (0: all ones, a NaN).
