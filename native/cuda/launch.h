@@ -41,6 +41,7 @@ void launch(DeviceContext& context, const char* name, void (*kernel)(Parameters.
         *packed);
     Launch running(name, shape.grid, shape.block, shape.shared_bytes, device_seed());
     running.run([kernel, &packed] { std::apply(kernel, *packed); });
+    check_guards(name);
   });
 #endif
 }

@@ -23,6 +23,8 @@ std::vector<std::unique_ptr<Thread>>& kept_threads() {
   return threads;
 }
 
+constexpr unsigned char kGuardPattern = 0xa5;
+
 std::string describe(const std::source_location& place) {
   std::string file = place.file_name();
   const std::size_t slash = file.rfind('/');
@@ -35,6 +37,32 @@ std::string describe(const std::source_location& place) {
 void fill_uninitialised(void* memory, std::size_t bytes, std::uint64_t seed) {
   const auto pattern = static_cast<int>(seed == 0 ? 0xffu : (seed * 0x9e3779b97f4a7c15u) >> 56);
   std::memset(memory, pattern, bytes);
+}
+
+void set_guard(void* guard) {
+  std::memset(guard, kGuardPattern, kGuardBytes);
+#if defined(__SANITIZE_ADDRESS__)
+  __asan_poison_memory_region(guard, kGuardBytes);
+#endif
+}
+
+bool guard_is_intact(const void* guard) {
+#if defined(__SANITIZE_ADDRESS__)
+  static_cast<void>(guard);
+  return true;  // a write would have been reported
+#else
+  const auto* bytes = static_cast<const unsigned char*>(guard);
+  return std::all_of(bytes, bytes + kGuardBytes,
+                     [](unsigned char byte) { return byte == kGuardPattern; });
+#endif
+}
+
+void clear_guard(void* guard) {
+#if defined(__SANITIZE_ADDRESS__)
+  __asan_unpoison_memory_region(guard, kGuardBytes);
+#else
+  static_cast<void>(guard);
+#endif
 }
 
 Launch::Launch(const char* kernel, dim3 grid, dim3 block, std::size_t shared_bytes,
@@ -122,14 +150,9 @@ void Launch::run(const std::function<void()>& body) {
 void Launch::run_block() {
   free_shared();
   if (shared_bytes_ > 0) {
-    dynamic_ = std::aligned_alloc(128, (shared_bytes_ + 127) / 128 * 128);
-    if (dynamic_ == nullptr) throw std::bad_alloc();
+    if (posix_memalign(&dynamic_, 128, shared_bytes_ + kGuardBytes) != 0) throw std::bad_alloc();
     fill_uninitialised(dynamic_, shared_bytes_, seed_);
-#if defined(__SANITIZE_ADDRESS__)
-    const std::size_t whole = (shared_bytes_ + 127) / 128 * 128;
-    __asan_poison_memory_region(static_cast<char*>(dynamic_) + shared_bytes_,
-                                whole - shared_bytes_);
-#endif
+    set_guard(static_cast<char*>(dynamic_) + shared_bytes_);
   }
   for (Thread* thread : threads_) {
     thread->done = false;
@@ -156,7 +179,10 @@ void Launch::run_block() {
     }
     bool finished = true;
     for (const Thread* thread : threads_) finished = finished && thread->done;
-    if (finished) return;
+    if (finished) {
+      check_shared();
+      return;
+    }
     check_block_barrier();
     for (Thread* thread : threads_) thread->waiting = Waiting::kNothing;
   }
@@ -286,23 +312,35 @@ void Launch::copy_async_wait(unsigned pending) {
 }
 
 void* Launch::shared_array(const void* key, std::size_t bytes, std::size_t alignment) {
-  void*& memory = shared_[key];
-  if (memory == nullptr) {
+  SharedArray& array = shared_[key];
+  if (array.memory == nullptr) {
     const std::size_t aligned = std::max<std::size_t>(16, alignment);
-    if (posix_memalign(&memory, aligned, bytes) != 0) throw std::bad_alloc();
-    fill_uninitialised(memory, bytes, seed_);
+    if (posix_memalign(&array.memory, aligned, bytes + kGuardBytes) != 0) throw std::bad_alloc();
+    array.bytes = bytes;
+    fill_uninitialised(array.memory, bytes, seed_);
+    set_guard(static_cast<char*>(array.memory) + bytes);
   }
-  return memory;
+  return array.memory;
+}
+
+void Launch::check_shared() const {
+  for (const auto& [key, array] : shared_) {
+    if (guard_is_intact(static_cast<const char*>(array.memory) + array.bytes)) continue;
+    fault("a write beyond the end of a shared array of " + std::to_string(array.bytes) + " bytes");
+  }
+  if (dynamic_ != nullptr && !guard_is_intact(static_cast<const char*>(dynamic_) + shared_bytes_)) {
+    fault("a write beyond the end of " + std::to_string(shared_bytes_) +
+          " bytes of dynamic shared memory");
+  }
 }
 
 void Launch::free_shared() {
-  for (const auto& [key, memory] : shared_) std::free(memory);
-  shared_.clear();
-#if defined(__SANITIZE_ADDRESS__)
-  if (dynamic_ != nullptr) {
-    __asan_unpoison_memory_region(dynamic_, (shared_bytes_ + 127) / 128 * 128);
+  for (const auto& [key, array] : shared_) {
+    clear_guard(static_cast<char*>(array.memory) + array.bytes);
+    std::free(array.memory);
   }
-#endif
+  shared_.clear();
+  if (dynamic_ != nullptr) clear_guard(static_cast<char*>(dynamic_) + shared_bytes_);
   std::free(dynamic_);
   dynamic_ = nullptr;
 }

@@ -101,6 +101,7 @@ class Launch {
   bool release_lanes(std::size_t warp);
   void check_block_barrier();
   void free_shared();
+  void check_shared() const;
   std::uint64_t next_random();
   static void thread_entry(void* launch);
 
@@ -116,7 +117,11 @@ class Launch {
   std::vector<Thread*> threads_;
   std::vector<unsigned> lane_order_;
   std::vector<std::unique_ptr<unsigned char[][kLaneBytes]>> snapshots_;  // of a warp, per lane
-  std::map<const void*, void*> shared_;
+  struct SharedArray {
+    void* memory;
+    std::size_t bytes;
+  };
+  std::map<const void*, SharedArray> shared_;
   void* dynamic_ = nullptr;
   std::string failure_;
 };
@@ -125,6 +130,13 @@ class Launch {
 extern constinit thread_local Launch* current_launch;
 
 inline Launch& Launch::current() { return *current_launch; }
+
+// Bytes behind an allocation that a write beyond its end would change. Under AddressSanitizer they
+// are poisoned instead, so that reads are found too, and at once.
+inline constexpr std::size_t kGuardBytes = 64;
+void set_guard(void* guard);
+bool guard_is_intact(const void* guard);
+void clear_guard(void* guard);
 
 // Fills memory that no kernel has written with a pattern of the seed: what reads it gives another
 // result for another seed (0: all ones, a NaN).

@@ -56,6 +56,14 @@ bool inside_allocation(const void* address, std::size_t bytes) {
   return place + bytes <= next->first + next->second;
 }
 
+// In front of an allocation a guard and its alignment, behind it a guard.
+constexpr std::size_t kAlignment = 256;
+
+char* front_guard(std::uintptr_t memory) { return reinterpret_cast<char*>(memory) - kGuardBytes; }
+char* back_guard(std::uintptr_t memory, std::size_t bytes) {
+  return reinterpret_cast<char*>(memory) + bytes;
+}
+
 // Whether an address belongs to memory of this process at all.
 bool is_mapped(std::uintptr_t address) {
   const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
@@ -71,10 +79,12 @@ void release(void* memory) {
     if (place == card.allocations.end()) {
       throw DeviceFault{"cudaFreeAsync of memory that is not allocated"};
     }
+    clear_guard(front_guard(place->first));
+    clear_guard(back_guard(place->first, place->second));
     card.used -= place->second;
     card.allocations.erase(place);
   }
-  std::free(memory);
+  std::free(static_cast<char*>(memory) - kAlignment);
 }
 
 void drain(cudaStream_t stream) {
@@ -169,9 +179,16 @@ cudaError_t cudaMallocFromPoolAsync(void** memory, std::size_t bytes, cudaMemPoo
   if (bytes > card.settings.memory_bytes || card.used > card.settings.memory_bytes - bytes) {
     return fail(cudaErrorMemoryAllocation);
   }
-  if (posix_memalign(memory, 256, bytes) != 0) return fail(cudaErrorMemoryAllocation);
+  void* block = nullptr;
+  if (posix_memalign(&block, kAlignment, kAlignment + bytes + kGuardBytes) != 0) {
+    return fail(cudaErrorMemoryAllocation);
+  }
+  *memory = static_cast<char*>(block) + kAlignment;
   fill_uninitialised(*memory, bytes, card.settings.seed);
-  card.allocations[reinterpret_cast<std::uintptr_t>(*memory)] = bytes;
+  const auto place = reinterpret_cast<std::uintptr_t>(*memory);
+  set_guard(front_guard(place));
+  set_guard(back_guard(place, bytes));
+  card.allocations[place] = bytes;
   card.used += bytes;
   return cudaSuccess;
 }
@@ -237,6 +254,21 @@ void require_device_pointers(const char* kernel, const void* argument, std::size
     throw DeviceFault{std::string("kernel ") + kernel +
                       ": an argument points to host memory (byte " + std::to_string(i) +
                       " of the argument)"};
+  }
+}
+
+void check_guards(const char* kernel) {
+  Device& card = device();
+  const std::lock_guard lock(card.memory_mutex);
+  for (const auto& [memory, bytes] : card.allocations) {
+    if (guard_is_intact(front_guard(memory)) && guard_is_intact(back_guard(memory, bytes))) {
+      continue;
+    }
+    // Reported once.
+    set_guard(front_guard(memory));
+    set_guard(back_guard(memory, bytes));
+    throw DeviceFault{std::string("kernel ") + kernel + ": a write beyond the end of " +
+                      std::to_string(bytes) + " bytes of device memory"};
   }
 }
 

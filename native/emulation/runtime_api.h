@@ -59,6 +59,8 @@ std::uint64_t device_seed();
 void require_device_memory(const char* kernel, const void* address, std::size_t bytes);
 // The same for every word of an argument that is the address of mapped memory.
 void require_device_pointers(const char* kernel, const void* argument, std::size_t bytes);
+// Throws DeviceFault when a kernel has written beyond either end of a live allocation.
+void check_guards(const char* kernel);
 
 // Settings of the emulated device, for tests. Process-wide, like a device.
 struct DeviceSettings {

@@ -1,0 +1,151 @@
+// What ptxas says of every kernel: registers, shared memory and spills per architecture. Compiles the
+// CUDA sources with all warnings as errors, so it is also the check that they build for every
+// architecture that is shipped. Exits with 1 when a source does not compile or the filter spills.
+//
+//   node scripts/kernel-report.mjs [--arch=90a] [--json FILE]
+import { execFile, execFileSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs, promisify } from 'node:util';
+
+const ARCHITECTURES = ['75', '80', '86', '89', '90a', '100', '120'];
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+const { values } = parseArgs({
+  options: { arch: { type: 'string' }, json: { type: 'string' } },
+});
+const architectures = values.arch ? values.arch.split(',') : ARCHITECTURES;
+
+function findNvcc() {
+  for (const nvcc of ['nvcc', '/usr/local/cuda/bin/nvcc']) {
+    try {
+      execFileSync(nvcc, ['--version'], { stdio: 'ignore' });
+      return nvcc;
+    } catch {
+      // The next place.
+    }
+  }
+  console.error('kernel-report: nvcc was not found (CUDA toolkit 13 or newer)');
+  process.exit(1);
+}
+
+/** The CUDA sources, in folders and below. */
+function sources(folder) {
+  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
+    const file = path.join(folder, entry.name);
+    if (entry.isDirectory()) return sources(file);
+    return entry.name.endsWith('.cu') ? [file] : [];
+  });
+}
+
+/** ptxas -v of one source for one architecture, as [{ kernel, … }]. */
+function parseReport(text, architecture) {
+  const kernels = [];
+  let current;
+  for (const line of text.split('\n')) {
+    const entry = /Compiling entry function '(\S+)'/.exec(line);
+    if (entry) {
+      current = { kernel: entry[1], architecture, spills: 0, shared: 0 };
+      kernels.push(current);
+    }
+    const spill = /(\d+) bytes spill stores, (\d+) bytes spill loads/.exec(
+      line,
+    );
+    if (spill && current) current.spills = Number(spill[1]) + Number(spill[2]);
+    const used = /Used (\d+) registers/.exec(line);
+    if (!used || !current) continue;
+    current.registers = Number(used[1]);
+    current.shared = Number(/(\d+) bytes smem/.exec(line)?.[1] ?? 0);
+  }
+  return kernels;
+}
+
+async function compile(nvcc, source, architecture, output) {
+  const { stderr, stdout } = await promisify(execFile)(
+    nvcc,
+    [
+      '-std=c++20',
+      '-O3',
+      '--fmad=false',
+      '-Werror=all-warnings',
+      '-Xcompiler=-Wall,-Wextra,-Werror',
+      '-Xptxas=-v',
+      `-I${root}native`,
+      `-gencode=arch=compute_${architecture},code=sm_${architecture}`,
+      '-c',
+      source,
+      '-o',
+      output,
+    ],
+    { maxBuffer: 2 ** 26 },
+  );
+  return parseReport(`${stdout}${stderr}`, architecture);
+}
+
+/** Short names: the mangled ones carry the file's hash. */
+function demangle(kernels) {
+  const text = execFileSync('c++filt', [], {
+    input: kernels.map(({ kernel }) => kernel).join('\n'),
+    encoding: 'utf8',
+  }).split('\n');
+  kernels.forEach((entry, i) => {
+    entry.kernel = /(\w+(?:<[^(]*>)?)\(/.exec(text[i])?.[1] ?? text[i];
+  });
+}
+
+const nvcc = findNvcc();
+const folder = mkdtempSync(path.join(tmpdir(), 'kernel-report-'));
+const jobs = sources(path.join(root, 'native', 'cuda')).flatMap((source) =>
+  architectures.map((architecture) => ({ source, architecture })),
+);
+const kernels = [];
+let failed = false;
+async function work() {
+  for (let job = jobs.pop(); job !== undefined; job = jobs.pop()) {
+    const output = path.join(folder, `${jobs.length}.o`);
+    try {
+      kernels.push(
+        ...(await compile(nvcc, job.source, job.architecture, output)),
+      );
+    } catch (error) {
+      failed = true;
+      console.error(`${job.source}, sm_${job.architecture}:\n${error.stderr}`);
+    }
+    rmSync(output, { force: true });
+  }
+}
+await Promise.all(Array.from({ length: availableParallelism() }, work));
+rmSync(folder, { recursive: true });
+demangle(kernels);
+
+const names = [...new Set(kernels.map(({ kernel }) => kernel))].sort();
+console.log(
+  `${'registers / shared bytes / spill bytes'.padEnd(40)}${architectures
+    .map((architecture) => `sm_${architecture}`.padStart(16))
+    .join('')}`,
+);
+for (const name of names) {
+  const cells = architectures.map((architecture) => {
+    const found = kernels.find(
+      (entry) => entry.kernel === name && entry.architecture === architecture,
+    );
+    return found
+      ? `${found.registers}/${found.shared}/${found.spills}`
+      : 'missing';
+  });
+  console.log(
+    `${name.padEnd(40)}${cells.map((cell) => cell.padStart(16)).join('')}`,
+  );
+}
+if (values.json) {
+  writeFileSync(values.json, `${JSON.stringify(kernels, null, 1)}\n`);
+}
+const spilling = kernels.filter(
+  ({ kernel, spills }) => kernel.includes('filter') && spills > 0,
+);
+for (const { kernel, architecture } of spilling) {
+  console.error(`${kernel} spills registers on sm_${architecture}`);
+}
+process.exitCode = failed || spilling.length > 0 ? 1 : 0;
