@@ -57,7 +57,12 @@ export {
   qMargin,
 } from './loss-specification.js';
 export { type MemoryUsage, memory } from './memory.js';
-export type { NativeBackendInfo, NativeHeadStats } from './native.js';
+export type {
+  CudaDevice,
+  NativeBackendInfo,
+  NativeHeadStats,
+  RealData,
+} from './native.js';
 export type { RealLike, ResultOf } from './operand.js';
 export {
   type AdagradOptions,
