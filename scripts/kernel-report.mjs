@@ -46,7 +46,9 @@ function parseReport(text, architecture) {
   let current;
   for (const line of text.split('\n')) {
     const entry = /Compiling entry function '(\S+)'/.exec(line);
-    if (entry) {
+    // CUB's own kernels are not ours to report.
+    if (entry && !/^_ZN?11alphamargin/.test(entry[1])) current = undefined;
+    else if (entry) {
       current = { kernel: entry[1], architecture, spills: 0, shared: 0 };
       kernels.push(current);
     }
