@@ -5,6 +5,7 @@
 #include <string>
 
 #include "cpu/kernel_set.h"
+#include "cpu/row_pieces.h"
 
 namespace alphamargin {
 
@@ -23,34 +24,39 @@ double checked_norm(const char* argument, std::size_t row, const float* values, 
 
 Embeddings prepare_embeddings(Runtime& runtime, MemoryAccount& scratch, const RealMatrix& input,
                               const char* argument) {
-  const KernelSet& kernels = kernel_set();
   Embeddings batch(scratch);
   batch.rows = input.rows();
   batch.dim = input.columns();
-  batch.panel_count = (batch.rows + kernels.tile_rows - 1) / kernels.tile_rows;
   if (input.is_half()) batch.converted.resize(batch.rows * batch.dim);
   batch.norms.resize(batch.rows);
   batch.unit.resize(batch.rows * batch.dim);
-  batch.panels.resize(batch.panel_count * kernels.tile_rows * batch.dim);
   batch.values = input.is_half() ? batch.converted.data() : input.row(0, nullptr);
 
-  runtime.pool.run(batch.panel_count, [&](std::size_t panel) {
-    const std::size_t first = panel * kernels.tile_rows;
-    const std::size_t count = std::min(kernels.tile_rows, batch.rows - first);
-    float ones[kLargestTileRows];
-    for (std::size_t i = 0; i < count; ++i) {
-      const std::size_t row = first + i;
+  for_row_pieces(runtime, batch.rows, batch.dim, [&](std::size_t first, std::size_t last) {
+    for (std::size_t row = first; row < last; ++row) {
       const float* values = input.row(row, batch.converted.data() + row * batch.dim);
       batch.norms[row] = checked_norm(argument, row, values, batch.dim);
       float* unit = batch.unit.data() + row * batch.dim;
       const double inverse = 1 / batch.norms[row];
       for (std::size_t k = 0; k < batch.dim; ++k) unit[k] = static_cast<float>(values[k] * inverse);
-      ones[i] = 1;
     }
-    kernels.interleave(batch.unit.data() + first * batch.dim, batch.dim, ones, count,
-                       kernels.tile_rows, batch.dim, batch.panels.data() + first * batch.dim);
   });
   return batch;
+}
+
+Buffer<float> float_panels(Runtime& runtime, MemoryAccount& scratch, const Embeddings& batch) {
+  const KernelSet& kernels = kernel_set();
+  const std::size_t panels = (batch.rows + kernels.tile_rows - 1) / kernels.tile_rows;
+  auto packed = make_buffer<float>(scratch, panels * kernels.tile_rows * batch.dim);
+  float ones[kLargestTileRows];
+  std::fill(ones, ones + kLargestTileRows, 1.0f);
+  runtime.pool.run(panels, [&](std::size_t panel) {
+    const std::size_t first = panel * kernels.tile_rows;
+    kernels.interleave(batch.unit_row(first), batch.dim, ones,
+                       std::min(kernels.tile_rows, batch.rows - first), kernels.tile_rows,
+                       batch.dim, packed.data() + first * batch.dim);
+  });
+  return packed;
 }
 
 }  // namespace alphamargin

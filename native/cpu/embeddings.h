@@ -1,6 +1,5 @@
 #pragma once
-// A batch of embeddings as the head's kernels want it: raw rows, norms, and unit rows interleaved
-// for the register tiles.
+// A batch of embeddings as the head's kernels want it: raw rows, norms, and unit rows.
 
 #include <cstddef>
 
@@ -20,14 +19,11 @@ struct Embeddings {
   Buffer<float> converted;
   Buffer<double> norms;  // ‖x‖, float64
   Buffer<float> unit;    // x̂ [B, D]
-  Buffer<float> panels;  // x̂ in panels of tile_rows, missing rows zero
-  std::size_t panel_count = 0;
 
   explicit Embeddings(MemoryAccount& account)
       : converted(make_buffer<float>(account)),
         norms(make_buffer<double>(account)),
-        unit(make_buffer<float>(account)),
-        panels(make_buffer<float>(account)) {}
+        unit(make_buffer<float>(account)) {}
 
   const float* row(std::size_t index) const { return values + index * dim; }
   const float* unit_row(std::size_t index) const { return unit.data() + index * dim; }
@@ -36,6 +32,9 @@ struct Embeddings {
 // Checks every row (finite, norm in range; the error names row and argument) and prepares it.
 Embeddings prepare_embeddings(Runtime& runtime, MemoryAccount& scratch, const RealMatrix& input,
                               const char* argument);
+
+// x̂ interleaved for the register tiles of float32: panels of tile_rows, missing rows zero.
+Buffer<float> float_panels(Runtime& runtime, MemoryAccount& scratch, const Embeddings& batch);
 
 // ‖v‖ in float64; throws unless it lies in [kSmallestNorm, kLargestNorm].
 double checked_norm(const char* argument, std::size_t row, const float* values, std::size_t dim);

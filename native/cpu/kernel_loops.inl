@@ -37,7 +37,53 @@ void interleave_rows(const float* rows, std::size_t stride, const float* factors
   }
 }
 
-double dot_in_double(const float* a, const float* b, std::size_t count) {
+void make_tangent(double projection, double inverse, const float* row, std::size_t count,
+                  double* gradient) {
+  for (std::size_t k = 0; k < count; ++k) {
+    gradient[k] = (gradient[k] - projection * row[k] * inverse) * inverse;
+  }
+}
+
+void descend(double rate, double decay, const double* gradient, std::size_t count, float* row) {
+  for (std::size_t k = 0; k < count; ++k) {
+    const double g = gradient[k] + decay * row[k];
+    row[k] = static_cast<float>(row[k] - rate * g);
+  }
+}
+
+void descend_with_momentum(double rate, double momentum, double decay, const double* gradient,
+                           std::size_t count, float* row, float* velocity) {
+  for (std::size_t k = 0; k < count; ++k) {
+    const double g = gradient[k] + decay * row[k];
+    const auto next = static_cast<float>(momentum * velocity[k] + g);
+    velocity[k] = next;
+    row[k] = static_cast<float>(row[k] - rate * next);
+  }
+}
+
+// One chunk of at most 8 elements, rounded and filled up.
+inline void quantize_chunk(const float* values, float factor, std::size_t count,
+                           std::int16_t* out) {
+  for (std::size_t k = 0; k < kChunk; ++k) {
+    out[k] = k < count ? static_cast<std::int16_t>(__builtin_lrintf(values[k] * factor))
+                       : std::int16_t{0};
+  }
+}
+
+// Appends the lanes of a group's sums that are set in `mask`: bit class · rows + row.
+inline std::size_t append_hits(std::uint32_t mask, std::uint32_t rows, std::uint32_t first_class,
+                               std::uint32_t first_row, const std::int32_t* sums, FilterHit* hits) {
+  std::size_t count = 0;
+  for (; mask != 0; mask &= mask - 1) {
+    const auto lane = static_cast<std::uint32_t>(__builtin_ctz(mask));
+    hits[count++] = {
+        (first_class + lane / rows) * kRowsPerPlace + first_row + lane % rows,
+        static_cast<float>(sums[lane]) * static_cast<float>(1 / (kFixedScale * kFixedScale))};
+  }
+  return count;
+}
+
+[[maybe_unused]] double dot_in_double(const float* a, const float* b, std::size_t count) {
   constexpr std::size_t kLanes = 16;
   double sums[kLanes] = {};
   std::size_t k = 0;

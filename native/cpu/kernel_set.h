@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "cpu/fixed_point.h"
+
 namespace alphamargin {
 
 // Sizes that no kernel set exceeds, for buffers on the stack.
@@ -35,15 +37,36 @@ struct KernelSet {
 
   // sums[k] += factor · values[k], in float64.
   void (*accumulate)(double factor, const float* values, std::size_t count, double* sums);
+
+  // out[(k/8)·stride + k mod 8] = round(factor · values[k]) for k < count, ties to even; the last
+  // chunk of 8 is filled up with zeros.
+  void (*quantize)(const float* values, float factor, std::size_t count, std::size_t stride,
+                   std::int16_t* out);
+
+  // Appends the classes of a block above their row's bound, for every row in ascending order of
+  // classes; returns how many. `hits` has room for rows · kGroup · group_count.
+  std::size_t (*filter)(const FilterBlock& block, FilterHit* hits);
+
+  // The arithmetic of an update, element by element in float64 (head/prototype_state.h):
+  //   gradient = (gradient − projection · row · inverse) · inverse
+  void (*make_tangent)(double projection, double inverse, const float* row, std::size_t count,
+                       double* gradient);
+  //   row −= rate · (gradient + decay · row)
+  void (*descend)(double rate, double decay, const double* gradient, std::size_t count, float* row);
+  //   velocity = momentum · velocity + (gradient + decay · row);  row −= rate · velocity
+  void (*descend_with_momentum)(double rate, double momentum, double decay, const double* gradient,
+                                std::size_t count, float* row, float* velocity);
 };
 
-// The best set this CPU runs. `ALPHAMARGIN_INSTRUCTION_SET=portable|avx2|avx512` lowers it.
+// The best set this CPU runs. `ALPHAMARGIN_INSTRUCTION_SET=portable|avx2|avx512|avx512-vnni` lowers
+// it.
 const KernelSet& kernel_set();
 
 const KernelSet& portable_kernel_set();
 #if defined(__x86_64__)
 const KernelSet& avx2_kernel_set();
 const KernelSet& avx512_kernel_set();
+const KernelSet& avx512_vnni_kernel_set();
 #endif
 
 }  // namespace alphamargin

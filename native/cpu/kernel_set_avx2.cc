@@ -45,8 +45,85 @@ bool select(const float* tile, const float* bounds, std::uint32_t* masks) {
   return any != 0;
 }
 
-constexpr KernelSet kSet = {"avx2", kRows,           kColumns,      multiply,
-                            select, interleave_rows, dot_in_double, accumulate_in_double};
+void quantize(const float* values, float factor, std::size_t count, std::size_t stride,
+              std::int16_t* out) {
+  const __m256 scale = _mm256_set1_ps(factor);
+  std::size_t k = 0;
+  for (; k + kChunk <= count; k += kChunk) {
+    const __m256i whole = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(values + k), scale));
+    _mm_storeu_si128(
+        reinterpret_cast<__m128i*>(out + k / kChunk * stride),
+        _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1)));
+  }
+  if (k < count) quantize_chunk(values + k, factor, count - k, out + k / kChunk * stride);
+}
+
+// Four rows with one group: eight accumulators of 2 classes × 4 partial sums each.
+inline std::size_t filter_tile(const FilterBlock& block, std::size_t row, std::size_t group,
+                               FilterHit* hits) {
+  constexpr std::size_t kTileRows = 4;
+  const std::int16_t* panel = block.panel + row * kChunk;
+  const std::int16_t* classes = block.groups + group * block.chunks * kGroup * kChunk;
+  __m256i sums[kTileRows][2];
+#pragma GCC unroll 4
+  for (std::size_t i = 0; i < kTileRows; ++i) sums[i][0] = sums[i][1] = _mm256_setzero_si256();
+  for (std::size_t chunk = 0; chunk < block.chunks; ++chunk) {
+    const __m256i low =
+        _mm256_load_si256(reinterpret_cast<const __m256i*>(classes + chunk * kGroup * kChunk));
+    const __m256i high = _mm256_load_si256(
+        reinterpret_cast<const __m256i*>(classes + chunk * kGroup * kChunk + 2 * kChunk));
+#pragma GCC unroll 4
+    for (std::size_t i = 0; i < kTileRows; ++i) {
+      const __m256i embedding = _mm256_broadcastsi128_si256(_mm_load_si128(
+          reinterpret_cast<const __m128i*>(panel + (chunk * block.rows + i) * kChunk)));
+      sums[i][0] = _mm256_add_epi32(sums[i][0], _mm256_madd_epi16(low, embedding));
+      sums[i][1] = _mm256_add_epi32(sums[i][1], _mm256_madd_epi16(high, embedding));
+    }
+  }
+  // Four partial sums each to one: half a vector is then a class with its four rows.
+  const __m128i bounds = _mm_loadu_si128(reinterpret_cast<const __m128i*>(block.bounds + row));
+  const __m256i both = _mm256_broadcastsi128_si256(bounds);
+  std::uint32_t mask = 0;
+  alignas(32) std::int32_t totals[kGroup * kTileRows];
+#pragma GCC unroll 2
+  for (std::size_t half = 0; half < 2; ++half) {
+    const __m256i first = _mm256_hadd_epi32(sums[0][half], sums[1][half]);
+    const __m256i second = _mm256_hadd_epi32(sums[2][half], sums[3][half]);
+    const __m256i total = _mm256_hadd_epi32(first, second);
+    _mm256_store_si256(reinterpret_cast<__m256i*>(totals + half * 8), total);
+    mask |= static_cast<std::uint32_t>(
+                _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpgt_epi32(total, both))))
+            << (8 * half);
+  }
+  return append_hits(mask, kTileRows, static_cast<std::uint32_t>(group * kGroup),
+                     static_cast<std::uint32_t>(row), totals, hits);
+}
+
+std::size_t filter(const FilterBlock& block, FilterHit* hits) {
+  std::size_t found = 0;
+  for (std::size_t group = 0; group < block.group_count; ++group) {
+    for (std::size_t row = 0; row < block.rows; row += 4) {
+      found += filter_tile(block, row, group, hits + found);
+    }
+  }
+  return found;
+}
+
+constexpr KernelSet kSet = {
+    .name = "avx2",
+    .tile_rows = kRows,
+    .tile_columns = kColumns,
+    .multiply = multiply,
+    .select = select,
+    .interleave = interleave_rows,
+    .dot = dot_in_double,
+    .accumulate = accumulate_in_double,
+    .quantize = quantize,
+    .filter = filter,
+    .make_tangent = make_tangent,
+    .descend = descend,
+    .descend_with_momentum = descend_with_momentum,
+};
 
 }  // namespace
 

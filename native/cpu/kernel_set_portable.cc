@@ -22,14 +22,59 @@ void multiply(std::size_t depth, const float* left, const float* right, float* t
   }
 }
 
-constexpr KernelSet kSet = {"portable",
-                            kRows,
-                            kColumns,
-                            multiply,
-                            select_above<kRows, kColumns>,
-                            interleave_rows,
-                            dot_in_double,
-                            accumulate_in_double};
+void quantize(const float* values, float factor, std::size_t count, std::size_t stride,
+              std::int16_t* out) {
+  for (std::size_t k = 0; k < count; k += kChunk) {
+    quantize_chunk(values + k, factor, count - k, out + k / kChunk * stride);
+  }
+}
+
+std::size_t filter(const FilterBlock& block, FilterHit* hits) {
+  std::size_t found = 0;
+  for (std::size_t group = 0; group < block.group_count; ++group) {
+    const std::int16_t* classes = block.groups + group * block.chunks * kGroup * kChunk;
+    for (std::size_t row = 0; row < block.rows; ++row) {
+      // As unsigned numbers: partial sums may wrap.
+      std::uint32_t sums[kGroup] = {};
+      for (std::size_t chunk = 0; chunk < block.chunks; ++chunk) {
+        const std::int16_t* x = block.panel + (chunk * block.rows + row) * kChunk;
+        const std::int16_t* w = classes + chunk * kGroup * kChunk;
+        for (std::size_t j = 0; j < kGroup; ++j) {
+          std::uint32_t sum = 0;
+          for (std::size_t k = 0; k < kChunk; ++k) {
+            sum += static_cast<std::uint32_t>(static_cast<std::int32_t>(x[k]) * w[j * kChunk + k]);
+          }
+          sums[j] += sum;
+        }
+      }
+      std::int32_t totals[kGroup];
+      std::uint32_t mask = 0;
+      for (std::size_t j = 0; j < kGroup; ++j) {
+        totals[j] = static_cast<std::int32_t>(sums[j]);
+        mask |= static_cast<std::uint32_t>(totals[j] > block.bounds[row]) << j;
+      }
+      found += append_hits(mask, 1, static_cast<std::uint32_t>(group * kGroup),
+                           static_cast<std::uint32_t>(row), totals, hits + found);
+    }
+  }
+  return found;
+}
+
+constexpr KernelSet kSet = {
+    .name = "portable",
+    .tile_rows = kRows,
+    .tile_columns = kColumns,
+    .multiply = multiply,
+    .select = select_above<kRows, kColumns>,
+    .interleave = interleave_rows,
+    .dot = dot_in_double,
+    .accumulate = accumulate_in_double,
+    .quantize = quantize,
+    .filter = filter,
+    .make_tangent = make_tangent,
+    .descend = descend,
+    .descend_with_momentum = descend_with_momentum,
+};
 
 }  // namespace
 

@@ -29,6 +29,7 @@ void pair_histograms(Runtime& runtime, const RealMatrix& embeddings, const std::
   const KernelSet& kernels = kernel_set();
   const Embeddings batch = prepare_embeddings(runtime, runtime.memory, embeddings, "embeddings");
   const std::size_t rows = batch.rows;
+  const Buffer<float> row_panels = float_panels(runtime, runtime.memory, batch);
   const std::size_t width = kernels.tile_columns;
   const std::size_t column_panels = (rows + width - 1) / width;
 
@@ -55,7 +56,7 @@ void pair_histograms(Runtime& runtime, const RealMatrix& embeddings, const std::
                          panel.data());
       // Row panels that hold any row before the last column of this panel.
       for (std::size_t row = 0; row < std::min(rows, first + count); row += kernels.tile_rows) {
-        kernels.multiply(batch.dim, batch.panels.data() + row * batch.dim, panel.data(), tile);
+        kernels.multiply(batch.dim, row_panels.data() + row * batch.dim, panel.data(), tile);
         const std::size_t last = std::min(rows, row + kernels.tile_rows);
         for (std::size_t i = row; i < last; ++i) {
           // All places first: that loop vectorises, the counting cannot.

@@ -6,44 +6,157 @@
 #include "cpu/kernel_set.h"
 
 namespace alphamargin {
+namespace {
 
-Buffer<float> make_bounds(MemoryAccount& scratch, const Embeddings& batch, float initial) {
-  auto bounds = make_buffer<float>(scratch, batch.panel_count * kernel_set().tile_rows);
-  std::fill(bounds.begin(), bounds.begin() + static_cast<std::ptrdiff_t>(batch.rows), initial);
-  std::fill(bounds.begin() + static_cast<std::ptrdiff_t>(batch.rows), bounds.end(), INFINITY);
-  return bounds;
+// Rounding of x̂ and ŵ (2·2^-24 each) and of a D-term float32 sum (D·2^-24), with room to spare.
+double single_slack(std::size_t dim) { return (static_cast<double>(dim) + 8) * 0x1p-24; }
+
+// c − c̃ = x̂·(ŵ − w̃) + (x̂ − x̃)·w̃. No element of ŵ − w̃ exceeds kFixedRounding/S, so the first
+// term is at most that times Σ|x̂_k|; the second is at most ‖x̂ − x̃‖‖w̃‖.
+double fixed_slack(const float* unit, const std::int16_t* quantized, std::size_t stride,
+                   std::size_t dim) {
+  double absolute = 0;
+  double residual = 0;
+  for (std::size_t k = 0; k < dim; ++k) {
+    const double difference = unit[k] - quantized[k / kChunk * stride + k % kChunk] / kFixedScale;
+    absolute += std::fabs(unit[k]);
+    residual += difference * difference;
+  }
+  const double rounding = kFixedRounding / kFixedScale;
+  const double longest = 1 + rounding * std::sqrt(static_cast<double>(dim));
+  // And float32 rounding: of x̂, and of c̃ when it is handed on.
+  return rounding * absolute + std::sqrt(residual) * longest + 4 * 0x1p-24;
 }
 
-void filter_prototypes(const PrototypeView& prototypes, const Embeddings& batch,
-                       const float* bounds, std::size_t begin, std::size_t end,
-                       MemoryAccount& scratch, Buffer<Survivor>& survivors) {
+}  // namespace
+
+PrototypeFilter::PrototypeFilter(Runtime& runtime, MemoryAccount& scratch,
+                                 const PrototypeView& prototypes, const Embeddings& batch)
+    : scratch_(scratch),
+      prototypes_(prototypes),
+      batch_(batch),
+      panel_rows_(prototypes.shadow == nullptr ? kernel_set().tile_rows : kFilterRows),
+      panel_count_((batch.rows + panel_rows_ - 1) / panel_rows_),
+      slacks_(make_buffer<double>(scratch, batch.rows)),
+      fixed_panels_(make_buffer<std::int16_t>(scratch)),
+      fixed_bounds_(make_buffer<std::int32_t>(scratch)),
+      panels_(make_buffer<float>(scratch)),
+      bounds_(make_buffer<float>(scratch)) {
+  if (prototypes.shadow == nullptr) {
+    prepare_single(runtime);
+  } else {
+    prepare_fixed(runtime);
+  }
+}
+
+std::size_t PrototypeFilter::bytes_per_identity() const {
+  return prototypes_.shadow == nullptr ? prototypes_.dim * sizeof(float)
+                                       : rounded_up(prototypes_.dim, kChunk) * sizeof(std::int16_t);
+}
+
+void PrototypeFilter::prepare_fixed(Runtime& runtime) {
+  const std::size_t dim = batch_.dim;
+  const std::size_t depth = rounded_up(dim, kChunk);
+  fixed_panels_.resize(panel_count_ * panel_rows_ * depth);
+  fixed_bounds_.resize(panel_count_ * panel_rows_);
+  runtime.pool.run(panel_count_, [&](std::size_t panel) {
+    const std::size_t first = panel * panel_rows_;
+    const std::size_t count = std::min(panel_rows_, batch_.rows - first);
+    const std::size_t stride = (count > kFilterRowsShort ? kFilterRows : kFilterRowsShort) * kChunk;
+    std::int16_t* target = fixed_panels_.data() + first * depth;
+    if (count < panel_rows_) std::fill_n(target, panel_rows_ * depth, std::int16_t{0});
+    for (std::size_t i = 0; i < count; ++i) {
+      const float* unit = batch_.unit_row(first + i);
+      kernel_set().quantize(unit, static_cast<float>(kFixedScale), dim, stride,
+                            target + i * kChunk);
+      slacks_[first + i] = fixed_slack(unit, target + i * kChunk, stride, dim);
+    }
+  });
+}
+
+void PrototypeFilter::prepare_single(Runtime& runtime) {
+  std::fill(slacks_.begin(), slacks_.end(), single_slack(batch_.dim));
+  panels_ = float_panels(runtime, scratch_, batch_);
+  bounds_.resize(panel_count_ * panel_rows_);
+}
+
+void PrototypeFilter::set_bounds(const float* bounds) {
+  // Rows that fill up the last panel can have no survivors.
+  if (prototypes_.shadow == nullptr) {
+    std::copy_n(bounds, batch_.rows, bounds_.begin());
+    std::fill(bounds_.begin() + static_cast<std::ptrdiff_t>(batch_.rows), bounds_.end(), INFINITY);
+    return;
+  }
+  constexpr double kLargest = 0x7fffffff;
+  for (std::size_t row = 0; row < fixed_bounds_.size(); ++row) {
+    // Integer n: n > b ⇔ n > ⌊b⌋.
+    const double bound = row < batch_.rows ? bounds[row] * (kFixedScale * kFixedScale) : kLargest;
+    fixed_bounds_[row] =
+        static_cast<std::int32_t>(std::floor(std::clamp(bound, -kLargest, kLargest)));
+  }
+}
+
+void PrototypeFilter::run(std::size_t begin, std::size_t end, PieceHits& found) const {
+  found.ends.resize(panel_count_);
+  if (prototypes_.shadow == nullptr) {
+    run_single(begin, end, found);
+  } else {
+    run_fixed(begin, end, found);
+  }
+}
+
+void PrototypeFilter::run_fixed(std::size_t begin, std::size_t end, PieceHits& found) const {
+  const std::size_t depth = rounded_up(prototypes_.dim, kChunk);
+  FilterBlock block{};
+  block.chunks = depth / kChunk;
+  block.groups = prototypes_.shadow + begin * depth;
+  block.group_count = rounded_up(end - begin, kIdentitiesPerStep) / kGroup;
+  auto room = make_buffer<FilterHit>(scratch_, kFilterRows * kGroup * block.group_count);
+  for (std::size_t panel = 0; panel < panel_count_; ++panel) {
+    const std::size_t first = panel * panel_rows_;
+    block.rows = batch_.rows - first > kFilterRowsShort ? kFilterRows : kFilterRowsShort;
+    block.panel = fixed_panels_.data() + first * depth;
+    block.bounds = fixed_bounds_.data() + first;
+    const std::size_t count = kernel_set().filter(block, room.data());
+    found.hits.insert(found.hits.end(), room.data(), room.data() + count);
+    found.ends[panel] = static_cast<std::uint32_t>(found.hits.size());
+  }
+}
+
+void PrototypeFilter::run_single(std::size_t begin, std::size_t end, PieceHits& found) const {
   const KernelSet& kernels = kernel_set();
-  const std::size_t dim = prototypes.dim;
-  auto panel = make_buffer<float>(scratch, kernels.tile_columns * dim);
-  float factors[kLargestTileColumns];
+  const std::size_t dim = prototypes_.dim;
+  const std::size_t width = kernels.tile_columns;
+  const std::size_t columns = (end - begin + width - 1) / width;
+  auto packed = make_buffer<float>(scratch_, columns * width * dim);
+  for (std::size_t column = 0; column < columns; ++column) {
+    const std::size_t first = begin + column * width;
+    const std::size_t count = std::min(width, end - first);
+    float factors[kLargestTileColumns];
+    for (std::size_t j = 0; j < count; ++j) {
+      factors[j] = static_cast<float>(1 / prototypes_.norms[first + j]);
+    }
+    kernels.interleave(prototypes_.row(first), dim, factors, count, width, dim,
+                       packed.data() + column * width * dim);
+  }
   float tile[kLargestTileRows * kLargestTileColumns];
   std::uint32_t masks[kLargestTileRows];
-  for (std::size_t first = begin; first < end; first += kernels.tile_columns) {
-    const std::size_t count = std::min(kernels.tile_columns, end - first);
-    for (std::size_t j = 0; j < count; ++j) {
-      factors[j] = static_cast<float>(1 / prototypes.norms[first + j]);
-    }
-    kernels.interleave(prototypes.row(first), dim, factors, count, kernels.tile_columns, dim,
-                       panel.data());
-    const std::uint32_t present = count == 32 ? ~0u : (1u << count) - 1;
-    for (std::size_t row_panel = 0; row_panel < batch.panel_count; ++row_panel) {
-      const std::size_t row = row_panel * kernels.tile_rows;
-      kernels.multiply(dim, batch.panels.data() + row * dim, panel.data(), tile);
-      if (!kernels.select(tile, bounds + row, masks)) continue;
-      for (std::size_t i = 0; i < kernels.tile_rows; ++i) {
+  for (std::size_t panel = 0; panel < panel_count_; ++panel) {
+    const std::size_t row = panel * panel_rows_;
+    for (std::size_t column = 0; column < columns; ++column) {
+      kernels.multiply(dim, panels_.data() + row * dim, packed.data() + column * width * dim, tile);
+      if (!kernels.select(tile, bounds_.data() + row, masks)) continue;
+      const std::size_t count = std::min(width, end - begin - column * width);
+      const std::uint32_t present = count == 32 ? ~0u : (1u << count) - 1;
+      for (std::size_t i = 0; i < panel_rows_; ++i) {
         for (std::uint32_t mask = masks[i] & present; mask != 0; mask &= mask - 1) {
           const auto j = static_cast<std::size_t>(__builtin_ctz(mask));
-          survivors.push_back({static_cast<std::uint32_t>(row + i),
-                               static_cast<std::int32_t>(first + j),
-                               tile[i * kernels.tile_columns + j]});
+          const std::size_t place = (column * width + j) * kRowsPerPlace + i;
+          found.hits.push_back({static_cast<std::uint32_t>(place), tile[i * width + j]});
         }
       }
     }
+    found.ends[panel] = static_cast<std::uint32_t>(found.hits.size());
   }
 }
 

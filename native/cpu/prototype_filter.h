@@ -2,16 +2,19 @@
 // The filter: all cosines of a range of prototypes with a batch, one compare each, nothing stored
 // but the survivors.
 //
-//   survivor (i, j)  ⇔  c̃_ij > bounds[i],   |c̃_ij − c_ij| ≤ certified_slack(D)
+//   survivor (i, j)  ⇔  c̃_ij > bounds[i],   |c̃_ij − c_ij| ≤ slack(i)
 //
-// Shapes: prototypes [C, D], batch [B, D], bounds [B padded to whole panels].
-// Accumulation: float32 over ascending k; an element does not depend on its place in a tile.
-// Traffic: every prototype row is read once, packed into one panel in cache, and met by all B rows;
-// no [B, C] array exists.
+// Shapes: prototypes [C, D], batch [B, D], bounds [B].
+// Two sources of c̃: the 16-bit shadow of the prototypes (fixed_point.h), whose sums are exact
+// integers, and where there is none the float32 prototypes themselves, packed on the way, summed
+// over ascending k. A class does not depend on its place in a tile either way.
+// Traffic: every shadow (or prototype) row comes from memory once and is met by all B rows while it
+// is in cache; no [B, C] array exists.
 
 #include <cstdint>
 
 #include "cpu/embeddings.h"
+#include "cpu/fixed_point.h"
 
 namespace alphamargin {
 
@@ -20,26 +23,60 @@ struct PrototypeView {
   const double* norms;  // ‖w‖ [C]
   std::size_t identities;
   std::size_t dim;
+  const std::int16_t* shadow = nullptr;  // see fixed_point.h; nullptr: none
 
   const float* row(std::size_t identity) const { return rows + identity * dim; }
 };
 
-struct Survivor {
-  std::uint32_t row;
-  std::int32_t identity;
-  float cosine;  // approximate
+// Identities of one piece of parallel work: few enough to stay in a core's cache while all rows
+// pass over them.
+inline constexpr std::size_t kPieceIdentities = 192;
+static_assert(kPieceIdentities % kIdentitiesPerStep == 0);
+
+// Survivors of a piece, panel after panel of the batch; within a panel a row's classes ascend.
+struct PieceHits {
+  explicit PieceHits(MemoryAccount& scratch)
+      : hits(make_buffer<FilterHit>(scratch)), ends(make_buffer<std::uint32_t>(scratch)) {}
+  Buffer<FilterHit> hits;
+  Buffer<std::uint32_t> ends;  // of each panel
 };
 
-// Rounding of x̂ and ŵ (2·2^-24 each) and of a D-term float32 sum (D·2^-24), with room to spare.
-inline double certified_slack(std::size_t dim) { return (static_cast<double>(dim) + 8) * 0x1p-24; }
+class PrototypeFilter {
+ public:
+  PrototypeFilter(Runtime& runtime, MemoryAccount& scratch, const PrototypeView& prototypes,
+                  const Embeddings& batch);
 
-// Bounds for every row of every panel; the padding rows can have no survivors.
-Buffer<float> make_bounds(MemoryAccount& scratch, const Embeddings& batch, float initial);
+  // The batch in panels of rows.
+  std::size_t panel_count() const { return panel_count_; }
+  std::size_t panel_rows() const { return panel_rows_; }
+  // Certified bound of |c̃ − c| for a row.
+  double slack(std::size_t row) const { return slacks_[row]; }
+  // Bytes read for an identity.
+  std::size_t bytes_per_identity() const;
 
-// Appends the survivors among identities [begin, end), in order of panel, row, identity.
-void filter_prototypes(const PrototypeView& prototypes, const Embeddings& batch,
-                       const float* bounds, std::size_t begin, std::size_t end,
-                       MemoryAccount& scratch, Buffer<Survivor>& survivors);
+  // Bounds [B] of the runs that follow.
+  void set_bounds(const float* bounds);
+
+  // Survivors among identities [begin, end), at most kPieceIdentities and from a multiple of it on.
+  void run(std::size_t begin, std::size_t end, PieceHits& found) const;
+
+ private:
+  void prepare_fixed(Runtime& runtime);
+  void prepare_single(Runtime& runtime);
+  void run_fixed(std::size_t begin, std::size_t end, PieceHits& found) const;
+  void run_single(std::size_t begin, std::size_t end, PieceHits& found) const;
+
+  MemoryAccount& scratch_;
+  const PrototypeView& prototypes_;
+  const Embeddings& batch_;
+  std::size_t panel_rows_;
+  std::size_t panel_count_;
+  Buffer<double> slacks_;
+  Buffer<std::int16_t> fixed_panels_;
+  Buffer<std::int32_t> fixed_bounds_;
+  Buffer<float> panels_;
+  Buffer<float> bounds_;
+};
 
 // Cosine of an embedding with a prototype, float64 from the float32 originals.
 double exact_cosine(const PrototypeView& prototypes, const Embeddings& batch, std::size_t row,

@@ -112,13 +112,15 @@ class RowSolver {
   // than the target; `skip` is an index among them to pass over (the target's place in a dense
   // row), or `count`. Tolerance 0 gives the exact root; a larger one gives a root that is too
   // large by at most that, whose support_bound() is still safe for α ≤ 2 and for the bracket.
+  // `known_bound`: a cosine that the threshold is known to reach, to begin the search at.
   template <class Cosine, class Measure>
   RowSolution solve(const Loss& loss, const RowTarget& target, std::size_t count, std::size_t skip,
                     bool has_measure, const Cosine& cosine, const Measure& measure,
-                    double tolerance = 0) {
+                    double tolerance = 0, double known_bound = -INFINITY) {
     return loss.order.is_softmax()
                ? solve_softmax(loss, target, count, skip, has_measure, cosine, measure)
-               : solve_sparse(loss, target, count, skip, has_measure, cosine, measure, tolerance);
+               : solve_sparse(loss, target, count, skip, has_measure, cosine, measure, tolerance,
+                              known_bound);
   }
 
  private:
@@ -152,7 +154,7 @@ class RowSolver {
   template <class Cosine, class Measure>
   RowSolution solve_sparse(const Loss& loss, const RowTarget& target, std::size_t count,
                            std::size_t skip, bool has_measure, const Cosine& cosine,
-                           const Measure& measure, double tolerance) {
+                           const Measure& measure, double tolerance, double known_bound) {
     const double beta = loss.beta();
     const double excess = loss.order.excess;
     // The largest cosine is the zero of all gaps.
@@ -195,6 +197,8 @@ class RowSolver {
     if (!(std::isfinite(start) && start > 0)) {
       throw out_of_range(start);
     }
+    const double known_start = beta * (largest - known_bound) * (1 + 0x1p-50);
+    if (known_start > 0 && known_start < start) start = known_start;
     gaps_.clear();
     measures_.clear();
     const double limit = largest - start / beta * (1 + 1e-12);

@@ -2,11 +2,13 @@
 // Streams the prototypes past a batch in groups and keeps, for every row, a superset of the classes
 // that can matter. The caller turns what a row has kept into a new bound.
 //
-// Groups depend on the number of identities alone and merge in class order, so what a row keeps
-// depends neither on the number of threads nor on the rest of the batch (the caller's budget may).
+// Groups depend on the number of identities alone (unless their survivors would fill the memory,
+// see GroupCut) and merge in class order, so what a row keeps depends neither on the number of
+// threads nor on the rest of the batch (the caller's budget may).
 
 #include <algorithm>
 #include <cstdint>
+#include <mutex>
 #include <vector>
 
 #include "common/failure.h"
@@ -16,60 +18,114 @@ namespace alphamargin {
 
 struct Candidate {
   std::int32_t identity;
-  float cosine;  // approximate, within certified_slack of the true one
+  float cosine;  // approximate, within the filter's slack of the true one
 };
 
 using CandidateList = Buffer<Candidate>;
 
 struct StreamStats {
   std::size_t survivors = 0;
+  std::size_t bytes_read = 0;
 };
 
 // A group is filtered with fixed bounds, in pieces that run in parallel. The first groups are
-// short, so that bounds are good before most of the prototypes are seen.
-inline constexpr std::size_t kPieceIdentities = 128;
-inline constexpr std::size_t kFirstGroup = 256;
-inline constexpr std::size_t kLargestGroup = 16384;
+// short, so that bounds are good before most of the prototypes are seen; the last are a sixteenth
+// of all, within limits, so that threads seldom wait for each other.
+inline constexpr std::size_t kFirstGroup = 2 * kPieceIdentities;
+inline std::size_t largest_group(std::size_t identities) {
+  return rounded_up(std::clamp<std::size_t>(identities / 16, 1 << 14, 1 << 17), kPieceIdentities);
+}
 
-// Calls tighten(row, list) → new bound for rows whose list has doubled since the last time, in
-// parallel over rows; it may shrink the list. A bound of +∞ ends the row.
-// `exclude[row]` (or −1) is never kept.
+// Ends a group early when its survivors exceed a limit: bounds are so poor that solving comes
+// first. The end is the first piece at which all pieces up to it exceed the limit, whatever the
+// order in which threads complete them.
+class GroupCut {
+ public:
+  explicit GroupCut(std::size_t pieces) : counts_(pieces, kPending), end_(pieces) {}
+
+  // Whether a piece lies beyond the end that is known by now.
+  bool beyond(std::size_t piece) {
+    const std::lock_guard lock(mutex_);
+    return piece >= end_;
+  }
+  void complete(std::size_t piece, std::size_t survivors) {
+    const std::lock_guard lock(mutex_);
+    counts_[piece] = survivors;
+    while (next_ < end_ && counts_[next_] != kPending) {
+      total_ += counts_[next_];
+      ++next_;
+      if (total_ > kMostSurvivors) end_ = next_;
+    }
+  }
+  // Pieces that count, once all have run.
+  std::size_t pieces() const { return end_; }
+
+ private:
+  static constexpr std::size_t kPending = ~std::size_t{0};
+  static constexpr std::size_t kMostSurvivors = std::size_t{1} << 21;
+  std::mutex mutex_;
+  std::vector<std::size_t> counts_;
+  std::size_t next_ = 0;
+  std::size_t total_ = 0;
+  std::size_t end_;
+};
+
+// Calls tighten(row, list) → new bound for rows whose list has doubled since the last time and for
+// all at the end, in parallel over panels of rows; it may shrink the list. A bound of +∞ ends the
+// row. `bounds` [B] are the bounds to begin with; `exclude[row]` (or −1) is never kept.
 template <class Tighten>
-StreamStats stream_candidates(Runtime& runtime, MemoryAccount& scratch,
-                              const PrototypeView& prototypes, const Embeddings& batch,
-                              const std::int32_t* exclude, Buffer<float>& bounds,
-                              std::vector<CandidateList>& lists, const Cancellation& cancellation,
-                              const Tighten& tighten) {
+StreamStats stream_candidates(Runtime& runtime, MemoryAccount& scratch, PrototypeFilter& filter,
+                              std::size_t rows, std::size_t identities, const std::int32_t* exclude,
+                              Buffer<float>& bounds, std::vector<CandidateList>& lists,
+                              const Cancellation& cancellation, Tighten&& tighten) {
   constexpr std::size_t kSmallestSolve = 256;
   StreamStats stats;
-  std::vector<std::size_t> solved(batch.rows, 0);
-  for (std::size_t begin = 0; begin < prototypes.identities;) {
+  std::vector<std::size_t> solved(rows, 0);
+  for (std::size_t begin = 0; begin < identities;) {
     cancellation.check();
-    const std::size_t group = begin == 0 ? kFirstGroup : std::min(3 * begin, kLargestGroup);
-    const std::size_t end = std::min(prototypes.identities, begin + group);
-    const std::size_t pieces = (end - begin + kPieceIdentities - 1) / kPieceIdentities;
-    std::vector<Buffer<Survivor>> found(pieces, make_buffer<Survivor>(scratch));
+    const std::size_t group =
+        begin == 0 ? kFirstGroup : std::min(3 * begin, largest_group(identities));
+    const std::size_t last = std::min(identities, begin + group);
+    const std::size_t pieces = (last - begin + kPieceIdentities - 1) / kPieceIdentities;
+    std::vector<PieceHits> found(pieces, PieceHits(scratch));
+    GroupCut cut(pieces);
+    filter.set_bounds(bounds.data());
     runtime.pool.run(pieces, [&](std::size_t piece) {
+      if (cut.beyond(piece)) return;
       const std::size_t first = begin + piece * kPieceIdentities;
-      filter_prototypes(prototypes, batch, bounds.data(), first,
-                        std::min(end, first + kPieceIdentities), scratch, found[piece]);
+      filter.run(first, std::min(last, first + kPieceIdentities), found[piece]);
+      cut.complete(piece, found[piece].hits.size());
     });
-    for (Buffer<Survivor>& piece : found) {
-      stats.survivors += piece.size();
-      for (const Survivor& survivor : piece) {
-        if (exclude != nullptr && survivor.identity == exclude[survivor.row]) continue;
-        lists[survivor.row].push_back({survivor.identity, survivor.cosine});
+    const std::size_t kept = cut.pieces();
+    const std::size_t end = std::min(last, begin + kept * kPieceIdentities);
+    for (std::size_t piece = 0; piece < kept; ++piece) stats.survivors += found[piece].hits.size();
+    stats.bytes_read += (end - begin) * filter.bytes_per_identity();
+    const bool done = end == identities;
+
+    runtime.pool.run(filter.panel_count(), [&](std::size_t panel) {
+      const std::size_t first_row = panel * filter.panel_rows();
+      for (std::size_t piece = 0; piece < kept; ++piece) {
+        const PieceHits& hits = found[piece];
+        const std::size_t base = begin + piece * kPieceIdentities;
+        for (std::size_t i = panel == 0 ? 0 : hits.ends[panel - 1]; i < hits.ends[panel]; ++i) {
+          const std::size_t identity = base + hits.hits[i].place / kRowsPerPlace;
+          const std::size_t row = first_row + hits.hits[i].place % kRowsPerPlace;
+          // The shadow is filled up with zeros beyond the last identity, a panel beyond the last
+          // row.
+          if (identity >= end || row >= rows) continue;
+          if (exclude != nullptr && static_cast<std::int32_t>(identity) == exclude[row]) continue;
+          lists[row].push_back({static_cast<std::int32_t>(identity), hits.hits[i].cosine});
+        }
       }
-      piece = make_buffer<Survivor>(scratch);
-    }
-    begin = end;
-    const bool last = begin == prototypes.identities;
-    runtime.pool.run(batch.rows, [&](std::size_t row) {
-      if (bounds[row] == INFINITY) return;
-      if (!last && lists[row].size() < std::max(kSmallestSolve, 2 * solved[row])) return;
-      bounds[row] = tighten(row, lists[row]);
-      solved[row] = lists[row].size();
+      const std::size_t last_row = std::min(rows, first_row + filter.panel_rows());
+      for (std::size_t row = first_row; row < last_row; ++row) {
+        if (bounds[row] == INFINITY) continue;
+        if (!done && lists[row].size() < std::max(kSmallestSolve, 2 * solved[row])) continue;
+        bounds[row] = tighten(row, lists[row]);
+        solved[row] = lists[row].size();
+      }
     });
+    begin = end;
   }
   return stats;
 }

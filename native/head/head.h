@@ -12,12 +12,16 @@
 
 namespace alphamargin {
 
+// What the filter reads on the CPU (a head on a GPU has a float16 shadow always).
+enum class ShadowKind { kFixed16, kNone };
+
 struct HeadSettings {
   std::size_t identities = 0;
   std::size_t dim = 0;
   std::uint64_t seed = 0;
   const float* reference = nullptr;  // [C] or nullptr; copied
   std::size_t scratch_budget = 0;    // bytes that the sparse rows of a call may keep
+  ShadowKind shadow = ShadowKind::kFixed16;
 };
 
 struct HeadOutputs {
@@ -34,6 +38,7 @@ struct HeadStats {
   std::size_t zero_loss_rows = 0;
   std::size_t touched_prototypes = 0;
   std::size_t scratch_bytes = 0;
+  std::size_t moved_bytes = 0;  // of shadow, prototypes and optimiser state, read and written
 };
 
 // Calls must not overlap; one that does fails with ERR_BUSY. After dispose() every call but

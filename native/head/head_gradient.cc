@@ -6,150 +6,14 @@
 
 #include "cpu/kernel_set.h"
 #include "cpu/matrix_product.h"
-#include "head/contributions.h"
 #include "head/dense_rows.h"
+#include "head/gradient_parts.h"
+#include "head/sparse_gradient.h"
 
 namespace alphamargin {
 namespace {
 
-double target_coefficient(const HeadInputs& inputs, const SolvedRow& row) {
-  const double mean = 1.0 / static_cast<double>(inputs.batch.rows);
-  return -inputs.loss.scale * mean * row.target.derivative * row.others;
-}
-
-double class_factor(const HeadInputs& inputs) {
-  return inputs.loss.scale / static_cast<double>(inputs.batch.rows);
-}
-
-// sums = Σ g ŵ and projection = Σ g c to ∂x.
-void write_embedding_gradient(const HeadInputs& inputs, std::size_t row, const double* sums,
-                              double projection, float* out) {
-  const double inverse = 1 / inputs.batch.norms[row];
-  const float* values = inputs.batch.row(row);
-  for (std::size_t k = 0; k < inputs.batch.dim; ++k) {
-    out[k] = static_cast<float>((sums[k] - projection * values[k] * inverse) * inverse);
-  }
-}
-
-void sparse_embedding_gradients(const HeadInputs& inputs, const SolvedBatch& solved,
-                                float* grad_embeddings) {
-  const std::size_t dim = inputs.batch.dim;
-  const KernelSet& kernels = kernel_set();
-  inputs.runtime.pool.run(inputs.batch.rows, [&](std::size_t index) {
-    const SolvedRow& row = solved.rows[index];
-    if (row.dense) return;
-    float* out = grad_embeddings + index * dim;
-    if (!(row.others > 0)) {
-      std::fill_n(out, dim, 0.0f);
-      return;
-    }
-    auto sums = make_buffer<double>(inputs.scratch, dim);
-    std::fill(sums.begin(), sums.end(), 0.0);
-    double projection = 0;
-    const auto add = [&](std::size_t identity, double cosine, double coefficient) {
-      kernels.accumulate(coefficient / inputs.prototypes.norms[identity],
-                         inputs.prototypes.row(identity), dim, sums.data());
-      projection += coefficient * cosine;
-    };
-    for (const SupportEntry& entry : solved.entries[index]) {
-      add(static_cast<std::size_t>(entry.identity), entry.cosine,
-          class_factor(inputs) * entry.posterior);
-    }
-    add(static_cast<std::size_t>(row.label), row.label_cosine, target_coefficient(inputs, row));
-    write_embedding_gradient(inputs, index, sums.data(), projection, out);
-  });
-}
-
-// The transposed support, with the update of one run of equal identities.
-class SparsePrototypeGradient {
- public:
-  SparsePrototypeGradient(const HeadInputs& inputs, const SolvedBatch& solved)
-      : inputs_(inputs),
-        solved_(solved),
-        pairs_(sorted_contributions(inputs.scratch, solved, inputs.prototypes.identities)),
-        starts_(segment_starts(inputs.scratch, pairs_)) {}
-
-  std::size_t segments() const { return starts_.size() - 1; }
-  std::size_t identity(std::size_t segment) const {
-    return static_cast<std::size_t>(pairs_[starts_[segment]].identity);
-  }
-
-  // Adds Σ g x̂ to sums [D]; returns Σ g c.
-  double add(std::size_t segment, double* sums) const {
-    double projection = 0;
-    for (std::size_t i = starts_[segment]; i < starts_[segment + 1]; ++i) {
-      const Contribution& pair = pairs_[i];
-      const SolvedRow& row = solved_.rows[pair.row];
-      double coefficient = 0;
-      double cosine = 0;
-      if (pair.slot == kTargetSlot) {
-        coefficient = target_coefficient(inputs_, row);
-        cosine = row.label_cosine;
-      } else {
-        const SupportEntry& entry = solved_.entries[pair.row][pair.slot];
-        coefficient = class_factor(inputs_) * entry.posterior;
-        cosine = entry.cosine;
-      }
-      kernel_set().accumulate(coefficient, inputs_.batch.unit_row(pair.row), inputs_.batch.dim,
-                              sums);
-      projection += coefficient * cosine;
-    }
-    return projection;
-  }
-
- private:
-  const HeadInputs& inputs_;
-  const SolvedBatch& solved_;
-  Buffer<Contribution> pairs_;
-  Buffer<std::size_t> starts_;
-};
-
-// ∂w = (Σ g x̂ − (Σ g c) ŵ)/‖w‖ in place of sums, then the optimiser's rule.
-void update_prototype(PrototypeState& state, const Optimizer& optimizer, std::size_t identity,
-                      double* sums, double projection) {
-  const PrototypeView view = state.view();
-  const double inverse = 1 / view.norms[identity];
-  const float* row = view.row(identity);
-  for (std::size_t k = 0; k < view.dim; ++k) {
-    sums[k] = (sums[k] - projection * row[k] * inverse) * inverse;
-  }
-  state.update_row(optimizer, identity, sums);
-}
-
-// Scratch for one gradient row per piece, taken before the first update so that no allocation can
-// fail in the middle of it.
-class GradientRows {
- public:
-  GradientRows(MemoryAccount& scratch, std::size_t pieces, std::size_t dim)
-      : dim_(dim), rows_(make_buffer<double>(scratch, pieces * dim)) {}
-  double* cleared(std::size_t piece) {
-    double* row = rows_.data() + piece * dim_;
-    std::fill_n(row, dim_, 0.0);
-    return row;
-  }
-
- private:
-  std::size_t dim_;
-  Buffer<double> rows_;
-};
-
 constexpr std::size_t kPieces = 64;
-
-std::size_t update_sparse(const HeadInputs& inputs, const SolvedBatch& solved,
-                          PrototypeState& state, const Optimizer& optimizer) {
-  const SparsePrototypeGradient gradient(inputs, solved);
-  const std::size_t segments = gradient.segments();
-  GradientRows rows(inputs.scratch, kPieces, inputs.batch.dim);
-  inputs.runtime.pool.run(kPieces, [&](std::size_t piece) {
-    const std::size_t last = segments * (piece + 1) / kPieces;
-    for (std::size_t segment = segments * piece / kPieces; segment < last; ++segment) {
-      double* sums = rows.cleared(piece);
-      const double projection = gradient.add(segment, sums);
-      update_prototype(state, optimizer, gradient.identity(segment), sums, projection);
-    }
-  });
-  return segments;
-}
 
 // Chunk by chunk over all classes: cosines again, coefficients, both products, update.
 class DenseBackward {
@@ -163,7 +27,6 @@ class DenseBackward {
         optimizer_(optimizer),
         dim_(inputs.batch.dim),
         rows_(inputs, solved),
-        sparse_(inputs, solved),
         chunk_(inputs.scratch),
         products_(make_buffer<float>(inputs.scratch)),
         class_projections_(make_buffer<double>(inputs.scratch)),
@@ -172,22 +35,24 @@ class DenseBackward {
             std::max(rows_.size(), state == nullptr ? 0 : kChunkIdentities) * dim_)),
         sums_(make_buffer<double>(inputs.scratch, rows_.size() * dim_)),
         projections_(make_buffer<double>(inputs.scratch, rows_.size())),
-        gradient_rows_(inputs.scratch, kPieces, dim_) {
+        gradient_rows_(make_buffer<double>(inputs.scratch, kPieces * dim_)) {
     std::fill(sums_.begin(), sums_.end(), 0.0);
     std::fill(projections_.begin(), projections_.end(), 0.0);
   }
 
-  std::size_t run() {
+  BackwardStats run() {
     const std::size_t identities = inputs_.prototypes.identities;
-    std::size_t touched = 0;
+    BackwardStats stats;
     for (std::size_t begin = 0; begin < identities; begin += kChunkIdentities) {
       const std::size_t count = std::min(kChunkIdentities, identities - begin);
       rows_.cosines(inputs_, begin, count, chunk_);
       // From cosines to coefficients in place; Σ_i g c per class is taken before they are lost.
       to_coefficients(begin, count);
       if (grad_embeddings_ != nullptr) add_embedding_gradient(begin, count);
-      if (state_ != nullptr) touched += update_chunk(begin, count);
+      if (state_ != nullptr) stats.touched += update_chunk(begin, count);
     }
+    stats.moved_bytes = 2 * identities * dim_ * sizeof(float);
+    if (state_ != nullptr) stats.moved_bytes += stats.touched * state_->update_bytes();
     if (grad_embeddings_ != nullptr) {
       inputs_.runtime.pool.run(rows_.size(), [&](std::size_t i) {
         const std::size_t row = rows_.index(i);
@@ -195,7 +60,7 @@ class DenseBackward {
                                  grad_embeddings_ + row * dim_);
       });
     }
-    return touched;
+    return stats;
   }
 
  private:
@@ -213,7 +78,8 @@ class DenseBackward {
           const double cosine = values[j];
           double coefficient = 0;
           if (begin + j == static_cast<std::size_t>(row.label)) {
-            // Not through float32: ŵ_y − c_y x̂ cancels when they are aligned. sparse_ has its ∂w.
+            // Not through float32: ŵ_y − c_y x̂ cancels when they are aligned. Its ∂w is the sparse
+            // pass's.
             projection += add_target(i, row);
           } else {
             coefficient = factor * posterior_of(cosine, inputs_.measure(begin + j));
@@ -258,29 +124,45 @@ class DenseBackward {
   std::size_t update_chunk(std::size_t begin, std::size_t count) {
     matrix_product(inputs_.runtime, chunk_.panels, {chunk_.cosines.data(), count, true},
                    {rows_.unit(), dim_}, count, rows_.size(), dim_, product_.data());
-    // Sparse rows of the same batch add to the same prototypes.
-    segment_of_.assign(count, sparse_.segments());
-    while (next_segment_ < sparse_.segments() && sparse_.identity(next_segment_) < begin + count) {
-      segment_of_[sparse_.identity(next_segment_) - begin] = next_segment_;
-      ++next_segment_;
-    }
+    // Sparse rows of the same batch, and all targets, add to the same prototypes.
+    find_segments(begin, count);
     std::array<std::size_t, kPieces> touched{};
     inputs_.runtime.pool.run(kPieces, [&](std::size_t piece) {
+      double* sums = gradient_rows_.data() + piece * dim_;
       const std::size_t last = count * (piece + 1) / kPieces;
       for (std::size_t j = count * piece / kPieces; j < last; ++j) {
-        const bool has_segment = segment_of_[j] < sparse_.segments();
-        if (!has_segment && !has_coefficient(j, count)) continue;
-        double* sums = gradient_rows_.cleared(piece);
+        bool any = has_coefficient(j, count);
+        if (!any && segment_of_[j].segment == nullptr) continue;
         for (std::size_t k = 0; k < dim_; ++k) sums[k] = product_[j * dim_ + k];
         double projection = class_projections_[j];
-        if (has_segment) projection += sparse_.add(segment_of_[j], sums);
-        update_prototype(*state_, optimizer_, begin + j, sums, projection);
+        if (segment_of_[j].segment != nullptr) {
+          projection += add_class_gradient(inputs_, solved_, *segment_of_[j].range,
+                                           *segment_of_[j].segment, sums, any);
+        }
+        if (!any) continue;
+        state_->update_row(optimizer_, begin + j, sums, projection);
         ++touched[piece];
       }
     });
     std::size_t total = 0;
     for (const std::size_t piece : touched) total += piece;
     return total;
+  }
+
+  // Which segments belong to the chunk: chunks and segments both ascend.
+  void find_segments(std::size_t begin, std::size_t count) {
+    segment_of_.assign(count, {});
+    while (next_range_ < solved_.by_class.size()) {
+      const ClassRange& range = solved_.by_class[next_range_];
+      for (; next_segment_ < range.segments.size(); ++next_segment_) {
+        const ClassSegment& segment = range.segments[next_segment_];
+        const auto identity = static_cast<std::size_t>(segment.identity);
+        if (identity >= begin + count) return;
+        segment_of_[identity - begin] = {&range, &segment};
+      }
+      ++next_range_;
+      next_segment_ = 0;
+    }
   }
 
   bool has_coefficient(std::size_t j, std::size_t count) const {
@@ -297,15 +179,19 @@ class DenseBackward {
   const Optimizer& optimizer_;
   std::size_t dim_;
   DenseRows rows_;
-  SparsePrototypeGradient sparse_;
   ChunkScratch chunk_;  // its cosines become the coefficients
   Buffer<float> products_;
   Buffer<double> class_projections_;
   Buffer<float> product_;
   Buffer<double> sums_;
   Buffer<double> projections_;
-  GradientRows gradient_rows_;
-  std::vector<std::size_t> segment_of_;  // of a class in the chunk; segments() for none
+  Buffer<double> gradient_rows_;  // one for each piece
+  struct SegmentOfClass {
+    const ClassRange* range = nullptr;
+    const ClassSegment* segment = nullptr;
+  };
+  std::vector<SegmentOfClass> segment_of_;  // of every class in the chunk
+  std::size_t next_range_ = 0;
   std::size_t next_segment_ = 0;
 };
 
@@ -319,14 +205,20 @@ double largest_coefficient(const HeadInputs& inputs, const SolvedBatch& solved) 
   return inputs.loss.scale * largest;
 }
 
-std::size_t backward(const HeadInputs& inputs, const SolvedBatch& solved, float* grad_embeddings,
-                     PrototypeState* state, const Optimizer& optimizer) {
-  if (grad_embeddings == nullptr && state == nullptr) return 0;
-  if (grad_embeddings != nullptr) sparse_embedding_gradients(inputs, solved, grad_embeddings);
-  if (solved.has_dense_rows()) {
-    return DenseBackward(inputs, solved, grad_embeddings, state, optimizer).run();
+BackwardStats backward(const HeadInputs& inputs, const SolvedBatch& solved, float* grad_embeddings,
+                       PrototypeState* state, const Optimizer& optimizer) {
+  if (grad_embeddings == nullptr && state == nullptr) return {};
+  if (!solved.has_dense_rows()) {
+    return sparse_backward(inputs, solved, grad_embeddings, state, optimizer);
   }
-  return state == nullptr ? 0 : update_sparse(inputs, solved, *state, optimizer);
+  // The dense pass visits every class, so it makes all updates.
+  BackwardStats stats;
+  if (grad_embeddings != nullptr) {
+    stats = sparse_backward(inputs, solved, grad_embeddings, nullptr, optimizer);
+  }
+  const BackwardStats dense =
+      DenseBackward(inputs, solved, grad_embeddings, state, optimizer).run();
+  return {dense.touched, stats.moved_bytes + dense.moved_bytes};
 }
 
 }  // namespace alphamargin

@@ -26,9 +26,10 @@ bool better(const Match& a, const Match& b) {
 void nearest(Runtime& runtime, MemoryAccount& scratch, const PrototypeView& prototypes,
              const Embeddings& queries, std::size_t k, std::int32_t* identities, float* cosines,
              const Cancellation& cancellation) {
-  const auto slack = static_cast<float>(2.001 * certified_slack(prototypes.dim));
+  PrototypeFilter filter(runtime, scratch, prototypes, queries);
   std::vector<CandidateList> lists(queries.rows, make_buffer<Candidate>(scratch));
-  auto bounds = make_bounds(scratch, queries, -INFINITY);
+  auto bounds = make_buffer<float>(scratch, queries.rows);
+  std::fill(bounds.begin(), bounds.end(), -INFINITY);
 
   // The k best of a list by exact cosine, best first.
   const auto best_matches = [&](std::size_t row, const CandidateList& list) {
@@ -51,6 +52,7 @@ void nearest(Runtime& runtime, MemoryAccount& scratch, const PrototypeView& prot
                      [](const Candidate& a, const Candidate& b) { return a.cosine > b.cosine; });
     // A class may be among the best k unless c̃ + δ < (k-th best c̃) − δ. Strictly less: a tie is
     // decided by the identity, after rescoring.
+    const auto slack = static_cast<float>(2.001 * filter.slack(row));
     const float bound = std::nextafter(place->cosine - slack, -INFINITY);
     std::erase_if(list, [bound](const Candidate& kept) { return !(kept.cosine > bound); });
     // Ties, or cosines closer than the slack, are settled now when they would fill the memory: who
@@ -63,8 +65,8 @@ void nearest(Runtime& runtime, MemoryAccount& scratch, const PrototypeView& prot
     }
     return bound;
   };
-  stream_candidates(runtime, scratch, prototypes, queries, nullptr, bounds, lists, cancellation,
-                    tighten);
+  stream_candidates(runtime, scratch, filter, queries.rows, prototypes.identities, nullptr, bounds,
+                    lists, cancellation, tighten);
 
   runtime.pool.run(queries.rows, [&](std::size_t row) {
     const std::vector<Match> matches = best_matches(row, lists[row]);

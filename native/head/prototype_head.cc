@@ -43,6 +43,7 @@ PrototypeHead::PrototypeHead(std::shared_ptr<Runtime> runtime, const HeadSetting
       dim_(settings.dim),
       seed_(settings.seed),
       scratch_budget_(settings.scratch_budget),
+      shadow_(settings.shadow),
       reference_(make_buffer<float>(runtime_->memory,
                                     settings.reference == nullptr ? 0 : settings.identities)) {
   state_.emplace(runtime_->memory, identities_, dim_);
@@ -65,6 +66,12 @@ std::unique_lock<std::mutex> PrototypeHead::enter() {
   return lock;
 }
 
+PrototypeView PrototypeHead::filtered_view() {
+  if (shadow_ == ShadowKind::kFixed16) state_->build_shadow(*runtime_);
+  prototype_bytes_ = state_->prototype_bytes();
+  return state_->view();
+}
+
 HeadInputs PrototypeHead::make_inputs(MemoryAccount& scratch, const PrototypeView& prototypes,
                                       const Embeddings& batch, const std::int32_t* labels,
                                       const Loss& loss, const Cancellation& cancellation) const {
@@ -81,7 +88,8 @@ HeadStats PrototypeHead::run(const RealMatrix& embeddings, const std::int32_t* l
   HeadStats stats;
   {
     const Embeddings batch = prepare_embeddings(*runtime_, scratch, embeddings, "embeddings");
-    const PrototypeView prototypes = state_->view();
+    // Softmax reads the prototypes themselves.
+    const PrototypeView prototypes = loss.order.is_softmax() ? state_->view() : filtered_view();
     const HeadInputs inputs = make_inputs(scratch, prototypes, batch, labels, loss, cancellation);
     const SolvedBatch solved = solve_rows(inputs);
     cancellation.check();
@@ -97,16 +105,18 @@ HeadStats PrototypeHead::run(const RealMatrix& embeddings, const std::int32_t* l
     stats.survivors = solved.survivors;
     stats.overflow_rows = solved.overflow_rows;
 
+    BackwardStats done;
     if (optimizer == nullptr) {
-      backward(inputs, solved, outputs.grad_embeddings.data, nullptr, Optimizer{});
+      done = backward(inputs, solved, outputs.grad_embeddings.data, nullptr, Optimizer{});
     } else {
       const double coefficient = largest_coefficient(inputs, solved);
       const double momentum_bound = state_->check_update(*optimizer, coefficient);
       state_->ensure_optimizer(*optimizer);
-      stats.touched_prototypes =
-          backward(inputs, solved, outputs.grad_embeddings.data, &*state_, *optimizer);
+      done = backward(inputs, solved, outputs.grad_embeddings.data, &*state_, *optimizer);
       state_->end_update(momentum_bound);
     }
+    stats.touched_prototypes = done.touched;
+    stats.moved_bytes = solved.bytes_read + done.moved_bytes;
   }
   stats.scratch_bytes = scratch.peak();
   scratch_peak_ = std::max(scratch_peak_.load(), scratch.peak());
@@ -131,7 +141,7 @@ SparseRows PrototypeHead::posterior(const RealMatrix& embeddings, const std::int
   const auto lock = enter();
   MemoryAccount& scratch = runtime_->memory;
   const Embeddings batch = prepare_embeddings(*runtime_, scratch, embeddings, "embeddings");
-  const PrototypeView prototypes = state_->view();
+  const PrototypeView prototypes = loss.order.is_softmax() ? state_->view() : filtered_view();
   const HeadInputs inputs = make_inputs(scratch, prototypes, batch, labels, loss, cancellation);
   const SolvedBatch solved = solve_rows(inputs);
   std::vector<Buffer<std::int32_t>> columns(batch.rows, make_buffer<std::int32_t>(scratch));
@@ -154,7 +164,7 @@ void PrototypeHead::nearest(const RealMatrix& queries, std::size_t k, std::int32
   const auto lock = enter();
   MemoryAccount scratch(&runtime_->memory);
   const Embeddings batch = prepare_embeddings(*runtime_, scratch, queries, "queries");
-  alphamargin::nearest(*runtime_, scratch, state_->view(), batch, k, identities, cosines,
+  alphamargin::nearest(*runtime_, scratch, filtered_view(), batch, k, identities, cosines,
                        cancellation);
 }
 

@@ -55,6 +55,8 @@ class PrototypeHead : public Head {
  private:
   // Locks, refuses a disposed head, fills in random prototypes on first use.
   std::unique_lock<std::mutex> enter();
+  // What a call that filters reads.
+  PrototypeView filtered_view();
   HeadInputs make_inputs(MemoryAccount& scratch, const PrototypeView& prototypes,
                          const Embeddings& batch, const std::int32_t* labels, const Loss& loss,
                          const Cancellation& cancellation) const;
@@ -67,6 +69,7 @@ class PrototypeHead : public Head {
   std::size_t dim_;
   std::uint64_t seed_;
   std::size_t scratch_budget_;
+  ShadowKind shadow_;
   std::mutex mutex_;
   bool filled_ = false;
   std::atomic<std::size_t> prototype_bytes_{0};

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "cpu/kernel_set.h"
+#include "head/class_segments.h"
 #include "head/state_checks.h"
 #include "math/random_direction.h"
 
@@ -23,8 +24,42 @@ PrototypeState::PrototypeState(MemoryAccount& account, std::size_t identities, s
       dim_(dim),
       prototypes_(make_buffer<float>(account, elements(identities, dim))),
       norms_(make_buffer<double>(account, identities)),
+      shadow_(make_buffer<std::int16_t>(account)),
       momentum_(make_buffer<float>(account)),
       accumulator_(make_buffer<float>(account)) {}
+
+std::int16_t* PrototypeState::shadow_row(std::size_t identity) {
+  const std::size_t depth = rounded_up(dim_, kChunk);
+  return shadow_.data() + identity / kGroup * kGroup * depth + identity % kGroup * kChunk;
+}
+
+void PrototypeState::refresh_row(std::size_t identity) {
+  const float* row = prototypes_.data() + identity * dim_;
+  norms_[identity] = std::sqrt(kernel_set().dot(row, row, dim_));
+  if (shadow_.empty()) return;
+  kernel_set().quantize(row, static_cast<float>(kFixedScale / norms_[identity]), dim_,
+                        kGroup * kChunk, shadow_row(identity));
+}
+
+void PrototypeState::build_shadow(Runtime& runtime) {
+  if (!shadow_.empty()) return;
+  const std::size_t depth = rounded_up(dim_, kChunk);
+  shadow_.resize(elements(rounded_up(identities_, kIdentitiesPerStep), depth));
+  constexpr std::size_t kRowsPerPiece = 256;
+  runtime.pool.run((identities_ + kRowsPerPiece - 1) / kRowsPerPiece, [&](std::size_t piece) {
+    const std::size_t last = std::min(identities_, (piece + 1) * kRowsPerPiece);
+    for (std::size_t row = piece * kRowsPerPiece; row < last; ++row) {
+      kernel_set().quantize(prototypes_.data() + row * dim_,
+                            static_cast<float>(kFixedScale / norms_[row]), dim_, kGroup * kChunk,
+                            shadow_row(row));
+    }
+  });
+  for (std::size_t row = identities_; row < rounded_up(identities_, kIdentitiesPerStep); ++row) {
+    for (std::size_t k = 0; k < depth; k += kChunk) {
+      std::fill_n(shadow_row(row) + k * kGroup, kChunk, std::int16_t{0});
+    }
+  }
+}
 
 void PrototypeState::fill_random(Runtime& runtime, std::uint64_t seed) {
   constexpr std::size_t kRowsPerPiece = 256;
@@ -78,9 +113,9 @@ void PrototypeState::read(StateArray array, std::size_t first, std::size_t count
 void PrototypeState::write(StateArray array, std::size_t first, std::size_t count,
                            const float* values) {
   if (array == StateArray::kPrototypes) {
-    const std::vector<double> norms = checked_prototypes(first, count, dim_, values);
+    checked_prototypes(first, count, dim_, values);
     std::copy_n(values, count * dim_, prototypes_.data() + first * dim_);
-    std::copy(norms.begin(), norms.end(), norms_.data() + first);
+    for (std::size_t i = 0; i < count; ++i) refresh_row(first + i);
     return;
   }
   const std::size_t row = width(array);
@@ -101,36 +136,39 @@ double PrototypeState::check_update(const Optimizer& optimizer, double largest_c
   return alphamargin::check_update(optimizer, largest_coefficient, norms, dim_, momentum_bound_);
 }
 
-void PrototypeState::update_row(const Optimizer& optimizer, std::size_t identity,
-                                const double* gradient) {
+void PrototypeState::update_row(const Optimizer& optimizer, std::size_t identity, double* sums,
+                                double projection) {
+  const KernelSet& kernels = kernel_set();
   float* row = prototypes_.data() + identity * dim_;
+  const double decay = optimizer.weight_decay;
+  kernels.make_tangent(projection, 1 / norms_[identity], row, dim_, sums);
   if (optimizer.kind == OptimizerKind::kAdagrad) {
     double squares = 0;
     for (std::size_t k = 0; k < dim_; ++k) {
-      const double g = gradient[k] + optimizer.weight_decay * row[k];
+      const double g = sums[k] + decay * row[k];
       squares += g * g;
     }
     const double sum = accumulator_[identity] + squares / static_cast<double>(dim_);
     accumulator_[identity] = static_cast<float>(sum);
-    const double rate = optimizer.learning_rate / (std::sqrt(sum) + optimizer.epsilon);
-    for (std::size_t k = 0; k < dim_; ++k) {
-      const double g = gradient[k] + optimizer.weight_decay * row[k];
-      row[k] = static_cast<float>(row[k] - rate * g);
-    }
+    kernels.descend(optimizer.learning_rate / (std::sqrt(sum) + optimizer.epsilon), decay, sums,
+                    dim_, row);
   } else if (optimizer.momentum > 0) {
-    float* velocity = momentum_.data() + identity * dim_;
-    for (std::size_t k = 0; k < dim_; ++k) {
-      const double g = gradient[k] + optimizer.weight_decay * row[k];
-      velocity[k] = static_cast<float>(optimizer.momentum * velocity[k] + g);
-      row[k] = static_cast<float>(row[k] - optimizer.learning_rate * velocity[k]);
-    }
+    kernels.descend_with_momentum(optimizer.learning_rate, optimizer.momentum, decay, sums, dim_,
+                                  row, momentum_.data() + identity * dim_);
   } else {
-    for (std::size_t k = 0; k < dim_; ++k) {
-      const double g = gradient[k] + optimizer.weight_decay * row[k];
-      row[k] = static_cast<float>(row[k] - optimizer.learning_rate * g);
-    }
+    kernels.descend(optimizer.learning_rate, decay, sums, dim_, row);
   }
-  norms_[identity] = std::sqrt(kernel_set().dot(row, row, dim_));
+  refresh_row(identity);
+}
+
+void PrototypeState::prefetch(std::size_t identity) const {
+  prefetch_row(prototypes_.data() + identity * dim_, dim_);
+  if (!momentum_.empty()) prefetch_row(momentum_.data() + identity * dim_, dim_);
+}
+
+std::size_t PrototypeState::update_bytes() const {
+  const std::size_t shadow = shadow_.empty() ? 0 : rounded_up(dim_, kChunk) * sizeof(std::int16_t);
+  return 2 * sizeof(float) * dim_ * (momentum_.empty() ? 1 : 2) + shadow;
 }
 
 void PrototypeState::reset_rows(const std::int32_t* identities, std::size_t count,
@@ -144,13 +182,14 @@ void PrototypeState::reset_rows(const std::int32_t* identities, std::size_t coun
 
 void PrototypeState::reset_row(std::size_t identity, const float* values) {
   std::copy_n(values, dim_, prototypes_.data() + identity * dim_);
-  norms_[identity] = std::sqrt(kernel_set().dot(values, values, dim_));
+  refresh_row(identity);
   if (!momentum_.empty()) std::fill_n(momentum_.data() + identity * dim_, dim_, 0.0f);
   if (!accumulator_.empty()) accumulator_[identity] = 0;
 }
 
 std::size_t PrototypeState::prototype_bytes() const {
-  return prototypes_.size() * sizeof(float) + norms_.size() * sizeof(double);
+  return prototypes_.size() * sizeof(float) + norms_.size() * sizeof(double) +
+         shadow_.size() * sizeof(std::int16_t);
 }
 
 std::size_t PrototypeState::optimizer_bytes() const {

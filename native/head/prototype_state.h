@@ -1,5 +1,5 @@
 #pragma once
-// The arrays a head owns: prototypes, their norms, optimiser state.
+// The arrays a head owns: prototypes, their norms, the filter's shadow of them, optimiser state.
 
 #include <cstdint>
 
@@ -19,7 +19,14 @@ class PrototypeState {
 
   std::size_t identities() const { return identities_; }
   std::size_t dim() const { return dim_; }
-  PrototypeView view() const { return {prototypes_.data(), norms_.data(), identities_, dim_}; }
+  PrototypeView view() const {
+    return {prototypes_.data(), norms_.data(), identities_, dim_,
+            shadow_.empty() ? nullptr : shadow_.data()};
+  }
+
+  // Makes the shadow, unless it exists: for the first call that filters. From then on every change
+  // of a prototype rewrites its shadow row.
+  void build_shadow(Runtime& runtime);
 
   // Allocates what the optimiser needs and has not been made yet, zeroed.
   void ensure_optimizer(const Optimizer& optimizer);
@@ -31,8 +38,14 @@ class PrototypeState {
 
   // See head/state_checks.h; returns the bound on momentum rows that holds after the update.
   double check_update(const Optimizer& optimizer, double largest_coefficient) const;
-  // One row's update with its gradient [D]; ensure_optimizer and check_update came before.
-  void update_row(const Optimizer& optimizer, std::size_t identity, const double* gradient);
+  // One row's update: sums [D] = Σ g x̂ (overwritten), projection = Σ g c; so that
+  // ∂w = (sums − projection ŵ)/‖w‖. ensure_optimizer and check_update came before.
+  void update_row(const Optimizer& optimizer, std::size_t identity, double* sums,
+                  double projection);
+  // Asks for the rows that an update will need soon.
+  void prefetch(std::size_t identity) const;
+  // Bytes an update of one row reads and writes.
+  std::size_t update_bytes() const;
   // Stores what check_update returned; once an update is complete.
   void end_update(double momentum_bound) {
     if (!momentum_.empty()) momentum_bound_ = momentum_bound;
@@ -42,14 +55,20 @@ class PrototypeState {
   void reset_rows(const std::int32_t* identities, std::size_t count, const float* values);
   void reset_row(std::size_t identity, const float* values);
 
+  // With norms and shadow.
   std::size_t prototype_bytes() const;
   std::size_t optimizer_bytes() const;
 
  private:
+  std::int16_t* shadow_row(std::size_t identity);
+  // The norm and the shadow of a row that was just written.
+  void refresh_row(std::size_t identity);
+
   std::size_t identities_;
   std::size_t dim_;
   Buffer<float> prototypes_;
   Buffer<double> norms_;
+  Buffer<std::int16_t> shadow_;  // see cpu/fixed_point.h
   Buffer<float> momentum_;
   Buffer<float> accumulator_;
   double momentum_bound_ = 0;  // ≥ the norm of every momentum row

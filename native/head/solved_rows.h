@@ -8,10 +8,12 @@
 #include "common/failure.h"
 #include "cpu/prototype_filter.h"
 #include "cpu/row_solver.h"
+#include "head/class_segments.h"
 
 namespace alphamargin {
 
-// One class in a row's support (the target is kept in its SolvedRow).
+// One candidate of a row (the target is kept in its SolvedRow); outside the support its posterior
+// is exactly 0.
 struct SupportEntry {
   std::int32_t identity;
   double cosine;
@@ -34,7 +36,9 @@ struct SolvedRow {
 struct SolvedBatch {
   std::vector<SolvedRow> rows;
   std::vector<Buffer<SupportEntry>> entries;  // ascending identities; empty for dense rows
+  std::vector<ClassRange> by_class;           // the same and the targets, transposed
   std::size_t survivors = 0;
+  std::size_t bytes_read = 0;  // of the shadow and the prototypes
   std::size_t overflow_rows = 0;
 
   bool has_dense_rows() const {

@@ -2,14 +2,14 @@
 // left from the float32 originals in float64, solve exactly.
 //
 // Why it is exact: a threshold solved on a subset of the classes never exceeds the true one, so a
-// class at or below it is outside the support. The filter's cosines are off by at most
-// certified_slack δ: thresholds are solved on c̃ − δ and classes dropped only if c̃ + δ is below.
+// class at or below it is outside the support. The filter's cosines are off by at most its slack δ:
+// thresholds are solved on c̃ − δ and classes dropped only if c̃ + δ is below.
 
 #include <algorithm>
 #include <cmath>
 
+#include "cpu/row_pieces.h"
 #include "head/candidate_stream.h"
-#include "head/contributions.h"
 #include "head/solved_rows.h"
 
 namespace alphamargin {
@@ -19,97 +19,144 @@ namespace {
 constexpr double kBoundTolerance = 1e-3;
 
 // Bytes a candidate costs until the backward pass is done: itself, its support entry, its place in
-// the sort by class (twice: sorting is not in place).
+// the transposed list.
 constexpr std::size_t kBytesPerCandidate =
-    sizeof(Candidate) + sizeof(SupportEntry) + 2 * sizeof(Contribution);
+    sizeof(Candidate) + sizeof(SupportEntry) + sizeof(ClassPair);
 
 // Bound on c̃ below which (or at which) a class is certainly outside the support.
-float filter_bound(const Loss& loss, const RowSolution& lower_solution, double slack) {
-  // The solution is of c̃ − δ for the classes and exact for the target; −δ again for the class that
-  // is compared. Rounded down, so that float32 cannot raise it.
-  const double bound = support_bound(loss, lower_solution) - slack;
+float filter_bound(double threshold, double slack) {
+  // The threshold is that of c̃ − δ for the classes and exact for the target; −δ again for the class
+  // that is compared. Rounded down, so that float32 cannot raise it.
+  const double bound = threshold - slack;
   if (bound < -2) return -INFINITY;  // below every cosine
   return std::nextafter(static_cast<float>(bound - 1e-7 * std::fabs(bound)), -INFINITY);
 }
 
-void finish_row(const HeadInputs& inputs, std::size_t row, CandidateList& list, RowSolver& solver,
-                SolvedRow& solved, Buffer<SupportEntry>& entries) {
-  entries.reserve(list.size());
-  for (const Candidate& candidate : list) {
-    const auto identity = static_cast<std::size_t>(candidate.identity);
-    entries.push_back(
-        {candidate.identity, exact_cosine(inputs.prototypes, inputs.batch, row, identity), 0});
+// Turns what rows have kept into bounds, and rows that keep too much into dense ones.
+class Tightening {
+ public:
+  Tightening(const HeadInputs& inputs, SolvedBatch& solved, const PrototypeFilter& filter)
+      : inputs_(inputs),
+        solved_(solved),
+        filter_(filter),
+        row_limit_(std::max<std::size_t>(16, inputs.scratch_budget / kBytesPerCandidate /
+                                                 std::max<std::size_t>(1, inputs.batch.rows))),
+        thresholds_(inputs.batch.rows, -INFINITY) {}
+
+  float operator()(std::size_t row, CandidateList& list) {
+    SolvedRow& state = solved_.rows[row];
+    const double slack = filter_.slack(row);
+    double& threshold = thresholds_[row];
+    try {
+      RowSolver solver(inputs_.scratch);
+      const RowSolution solution = solver.solve(
+          inputs_.loss, state.target, list.size(), list.size(), inputs_.reference != nullptr,
+          [&](std::size_t j) { return static_cast<double>(list[j].cosine) - slack; },
+          [&](std::size_t j) {
+            return inputs_.measure(static_cast<std::size_t>(list[j].identity));
+          },
+          kBoundTolerance, threshold);
+      threshold = std::max(threshold, support_bound(inputs_.loss, solution));
+    } catch (const Failure&) {
+      // The measures seen so far leave float64; later classes may not. finish_row decides.
+    }
+    const float bound = filter_bound(threshold, slack);
+    std::erase_if(list, [bound](const Candidate& kept) { return !(kept.cosine > bound); });
+    if (list.size() > row_limit_) {
+      // Streaming again costs less than the memory; its cosines are float32 (dense_rows.h).
+      state.dense = true;
+      list = make_buffer<Candidate>(inputs_.scratch);
+      return static_cast<float>(INFINITY);
+    }
+    return bound;
   }
+
+ private:
+  const HeadInputs& inputs_;
+  SolvedBatch& solved_;
+  const PrototypeFilter& filter_;
+  std::size_t row_limit_;
+  std::vector<double> thresholds_;  // a root found on fewer classes bounds all later ones
+};
+
+// Exact cosines of all candidates, class by class.
+void rescore(const HeadInputs& inputs, SolvedBatch& solved) {
+  const PrototypeView& prototypes = inputs.prototypes;
+  std::vector<std::size_t> rows_read(solved.by_class.size(), 0);
+  inputs.runtime.pool.run(solved.by_class.size(), [&](std::size_t index) {
+    const ClassRange& range = solved.by_class[index];
+    constexpr std::size_t kAhead = 4;
+    for (std::size_t i = 0; i < range.segments.size(); ++i) {
+      if (i + kAhead < range.segments.size()) {
+        const auto soon = static_cast<std::size_t>(range.segments[i + kAhead].identity);
+        prefetch_row(prototypes.row(soon), prototypes.dim);
+      }
+      const ClassSegment& segment = range.segments[i];
+      for (std::uint32_t j = segment.begin; j < segment.end; ++j) {
+        const ClassPair& pair = range.pairs[j];
+        if (pair.slot == kTargetSlot) continue;
+        solved.entries[pair.row][pair.slot].cosine = exact_cosine(
+            prototypes, inputs.batch, pair.row, static_cast<std::size_t>(segment.identity));
+      }
+    }
+    rows_read[index] = range.segments.size();
+  });
+  for (const std::size_t rows : rows_read) {
+    solved.bytes_read += rows * prototypes.dim * sizeof(float);
+  }
+}
+
+void finish_row(const HeadInputs& inputs, SolvedRow& solved, Buffer<SupportEntry>& entries) {
+  const auto measure = [&](std::size_t j) {
+    return inputs.measure(static_cast<std::size_t>(entries[j].identity));
+  };
+  RowSolver solver(inputs.scratch);
   solved.solution = solver.solve(
       inputs.loss, solved.target, entries.size(), entries.size(), inputs.reference != nullptr,
-      [&](std::size_t j) { return entries[j].cosine; },
-      [&](std::size_t j) { return inputs.measure(static_cast<std::size_t>(entries[j].identity)); });
-  std::size_t kept = 0;
+      [&](std::size_t j) { return entries[j].cosine; }, measure);
   visit_posterior(inputs.loss, solved.solution, [&](const auto& posterior_of) {
-    for (const SupportEntry& entry : entries) {
-      const double p =
-          posterior_of(entry.cosine, inputs.measure(static_cast<std::size_t>(entry.identity)));
-      if (!(p > 0)) continue;
-      solved.others += p;
-      solved.excess_cosine += p * (entry.cosine - solved.target.cosine);
-      entries[kept] = {entry.identity, entry.cosine, p};
-      ++kept;
+    for (std::size_t j = 0; j < entries.size(); ++j) {
+      SupportEntry& entry = entries[j];
+      entry.posterior = posterior_of(entry.cosine, measure(j));
+      if (!(entry.posterior > 0)) continue;
+      solved.others += entry.posterior;
+      solved.excess_cosine += entry.posterior * (entry.cosine - solved.target.cosine);
+      ++solved.support;
     }
     if (solved.target.present) {
       solved.own = posterior_of.target(solved.target.cosine, solved.target.measure);
     }
   });
-  entries.resize(kept);
-  entries.shrink_to_fit();
-  solved.support = static_cast<std::int64_t>(kept) + (solved.own > 0 ? 1 : 0);
+  solved.support += solved.own > 0 ? 1 : 0;
 }
 
 }  // namespace
 
 void solve_sparse_rows(const HeadInputs& inputs, SolvedBatch& solved) {
   const std::size_t rows = inputs.batch.rows;
-  const double slack = certified_slack(inputs.batch.dim);
-  const std::size_t row_limit = std::max<std::size_t>(
-      16, inputs.scratch_budget / kBytesPerCandidate / std::max<std::size_t>(1, rows));
-
+  PrototypeFilter filter(inputs.runtime, inputs.scratch, inputs.prototypes, inputs.batch);
   std::vector<CandidateList> lists(rows, make_buffer<Candidate>(inputs.scratch));
-  auto bounds = make_bounds(inputs.scratch, inputs.batch, -INFINITY);
-
-  const auto tighten = [&](std::size_t row, CandidateList& list) {
-    SolvedRow& state = solved.rows[row];
-    RowSolver solver(inputs.scratch);
-    RowSolution lower;
-    try {
-      lower = solver.solve(
-          inputs.loss, state.target, list.size(), list.size(), inputs.reference != nullptr,
-          [&](std::size_t j) { return static_cast<double>(list[j].cosine) - slack; },
-          [&](std::size_t j) { return inputs.measure(static_cast<std::size_t>(list[j].identity)); },
-          kBoundTolerance);
-    } catch (const Failure&) {
-      // The measures seen so far leave float64; later classes may not. finish_row decides.
-      lower = {0, INFINITY, INFINITY, 0};
-    }
-    const float bound = filter_bound(inputs.loss, lower, slack);
-    std::erase_if(list, [bound](const Candidate& kept) { return !(kept.cosine > bound); });
-    if (list.size() > row_limit) {
-      // Streaming again costs less than the memory; its cosines are float32 (dense_rows.h).
-      state.dense = true;
-      list = make_buffer<Candidate>(inputs.scratch);
-      return static_cast<float>(INFINITY);
-    }
-    return bound;
-  };
-
+  auto bounds = make_buffer<float>(inputs.scratch, rows);
+  std::fill(bounds.begin(), bounds.end(), -INFINITY);
+  Tightening tighten(inputs, solved, filter);
   const StreamStats stats =
-      stream_candidates(inputs.runtime, inputs.scratch, inputs.prototypes, inputs.batch,
+      stream_candidates(inputs.runtime, inputs.scratch, filter, rows, inputs.prototypes.identities,
                         inputs.labels, bounds, lists, inputs.cancellation, tighten);
   solved.survivors = stats.survivors;
+  solved.bytes_read += stats.bytes_read;
 
+  for_row_pieces(inputs.runtime, rows, 512, [&](std::size_t first, std::size_t last) {
+    for (std::size_t row = first; row < last; ++row) {
+      Buffer<SupportEntry>& entries = solved.entries[row];
+      entries.reserve(lists[row].size());
+      for (const Candidate& candidate : lists[row]) entries.push_back({candidate.identity, 0, 0});
+      lists[row] = make_buffer<Candidate>(inputs.scratch);
+    }
+  });
+  solved.by_class = class_ranges(inputs, solved);
+  rescore(inputs, solved);
   inputs.runtime.pool.run(rows, [&](std::size_t row) {
-    if (solved.rows[row].dense) return;
-    RowSolver solver(inputs.scratch);
-    finish_row(inputs, row, lists[row], solver, solved.rows[row], solved.entries[row]);
-    lists[row] = make_buffer<Candidate>(inputs.scratch);
+    if (!solved.rows[row].dense) finish_row(inputs, solved.rows[row], solved.entries[row]);
   });
   for (const SolvedRow& row : solved.rows) solved.overflow_rows += row.dense ? 1 : 0;
 }
@@ -137,6 +184,7 @@ SolvedBatch solve_rows(const HeadInputs& inputs) {
   SolvedBatch solved = start_rows(inputs);
   if (inputs.loss.order.is_softmax()) {
     for (SolvedRow& row : solved.rows) row.dense = true;
+    solved.by_class = class_ranges(inputs, solved);
   } else {
     solve_sparse_rows(inputs, solved);
   }

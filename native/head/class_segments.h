@@ -1,0 +1,53 @@
+#pragma once
+// The transposed candidates: which rows of the batch have a class among theirs, class after class.
+// Rescoring, the gradient of the prototypes and their update go through it, so that a prototype row
+// comes from memory once however many rows of the batch it concerns.
+//
+// Classes are cut into ranges, the pieces of parallel work; how many depends on C alone.
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "common/memory_account.h"
+
+namespace alphamargin {
+
+struct HeadInputs;
+struct SolvedBatch;
+
+struct ClassPair {
+  std::uint32_t row;
+  std::uint32_t slot;  // index into the row's entries, or kTargetSlot
+};
+
+inline constexpr std::uint32_t kTargetSlot = 0xffffffffu;
+
+// One class and its pairs, which ascend by row.
+struct ClassSegment {
+  std::int32_t identity;
+  std::uint32_t begin;  // in the pairs of its range
+  std::uint32_t end;
+};
+
+struct ClassRange {
+  explicit ClassRange(MemoryAccount& scratch)
+      : segments(make_buffer<ClassSegment>(scratch)), pairs(make_buffer<ClassPair>(scratch)) {}
+  Buffer<ClassSegment> segments;  // ascending by identity
+  Buffer<ClassPair> pairs;
+};
+
+inline std::size_t class_range_count(std::size_t identities) {
+  return std::clamp<std::size_t>(identities / 2048, 1, 16);
+}
+
+// Pairs of all entries and of all targets.
+std::vector<ClassRange> class_ranges(const HeadInputs& inputs, const SolvedBatch& solved);
+
+// Asks for a row that will be needed soon.
+inline void prefetch_row(const float* row, std::size_t dim) {
+  constexpr std::size_t kLine = 64 / sizeof(float);
+  for (std::size_t k = 0; k < dim; k += kLine) __builtin_prefetch(row + k);
+}
+
+}  // namespace alphamargin

@@ -1,0 +1,180 @@
+#include "head/sparse_gradient.h"
+
+#include <algorithm>
+
+#include "cpu/kernel_set.h"
+#include "head/gradient_parts.h"
+
+namespace alphamargin {
+
+PairGradient pair_gradient(const HeadInputs& inputs, const SolvedBatch& solved,
+                           const ClassPair& pair) {
+  const SolvedRow& row = solved.rows[pair.row];
+  if (pair.slot == kTargetSlot) return {target_coefficient(inputs, row), row.label_cosine};
+  const SupportEntry& entry = solved.entries[pair.row][pair.slot];
+  return {class_factor(inputs) * entry.posterior, entry.cosine};
+}
+
+double add_class_gradient(const HeadInputs& inputs, const SolvedBatch& solved,
+                          const ClassRange& range, const ClassSegment& segment, double* sums,
+                          bool& any) {
+  double projection = 0;
+  for (std::uint32_t i = segment.begin; i < segment.end; ++i) {
+    const ClassPair& pair = range.pairs[i];
+    const PairGradient gradient = pair_gradient(inputs, solved, pair);
+    if (gradient.coefficient == 0) continue;
+    any = true;
+    kernel_set().accumulate(gradient.coefficient, inputs.batch.unit_row(pair.row), inputs.batch.dim,
+                            sums);
+    projection += gradient.coefficient * gradient.cosine;
+  }
+  return projection;
+}
+
+namespace {
+
+// Bytes of partial sums of ∂x at a time; a larger batch takes several passes over the classes.
+constexpr std::size_t kPartialBytes = std::size_t{1} << 25;
+
+class SparseBackward {
+ public:
+  SparseBackward(const HeadInputs& inputs, const SolvedBatch& solved, float* grad_embeddings,
+                 PrototypeState* state, const Optimizer& optimizer)
+      : inputs_(inputs),
+        solved_(solved),
+        grad_embeddings_(grad_embeddings),
+        state_(state),
+        optimizer_(optimizer),
+        dim_(inputs.batch.dim),
+        ranges_(solved.by_class.size()),
+        rows_per_pass_(
+            std::min(inputs.batch.rows,
+                     std::max<std::size_t>(16, kPartialBytes / (sizeof(double) * dim_ * ranges_)))),
+        partial_(make_buffer<double>(inputs.scratch)),
+        projections_(make_buffer<double>(inputs.scratch)),
+        class_sums_(make_buffer<double>(inputs.scratch, ranges_ * dim_)),
+        touched_(ranges_, 0),
+        read_(ranges_, 0) {}
+
+  BackwardStats run() {
+    const std::size_t rows = inputs_.batch.rows;
+    if (grad_embeddings_ != nullptr) {
+      partial_.resize(ranges_ * rows_per_pass_ * dim_);
+      projections_.resize(ranges_ * rows_per_pass_);
+      for (std::size_t first = 0; first < rows; first += rows_per_pass_) {
+        const std::size_t last = std::min(rows, first + rows_per_pass_);
+        pass(first, last, state_ != nullptr && last == rows);
+        finish_embeddings(first, last);
+      }
+    } else {
+      pass(0, 0, state_ != nullptr);
+    }
+    BackwardStats stats;
+    for (std::size_t range = 0; range < ranges_; ++range) {
+      stats.touched += touched_[range];
+      stats.moved_bytes += read_[range] * dim_ * sizeof(float);
+    }
+    // What was read to be updated is counted there.
+    if (state_ != nullptr) {
+      stats.moved_bytes += stats.touched * (state_->update_bytes() - dim_ * sizeof(float));
+    }
+    return stats;
+  }
+
+ private:
+  // ∂x of the rows [first, last), range by range into partial sums; with `update` the classes too.
+  void pass(std::size_t first, std::size_t last, bool update) {
+    inputs_.runtime.pool.run(ranges_, [&](std::size_t index) {
+      const ClassRange& range = solved_.by_class[index];
+      double* partial = partial_.data() + index * rows_per_pass_ * dim_;
+      double* projections = projections_.data() + index * rows_per_pass_;
+      std::fill_n(partial, (last - first) * dim_, 0.0);
+      std::fill_n(projections, last - first, 0.0);
+      constexpr std::size_t kAhead = 2;
+      for (std::size_t i = 0; i < range.segments.size(); ++i) {
+        if (i + kAhead < range.segments.size()) {
+          const auto soon = static_cast<std::size_t>(range.segments[i + kAhead].identity);
+          if (update) {
+            state_->prefetch(soon);
+          } else {
+            prefetch_row(inputs_.prototypes.row(soon), dim_);
+          }
+        }
+        const ClassSegment& segment = range.segments[i];
+        add_to_embeddings(range, segment, first, last, partial, projections);
+        if (update) update_class(index, segment);
+      }
+      read_[index] += range.segments.size();
+    });
+  }
+
+  void add_to_embeddings(const ClassRange& range, const ClassSegment& segment, std::size_t first,
+                         std::size_t last, double* partial, double* projections) {
+    const auto identity = static_cast<std::size_t>(segment.identity);
+    const double inverse = 1 / inputs_.prototypes.norms[identity];
+    for (std::uint32_t i = segment.begin; i < segment.end; ++i) {
+      const ClassPair& pair = range.pairs[i];
+      if (pair.row < first || pair.row >= last || solved_.rows[pair.row].dense) continue;
+      const PairGradient gradient = pair_gradient(inputs_, solved_, pair);
+      if (gradient.coefficient == 0) continue;
+      kernel_set().accumulate(gradient.coefficient * inverse, inputs_.prototypes.row(identity),
+                              dim_, partial + (pair.row - first) * dim_);
+      projections[pair.row - first] += gradient.coefficient * gradient.cosine;
+    }
+  }
+
+  void update_class(std::size_t index, const ClassSegment& segment) {
+    double* sums = class_sums_.data() + index * dim_;
+    std::fill_n(sums, dim_, 0.0);
+    bool any = false;
+    const double projection =
+        add_class_gradient(inputs_, solved_, solved_.by_class[index], segment, sums, any);
+    if (!any) return;
+    state_->update_row(optimizer_, static_cast<std::size_t>(segment.identity), sums, projection);
+    ++touched_[index];
+  }
+
+  void finish_embeddings(std::size_t first, std::size_t last) {
+    inputs_.runtime.pool.run(last - first, [&](std::size_t i) {
+      const SolvedRow& row = solved_.rows[first + i];
+      if (row.dense) return;
+      float* out = grad_embeddings_ + (first + i) * dim_;
+      if (!(row.others > 0)) {
+        std::fill_n(out, dim_, 0.0f);
+        return;
+      }
+      double* sums = partial_.data() + i * dim_;
+      double projection = projections_[i];
+      for (std::size_t range = 1; range < ranges_; ++range) {
+        const double* more = partial_.data() + (range * rows_per_pass_ + i) * dim_;
+        for (std::size_t k = 0; k < dim_; ++k) sums[k] += more[k];
+        projection += projections_[range * rows_per_pass_ + i];
+      }
+      write_embedding_gradient(inputs_, first + i, sums, projection, out);
+    });
+  }
+
+  const HeadInputs& inputs_;
+  const SolvedBatch& solved_;
+  float* grad_embeddings_;
+  PrototypeState* state_;
+  const Optimizer& optimizer_;
+  std::size_t dim_;
+  std::size_t ranges_;
+  std::size_t rows_per_pass_;
+  Buffer<double> partial_;      // Σ g ŵ [ranges, rows of a pass, D]
+  Buffer<double> projections_;  // Σ g c [ranges, rows of a pass]
+  Buffer<double> class_sums_;   // Σ g x̂ of the class at hand [ranges, D]
+  std::vector<std::size_t> touched_;
+  std::vector<std::size_t> read_;
+};
+
+}  // namespace
+
+BackwardStats sparse_backward(const HeadInputs& inputs, const SolvedBatch& solved,
+                              float* grad_embeddings, PrototypeState* state,
+                              const Optimizer& optimizer) {
+  return SparseBackward(inputs, solved, grad_embeddings, state, optimizer).run();
+}
+
+}  // namespace alphamargin
