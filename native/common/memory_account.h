@@ -31,6 +31,10 @@ class MemoryAccount {
   std::atomic<std::size_t> peak_{0};
 };
 
+// `bytes` (a multiple of 64) on a cache line, or nullptr. Large arrays ask for huge pages: rows of
+// prototypes are read here and there, and every 4 KiB page would be a walk through the page table.
+void* allocate_aligned(std::size_t bytes);
+
 // Cache-line aligned allocations on an account, for std::vector.
 template <class T>
 class AccountedAllocator {
@@ -47,7 +51,7 @@ class AccountedAllocator {
       throw std::bad_alloc();
     }
     const std::size_t bytes = rounded(count);
-    void* memory = std::aligned_alloc(kAlignment, bytes);
+    void* memory = allocate_aligned(bytes);
     if (memory == nullptr) {
       throw Failure(FailureCode::kOutOfMemory,
                     "host memory for " + std::to_string(bytes) + " bytes could not be allocated");

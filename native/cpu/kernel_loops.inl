@@ -37,13 +37,6 @@ void interleave_rows(const float* rows, std::size_t stride, const float* factors
   }
 }
 
-void make_tangent(double projection, double inverse, const float* row, std::size_t count,
-                  double* gradient) {
-  for (std::size_t k = 0; k < count; ++k) {
-    gradient[k] = (gradient[k] - projection * row[k] * inverse) * inverse;
-  }
-}
-
 void descend(double rate, double decay, const double* gradient, std::size_t count, float* row) {
   for (std::size_t k = 0; k < count; ++k) {
     const double g = gradient[k] + decay * row[k];
@@ -51,13 +44,175 @@ void descend(double rate, double decay, const double* gradient, std::size_t coun
   }
 }
 
-void descend_with_momentum(double rate, double momentum, double decay, const double* gradient,
-                           std::size_t count, float* row, float* velocity) {
-  for (std::size_t k = 0; k < count; ++k) {
-    const double g = gradient[k] + decay * row[k];
-    const auto next = static_cast<float>(momentum * velocity[k] + g);
-    velocity[k] = next;
-    row[k] = static_cast<float>(row[k] - rate * next);
+// Vectors of a fixed length that the compiler maps to what the instruction set has. They are handed
+// on by reference: by value they would not have one calling convention.
+typedef float Single8 __attribute__((vector_size(32), aligned(4), may_alias));
+typedef double Double8 __attribute__((vector_size(64)));
+
+inline void load_wide(const float* values, Double8& out) {
+#ifdef __AVX512F__
+  out = reinterpret_cast<Double8>(_mm512_cvtps_pd(_mm256_loadu_ps(values)));  // GCC makes it in four
+#else
+  out = __builtin_convertvector(*reinterpret_cast<const Single8*>(values), Double8);
+#endif
+}
+inline void store_narrow(const Double8& values, float* out) {
+  *reinterpret_cast<Single8*>(out) = __builtin_convertvector(values, Single8);
+}
+
+// ∂w of elements k … k + 7.
+inline void gradient_of_eight(const ClassGradient& gradient, const Double8& row, std::size_t k,
+                              Double8& out) {
+  Double8 sum = {};
+  if (gradient.initial != nullptr) load_wide(gradient.initial + k, sum);
+  for (std::size_t i = 0; i < gradient.pairs; ++i) {
+    Double8 embedding;
+    load_wide(gradient.embeddings[i] + k, embedding);
+    sum += gradient.coefficients[i] * embedding;
+  }
+  out = (sum - gradient.projection * row * gradient.inverse_norm) * gradient.inverse_norm;
+}
+
+inline double gradient_of_one(const ClassGradient& gradient, float row, std::size_t k) {
+  double sum = gradient.initial != nullptr ? gradient.initial[k] : 0.0;
+  for (std::size_t i = 0; i < gradient.pairs; ++i) {
+    sum += gradient.coefficients[i] * gradient.embeddings[i][k];
+  }
+  return (sum - gradient.projection * row * gradient.inverse_norm) * gradient.inverse_norm;
+}
+
+void class_gradient(const ClassGradient& gradient, const float* row, std::size_t count,
+                    double* out) {
+  std::size_t k = 0;
+  for (; k + 8 <= count; k += 8) {
+    Double8 values;
+    Double8 result;
+    load_wide(row + k, values);
+    gradient_of_eight(gradient, values, k, result);
+    __builtin_memcpy(out + k, &result, sizeof result);
+  }
+  for (; k < count; ++k) out[k] = gradient_of_one(gradient, row[k], k);
+}
+
+template <bool kHasVelocity>
+double class_step_of(const ClassGradient& gradient, const DescentRule& rule, std::size_t count,
+                     float* row, float* velocity) {
+  // Σ w² in the order of `dot`: sixteen partial sums.
+  Double8 squares[2] = {};
+  const auto step = [&](std::size_t k, Double8& square) __attribute__((always_inline)) {
+    Double8 values;
+    Double8 slope;
+    load_wide(row + k, values);
+    gradient_of_eight(gradient, values, k, slope);
+    slope += rule.decay * values;
+    if constexpr (kHasVelocity) {
+      Double8 before;
+      load_wide(velocity + k, before);
+      store_narrow(rule.momentum * before + slope, velocity + k);
+      load_wide(velocity + k, slope);
+    }
+    store_narrow(values - rule.rate * slope, row + k);
+    load_wide(row + k, values);
+    square += values * values;
+  };
+  std::size_t k = 0;
+  for (; k + 16 <= count; k += 16) {
+    step(k, squares[0]);
+    step(k + 8, squares[1]);
+  }
+  double sums[16];
+  __builtin_memcpy(sums, squares, sizeof sums);
+  for (std::size_t lane = 0; k < count; ++k, ++lane) {
+    double slope = gradient_of_one(gradient, row[k], k) + rule.decay * row[k];
+    if constexpr (kHasVelocity) {
+      velocity[k] = static_cast<float>(rule.momentum * velocity[k] + slope);
+      slope = velocity[k];
+    }
+    row[k] = static_cast<float>(row[k] - rule.rate * slope);
+    sums[lane] += static_cast<double>(row[k]) * row[k];
+  }
+  for (std::size_t width = 8; width > 0; width /= 2) {
+    for (std::size_t lane = 0; lane < width; ++lane) sums[lane] += sums[lane + width];
+  }
+  return sums[0];
+}
+
+double class_step(const ClassGradient& gradient, const DescentRule& rule, std::size_t count,
+                  float* row, float* velocity) {
+  return velocity == nullptr ? class_step_of<false>(gradient, rule, count, row, velocity)
+                             : class_step_of<true>(gradient, rule, count, row, velocity);
+}
+
+// A candidate below the bound is overwritten by the next: no branch to mispredict.
+[[maybe_unused]] std::size_t keep_above(float bound, std::size_t count, std::int32_t* identities,
+                                        float* cosines) {
+  std::size_t kept = 0;
+  for (std::size_t j = 0; j < count; ++j) {
+    const float cosine = cosines[j];
+    identities[kept] = identities[j];
+    cosines[kept] = cosine;
+    kept += cosine > bound ? 1 : 0;
+  }
+  return kept;
+}
+
+float largest(const float* values, std::size_t count) {
+  constexpr std::size_t kLanes = 16;
+  float best[kLanes];
+  for (float& value : best) value = values[0];
+  std::size_t j = 0;
+  for (; j + kLanes <= count; j += kLanes) {
+    for (std::size_t lane = 0; lane < kLanes; ++lane) {
+      best[lane] = values[j + lane] > best[lane] ? values[j + lane] : best[lane];
+    }
+  }
+  for (; j < count; ++j) best[0] = values[j] > best[0] ? values[j] : best[0];
+  for (const float value : best) best[0] = value > best[0] ? value : best[0];
+  return best[0];
+}
+
+template <int kExponent>
+ThresholdSums power_sums(double beta, double threshold, const float* cosines, std::size_t count) {
+  Double8 totals = {};
+  Double8 slopes = {};
+  const auto add = [&](const float* eight) __attribute__((always_inline)) {
+    Double8 d;
+    load_wide(eight, d);
+    d = beta * (d - threshold);
+    // d^{k−1} of what is positive, 0 of the rest (for k = 1 too).
+    Double8 reduced = d > 0 ? Double8{1, 1, 1, 1, 1, 1, 1, 1} : Double8{};
+    for (int i = 1; i < kExponent; ++i) reduced *= d;
+    slopes += reduced;
+    totals += reduced * d;
+  };
+  std::size_t j = 0;
+  for (; j + 8 <= count; j += 8) add(cosines + j);
+  if (j < count) {
+    // Filled up with what contributes nothing.
+    float rest[8];
+    for (float& value : rest) value = static_cast<float>(threshold) - 1;
+    for (std::size_t i = 0; j + i < count; ++i) rest[i] = cosines[j + i];
+    add(rest);
+  }
+  ThresholdSums sums{};
+  for (int lane = 0; lane < 8; ++lane) {
+    sums.total += totals[lane];
+    sums.slope += slopes[lane];
+  }
+  return sums;
+}
+
+ThresholdSums sums_above(int exponent, double beta, double threshold, const float* cosines,
+                         std::size_t count) {
+  switch (exponent) {
+    case 1:
+      return power_sums<1>(beta, threshold, cosines, count);
+    case 2:
+      return power_sums<2>(beta, threshold, cosines, count);
+    case 3:
+      return power_sums<3>(beta, threshold, cosines, count);
+    default:
+      return power_sums<4>(beta, threshold, cosines, count);
   }
 }
 
@@ -102,5 +257,14 @@ inline std::size_t append_hits(std::uint32_t mask, std::uint32_t rows, std::uint
 }
 
 void accumulate_in_double(double factor, const float* values, std::size_t count, double* sums) {
-  for (std::size_t k = 0; k < count; ++k) sums[k] += factor * static_cast<double>(values[k]);
+  std::size_t k = 0;
+  for (; k + 8 <= count; k += 8) {
+    Double8 sum;
+    Double8 more;
+    __builtin_memcpy(&sum, sums + k, sizeof sum);
+    load_wide(values + k, more);
+    sum += factor * more;
+    __builtin_memcpy(sums + k, &sum, sizeof sum);
+  }
+  for (; k < count; ++k) sums[k] += factor * static_cast<double>(values[k]);
 }

@@ -6,12 +6,30 @@
 #include <cstdint>
 
 #include "cpu/fixed_point.h"
+#include "math/threshold.h"
 
 namespace alphamargin {
 
 // Sizes that no kernel set exceeds, for buffers on the stack.
 inline constexpr std::size_t kLargestTileRows = 12;
 inline constexpr std::size_t kLargestTileColumns = 32;
+
+// ∂w = (initial + Σ_i coefficients[i]·embeddings[i] − projection·ŵ)/‖w‖ of one class, in float64 and
+// in ascending order of the pairs.
+struct ClassGradient {
+  const float* initial = nullptr;  // [D] or nullptr: zero
+  std::size_t pairs = 0;
+  const double* coefficients = nullptr;
+  const float* const* embeddings = nullptr;  // unit rows [D]
+  double projection = 0;                     // Σ g c
+  double inverse_norm = 1;                   // 1/‖w‖
+};
+
+struct DescentRule {
+  double rate;
+  double momentum;
+  double decay;
+};
 
 struct KernelSet {
   const char* name;
@@ -47,15 +65,29 @@ struct KernelSet {
   // classes; returns how many. `hits` has room for rows · kGroup · group_count.
   std::size_t (*filter)(const FilterBlock& block, FilterHit* hits);
 
-  // The arithmetic of an update, element by element in float64 (head/prototype_state.h):
-  //   gradient = (gradient − projection · row · inverse) · inverse
-  void (*make_tangent)(double projection, double inverse, const float* row, std::size_t count,
-                       double* gradient);
-  //   row −= rate · (gradient + decay · row)
+  // Drops the candidates at or below the bound; the others keep their order. Returns how many.
+  std::size_t (*keep_above)(float bound, std::size_t count, std::int32_t* identities,
+                            float* cosines);
+
+  // The largest of `count` ≥ 1 numbers.
+  float (*largest)(const float* values, std::size_t count);
+
+  // Φ and Φ'/k of the threshold equation without measures (math/threshold.h), for k = 1 … 4:
+  // Σ d^k and Σ d^{k−1} over d = β(cosines[j] − threshold) > 0, in float64.
+  ThresholdSums (*threshold_sums)(int exponent, double beta, double threshold,
+                                  const float* cosines, std::size_t count);
+
+  // The gradient of a prototype: out = ∂w.
+  void (*class_gradient)(const ClassGradient& gradient, const float* row, std::size_t count,
+                         double* out);
+
+  // The same, and at once a step of SGD: g = ∂w + decay·w, with a velocity: v ← momentum·v + g,
+  // w ← w − rate·v, without: w ← w − rate·g. Returns ‖w‖² as `dot` gives it.
+  double (*class_step)(const ClassGradient& gradient, const DescentRule& rule, std::size_t count,
+                       float* row, float* velocity);
+
+  // row −= rate·(gradient + decay·row)
   void (*descend)(double rate, double decay, const double* gradient, std::size_t count, float* row);
-  //   velocity = momentum · velocity + (gradient + decay · row);  row −= rate · velocity
-  void (*descend_with_momentum)(double rate, double momentum, double decay, const double* gradient,
-                                std::size_t count, float* row, float* velocity);
 };
 
 // The best set this CPU runs. `ALPHAMARGIN_INSTRUCTION_SET=portable|avx2|avx512|avx512-vnni` lowers

@@ -120,9 +120,12 @@ constexpr KernelSet kSet = {
     .accumulate = accumulate_in_double,
     .quantize = quantize,
     .filter = filter,
-    .make_tangent = make_tangent,
+    .keep_above = keep_above,
+    .largest = largest,
+    .threshold_sums = sums_above,
+    .class_gradient = class_gradient,
+    .class_step = class_step,
     .descend = descend,
-    .descend_with_momentum = descend_with_momentum,
 };
 
 }  // namespace

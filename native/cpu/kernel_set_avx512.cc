@@ -172,6 +172,27 @@ std::size_t filter(const FilterBlock& block, FilterHit* hits) {
                                    : filter_panel<kFilterRowsShort, 6>(block, hits);
 }
 
+std::size_t keep_above_vector(float bound, std::size_t count, std::int32_t* identities,
+                              float* cosines) {
+  const __m512 limit = _mm512_set1_ps(bound);
+  std::size_t kept = 0;
+  for (std::size_t j = 0; j < count; j += 16) {
+    const auto present =
+        static_cast<__mmask16>(count - j >= 16 ? 0xffffu : (1u << (count - j)) - 1);
+    const __m512 values = _mm512_maskz_loadu_ps(present, cosines + j);
+    const __m512i names = _mm512_maskz_loadu_epi32(present, identities + j);
+    const __mmask16 above = _mm512_mask_cmp_ps_mask(present, values, limit, _CMP_GT_OQ);
+    // Compressed in a register: compressing stores are microcode on some processors. What is
+    // written ends before what has not been read.
+    const auto size = static_cast<std::size_t>(__builtin_popcount(above));
+    const auto room = static_cast<__mmask16>((1u << size) - 1);
+    _mm512_mask_storeu_ps(cosines + kept, room, _mm512_maskz_compress_ps(above, values));
+    _mm512_mask_storeu_epi32(identities + kept, room, _mm512_maskz_compress_epi32(above, names));
+    kept += size;
+  }
+  return kept;
+}
+
 #ifdef __AVX512VNNI__
 #define ALPHAMARGIN_KERNEL_SET avx512_vnni_kernel_set
 constexpr const char* kName = "avx512-vnni";
@@ -191,9 +212,12 @@ constexpr KernelSet kSet = {
     .accumulate = accumulate_in_double,
     .quantize = quantize,
     .filter = filter,
-    .make_tangent = make_tangent,
+    .keep_above = keep_above_vector,
+    .largest = largest,
+    .threshold_sums = sums_above,
+    .class_gradient = class_gradient,
+    .class_step = class_step,
     .descend = descend,
-    .descend_with_momentum = descend_with_momentum,
 };
 
 }  // namespace

@@ -12,16 +12,33 @@
 #include <vector>
 
 #include "common/failure.h"
+#include "cpu/kernel_set.h"
 #include "cpu/prototype_filter.h"
 
 namespace alphamargin {
 
-struct Candidate {
-  std::int32_t identity;
-  float cosine;  // approximate, within the filter's slack of the true one
+// The classes a row has kept, ascending, and their approximate cosines.
+struct CandidateList {
+  explicit CandidateList(MemoryAccount& scratch)
+      : identities(make_buffer<std::int32_t>(scratch)), cosines(make_buffer<float>(scratch)) {}
+  Buffer<std::int32_t> identities;
+  Buffer<float> cosines;  // within the filter's slack of the true ones
+
+  std::size_t size() const { return identities.size(); }
+  void push_back(std::int32_t identity, float cosine) {
+    identities.push_back(identity);
+    cosines.push_back(cosine);
+  }
+  void keep_above(float bound) {
+    resize(kernel_set().keep_above(bound, size(), identities.data(), cosines.data()));
+  }
+  void resize(std::size_t count) {
+    identities.resize(count);
+    cosines.resize(count);
+  }
 };
 
-using CandidateList = Buffer<Candidate>;
+inline constexpr std::size_t kBytesPerListed = sizeof(std::int32_t) + sizeof(float);
 
 struct StreamStats {
   std::size_t survivors = 0;
@@ -114,7 +131,7 @@ StreamStats stream_candidates(Runtime& runtime, MemoryAccount& scratch, Prototyp
           // row.
           if (identity >= end || row >= rows) continue;
           if (exclude != nullptr && static_cast<std::int32_t>(identity) == exclude[row]) continue;
-          lists[row].push_back({static_cast<std::int32_t>(identity), hits.hits[i].cosine});
+          lists[row].push_back(static_cast<std::int32_t>(identity), hits.hits[i].cosine);
         }
       }
       const std::size_t last_row = std::min(rows, first_row + filter.panel_rows());

@@ -35,7 +35,8 @@ class DenseBackward {
             std::max(rows_.size(), state == nullptr ? 0 : kChunkIdentities) * dim_)),
         sums_(make_buffer<double>(inputs.scratch, rows_.size() * dim_)),
         projections_(make_buffer<double>(inputs.scratch, rows_.size())),
-        gradient_rows_(make_buffer<double>(inputs.scratch, kPieces * dim_)) {
+        gradient_rows_(make_buffer<double>(inputs.scratch, kPieces * dim_)),
+        pairs_(kPieces, PairGradients(inputs.scratch, inputs.batch.rows)) {
     std::fill(sums_.begin(), sums_.end(), 0.0);
     std::fill(projections_.begin(), projections_.end(), 0.0);
   }
@@ -128,19 +129,18 @@ class DenseBackward {
     find_segments(begin, count);
     std::array<std::size_t, kPieces> touched{};
     inputs_.runtime.pool.run(kPieces, [&](std::size_t piece) {
-      double* sums = gradient_rows_.data() + piece * dim_;
+      PairGradients& pairs = pairs_[piece];
       const std::size_t last = count * (piece + 1) / kPieces;
       for (std::size_t j = count * piece / kPieces; j < last; ++j) {
-        bool any = has_coefficient(j, count);
-        if (!any && segment_of_[j].segment == nullptr) continue;
-        for (std::size_t k = 0; k < dim_; ++k) sums[k] = product_[j * dim_ + k];
-        double projection = class_projections_[j];
+        ClassGradient gradient;
         if (segment_of_[j].segment != nullptr) {
-          projection += add_class_gradient(inputs_, solved_, *segment_of_[j].range,
-                                           *segment_of_[j].segment, sums, any);
+          pairs.collect(inputs_, solved_, *segment_of_[j].range, *segment_of_[j].segment);
+          gradient = pairs.gradient();
         }
-        if (!any) continue;
-        state_->update_row(optimizer_, begin + j, sums, projection);
+        if (gradient.pairs == 0 && !has_coefficient(j, count)) continue;
+        gradient.initial = product_.data() + j * dim_;
+        gradient.projection += class_projections_[j];
+        state_->update_row(optimizer_, begin + j, gradient, gradient_rows_.data() + piece * dim_);
         ++touched[piece];
       }
     });
@@ -186,6 +186,7 @@ class DenseBackward {
   Buffer<double> sums_;
   Buffer<double> projections_;
   Buffer<double> gradient_rows_;  // one for each piece
+  std::vector<PairGradients> pairs_;
   struct SegmentOfClass {
     const ClassRange* range = nullptr;
     const ClassSegment* segment = nullptr;

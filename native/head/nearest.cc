@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <unordered_set>
 
 #include "head/candidate_stream.h"
@@ -27,7 +28,7 @@ void nearest(Runtime& runtime, MemoryAccount& scratch, const PrototypeView& prot
              const Embeddings& queries, std::size_t k, std::int32_t* identities, float* cosines,
              const Cancellation& cancellation) {
   PrototypeFilter filter(runtime, scratch, prototypes, queries);
-  std::vector<CandidateList> lists(queries.rows, make_buffer<Candidate>(scratch));
+  std::vector<CandidateList> lists(queries.rows, CandidateList(scratch));
   auto bounds = make_buffer<float>(scratch, queries.rows);
   std::fill(bounds.begin(), bounds.end(), -INFINITY);
 
@@ -35,9 +36,9 @@ void nearest(Runtime& runtime, MemoryAccount& scratch, const PrototypeView& prot
   const auto best_matches = [&](std::size_t row, const CandidateList& list) {
     std::vector<Match> matches;
     matches.reserve(list.size());
-    for (const Candidate& candidate : list) {
-      const auto identity = static_cast<std::size_t>(candidate.identity);
-      matches.push_back({exact_cosine(prototypes, queries, row, identity), candidate.identity});
+    for (const std::int32_t identity : list.identities) {
+      matches.push_back({exact_cosine(prototypes, queries, row, static_cast<std::size_t>(identity)),
+                         identity});
     }
     const auto end = matches.begin() + static_cast<std::ptrdiff_t>(k);
     std::partial_sort(matches.begin(), end, matches.end(), better);
@@ -47,21 +48,27 @@ void nearest(Runtime& runtime, MemoryAccount& scratch, const PrototypeView& prot
 
   const auto tighten = [&](std::size_t row, CandidateList& list) {
     if (list.size() < k) return bounds[row];
-    const auto place = list.begin() + static_cast<std::ptrdiff_t>(k - 1);
-    std::nth_element(list.begin(), place, list.end(),
-                     [](const Candidate& a, const Candidate& b) { return a.cosine > b.cosine; });
+    std::vector<float> ordered(list.cosines.begin(), list.cosines.end());
+    const auto place = ordered.begin() + static_cast<std::ptrdiff_t>(k - 1);
+    std::nth_element(ordered.begin(), place, ordered.end(), std::greater<>());
     // A class may be among the best k unless c̃ + δ < (k-th best c̃) − δ. Strictly less: a tie is
     // decided by the identity, after rescoring.
     const auto slack = static_cast<float>(2.001 * filter.slack(row));
-    const float bound = std::nextafter(place->cosine - slack, -INFINITY);
-    std::erase_if(list, [bound](const Candidate& kept) { return !(kept.cosine > bound); });
+    const float bound = std::nextafter(*place - slack, -INFINITY);
+    list.keep_above(bound);
     // Ties, or cosines closer than the slack, are settled now when they would fill the memory: who
     // is worse than k others by exact cosine and identity can never be among the best k.
     if (list.size() > std::max(kMostUndecided, 4 * k)) {
       const std::vector<Match> best = best_matches(row, list);
       std::unordered_set<std::int32_t> chosen;
       for (const Match& match : best) chosen.insert(match.identity);
-      std::erase_if(list, [&](const Candidate& kept) { return chosen.count(kept.identity) == 0; });
+      std::size_t kept = 0;
+      for (std::size_t j = 0; j < list.size(); ++j) {
+        if (chosen.count(list.identities[j]) == 0) continue;
+        list.identities[kept] = list.identities[j];
+        list.cosines[kept++] = list.cosines[j];
+      }
+      list.resize(kept);
     }
     return bound;
   };

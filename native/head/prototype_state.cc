@@ -35,7 +35,12 @@ std::int16_t* PrototypeState::shadow_row(std::size_t identity) {
 
 void PrototypeState::refresh_row(std::size_t identity) {
   const float* row = prototypes_.data() + identity * dim_;
-  norms_[identity] = std::sqrt(kernel_set().dot(row, row, dim_));
+  refresh_row(identity, kernel_set().dot(row, row, dim_));
+}
+
+void PrototypeState::refresh_row(std::size_t identity, double square) {
+  const float* row = prototypes_.data() + identity * dim_;
+  norms_[identity] = std::sqrt(square);
   if (shadow_.empty()) return;
   kernel_set().quantize(row, static_cast<float>(kFixedScale / norms_[identity]), dim_,
                         kGroup * kChunk, shadow_row(identity));
@@ -136,34 +141,39 @@ double PrototypeState::check_update(const Optimizer& optimizer, double largest_c
   return alphamargin::check_update(optimizer, largest_coefficient, norms, dim_, momentum_bound_);
 }
 
-void PrototypeState::update_row(const Optimizer& optimizer, std::size_t identity, double* sums,
-                                double projection) {
+void PrototypeState::update_row(const Optimizer& optimizer, std::size_t identity,
+                                ClassGradient gradient, double* gradient_row) {
   const KernelSet& kernels = kernel_set();
   float* row = prototypes_.data() + identity * dim_;
   const double decay = optimizer.weight_decay;
-  kernels.make_tangent(projection, 1 / norms_[identity], row, dim_, sums);
-  if (optimizer.kind == OptimizerKind::kAdagrad) {
-    double squares = 0;
-    for (std::size_t k = 0; k < dim_; ++k) {
-      const double g = sums[k] + decay * row[k];
-      squares += g * g;
-    }
-    const double sum = accumulator_[identity] + squares / static_cast<double>(dim_);
-    accumulator_[identity] = static_cast<float>(sum);
-    kernels.descend(optimizer.learning_rate / (std::sqrt(sum) + optimizer.epsilon), decay, sums,
-                    dim_, row);
-  } else if (optimizer.momentum > 0) {
-    kernels.descend_with_momentum(optimizer.learning_rate, optimizer.momentum, decay, sums, dim_,
-                                  row, momentum_.data() + identity * dim_);
-  } else {
-    kernels.descend(optimizer.learning_rate, decay, sums, dim_, row);
+  gradient.inverse_norm = 1 / norms_[identity];
+  if (optimizer.kind == OptimizerKind::kSgd) {
+    float* velocity = optimizer.momentum > 0 ? momentum_.data() + identity * dim_ : nullptr;
+    const DescentRule rule{optimizer.learning_rate, optimizer.momentum, decay};
+    refresh_row(identity, kernels.class_step(gradient, rule, dim_, row, velocity));
+    return;
   }
+  kernels.class_gradient(gradient, row, dim_, gradient_row);
+  double squares = 0;
+  for (std::size_t k = 0; k < dim_; ++k) {
+    const double g = gradient_row[k] + decay * row[k];
+    squares += g * g;
+  }
+  const double sum = accumulator_[identity] + squares / static_cast<double>(dim_);
+  accumulator_[identity] = static_cast<float>(sum);
+  kernels.descend(optimizer.learning_rate / (std::sqrt(sum) + optimizer.epsilon), decay,
+                  gradient_row, dim_, row);
   refresh_row(identity);
 }
 
 void PrototypeState::prefetch(std::size_t identity) const {
   prefetch_row(prototypes_.data() + identity * dim_, dim_);
   if (!momentum_.empty()) prefetch_row(momentum_.data() + identity * dim_, dim_);
+  if (shadow_.empty()) return;
+  // A shadow row shares its lines with the others of its group.
+  const std::size_t depth = rounded_up(dim_, kChunk);
+  const std::int16_t* group = shadow_.data() + identity / kGroup * kGroup * depth;
+  prefetch_row(reinterpret_cast<const float*>(group), kGroup * depth / 2);
 }
 
 std::size_t PrototypeState::update_bytes() const {

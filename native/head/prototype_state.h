@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "common/runtime.h"
+#include "cpu/kernel_set.h"
 #include "cpu/prototype_filter.h"
 #include "head/optimizer.h"
 
@@ -38,10 +39,10 @@ class PrototypeState {
 
   // See head/state_checks.h; returns the bound on momentum rows that holds after the update.
   double check_update(const Optimizer& optimizer, double largest_coefficient) const;
-  // One row's update: sums [D] = Σ g x̂ (overwritten), projection = Σ g c; so that
-  // ∂w = (sums − projection ŵ)/‖w‖. ensure_optimizer and check_update came before.
-  void update_row(const Optimizer& optimizer, std::size_t identity, double* sums,
-                  double projection);
+  // One row's update with its gradient (whose inverse_norm is filled in here); `gradient_row` [D] is
+  // scratch. ensure_optimizer and check_update came before.
+  void update_row(const Optimizer& optimizer, std::size_t identity, ClassGradient gradient,
+                  double* gradient_row);
   // Asks for the rows that an update will need soon.
   void prefetch(std::size_t identity) const;
   // Bytes an update of one row reads and writes.
@@ -61,7 +62,8 @@ class PrototypeState {
 
  private:
   std::int16_t* shadow_row(std::size_t identity);
-  // The norm and the shadow of a row that was just written.
+  // Norm and shadow of a row that was just written; `square` is that of its norm.
+  void refresh_row(std::size_t identity, double square);
   void refresh_row(std::size_t identity);
 
   std::size_t identities_;

@@ -7,28 +7,38 @@
 
 namespace alphamargin {
 
-PairGradient pair_gradient(const HeadInputs& inputs, const SolvedBatch& solved,
-                           const ClassPair& pair) {
-  const SolvedRow& row = solved.rows[pair.row];
-  if (pair.slot == kTargetSlot) return {target_coefficient(inputs, row), row.label_cosine};
-  const SupportEntry& entry = solved.entries[pair.row][pair.slot];
-  return {class_factor(inputs) * entry.posterior, entry.cosine};
-}
-
-double add_class_gradient(const HeadInputs& inputs, const SolvedBatch& solved,
-                          const ClassRange& range, const ClassSegment& segment, double* sums,
-                          bool& any) {
-  double projection = 0;
+void PairGradients::collect(const HeadInputs& inputs, const SolvedBatch& solved,
+                            const ClassRange& range, const ClassSegment& segment) {
+  count_ = 0;
   for (std::uint32_t i = segment.begin; i < segment.end; ++i) {
     const ClassPair& pair = range.pairs[i];
-    const PairGradient gradient = pair_gradient(inputs, solved, pair);
-    if (gradient.coefficient == 0) continue;
-    any = true;
-    kernel_set().accumulate(gradient.coefficient, inputs.batch.unit_row(pair.row), inputs.batch.dim,
-                            sums);
-    projection += gradient.coefficient * gradient.cosine;
+    const SolvedRow& row = solved.rows[pair.row];
+    double coefficient = 0;
+    double cosine = 0;
+    if (pair.slot == kTargetSlot) {
+      coefficient = target_coefficient(inputs, row);
+      cosine = row.label_cosine;
+    } else {
+      const SupportEntry& entry = solved.entries[pair.row][pair.slot];
+      coefficient = class_factor(inputs) * entry.posterior;
+      cosine = entry.cosine;
+    }
+    if (coefficient == 0) continue;
+    rows_[count_] = pair.row;
+    coefficients_[count_] = coefficient;
+    projections_[count_] = coefficient * cosine;
+    embeddings_[count_] = inputs.batch.unit_row(pair.row);
+    ++count_;
   }
-  return projection;
+}
+
+ClassGradient PairGradients::gradient() const {
+  ClassGradient gradient;
+  gradient.pairs = count_;
+  gradient.coefficients = coefficients_.data();
+  gradient.embeddings = embeddings_.data();
+  for (std::size_t i = 0; i < count_; ++i) gradient.projection += projections_[i];
+  return gradient;
 }
 
 namespace {
@@ -52,7 +62,8 @@ class SparseBackward {
                      std::max<std::size_t>(16, kPartialBytes / (sizeof(double) * dim_ * ranges_)))),
         partial_(make_buffer<double>(inputs.scratch)),
         projections_(make_buffer<double>(inputs.scratch)),
-        class_sums_(make_buffer<double>(inputs.scratch, ranges_ * dim_)),
+        gradient_rows_(make_buffer<double>(inputs.scratch, ranges_ * dim_)),
+        pairs_(ranges_, PairGradients(inputs.scratch, inputs.batch.rows)),
         touched_(ranges_, 0),
         read_(ranges_, 0) {}
 
@@ -90,48 +101,39 @@ class SparseBackward {
       double* projections = projections_.data() + index * rows_per_pass_;
       std::fill_n(partial, (last - first) * dim_, 0.0);
       std::fill_n(projections, last - first, 0.0);
-      constexpr std::size_t kAhead = 2;
       for (std::size_t i = 0; i < range.segments.size(); ++i) {
-        if (i + kAhead < range.segments.size()) {
-          const auto soon = static_cast<std::size_t>(range.segments[i + kAhead].identity);
+        if (i + kPrefetchAhead < range.segments.size()) {
+          const auto soon = static_cast<std::size_t>(range.segments[i + kPrefetchAhead].identity);
           if (update) {
             state_->prefetch(soon);
           } else {
             prefetch_row(inputs_.prototypes.row(soon), dim_);
           }
         }
-        const ClassSegment& segment = range.segments[i];
-        add_to_embeddings(range, segment, first, last, partial, projections);
-        if (update) update_class(index, segment);
+        const auto identity = static_cast<std::size_t>(range.segments[i].identity);
+        PairGradients& pairs = pairs_[index];
+        pairs.collect(inputs_, solved_, range, range.segments[i]);
+        if (pairs.size() == 0) continue;
+        if (last > first) add_to_embeddings(pairs, identity, first, last, partial, projections);
+        if (!update) continue;
+        state_->update_row(optimizer_, identity, pairs.gradient(),
+                           gradient_rows_.data() + index * dim_);
+        ++touched_[index];
       }
       read_[index] += range.segments.size();
     });
   }
 
-  void add_to_embeddings(const ClassRange& range, const ClassSegment& segment, std::size_t first,
+  void add_to_embeddings(const PairGradients& pairs, std::size_t identity, std::size_t first,
                          std::size_t last, double* partial, double* projections) {
-    const auto identity = static_cast<std::size_t>(segment.identity);
     const double inverse = 1 / inputs_.prototypes.norms[identity];
-    for (std::uint32_t i = segment.begin; i < segment.end; ++i) {
-      const ClassPair& pair = range.pairs[i];
-      if (pair.row < first || pair.row >= last || solved_.rows[pair.row].dense) continue;
-      const PairGradient gradient = pair_gradient(inputs_, solved_, pair);
-      if (gradient.coefficient == 0) continue;
-      kernel_set().accumulate(gradient.coefficient * inverse, inputs_.prototypes.row(identity),
-                              dim_, partial + (pair.row - first) * dim_);
-      projections[pair.row - first] += gradient.coefficient * gradient.cosine;
+    for (std::size_t i = 0; i < pairs.size(); ++i) {
+      const std::size_t row = pairs.row(i);
+      if (row < first || row >= last || solved_.rows[row].dense) continue;
+      kernel_set().accumulate(pairs.coefficient(i) * inverse, inputs_.prototypes.row(identity),
+                              dim_, partial + (row - first) * dim_);
+      projections[row - first] += pairs.projection(i);
     }
-  }
-
-  void update_class(std::size_t index, const ClassSegment& segment) {
-    double* sums = class_sums_.data() + index * dim_;
-    std::fill_n(sums, dim_, 0.0);
-    bool any = false;
-    const double projection =
-        add_class_gradient(inputs_, solved_, solved_.by_class[index], segment, sums, any);
-    if (!any) return;
-    state_->update_row(optimizer_, static_cast<std::size_t>(segment.identity), sums, projection);
-    ++touched_[index];
   }
 
   void finish_embeddings(std::size_t first, std::size_t last) {
@@ -164,7 +166,8 @@ class SparseBackward {
   std::size_t rows_per_pass_;
   Buffer<double> partial_;      // Σ g ŵ [ranges, rows of a pass, D]
   Buffer<double> projections_;  // Σ g c [ranges, rows of a pass]
-  Buffer<double> class_sums_;   // Σ g x̂ of the class at hand [ranges, D]
+  Buffer<double> gradient_rows_;  // scratch of an update [ranges, D]
+  std::vector<PairGradients> pairs_;
   std::vector<std::size_t> touched_;
   std::vector<std::size_t> read_;
 };

@@ -3,24 +3,36 @@
 // of the batch comes from memory once, gives its part of their ∂x, gets its own gradient, is
 // updated and goes back.
 
+#include "cpu/kernel_set.h"
 #include "head/head_gradient.h"
 
 namespace alphamargin {
 
-// The coefficient and the cosine of a pair.
-struct PairGradient {
-  double coefficient;
-  double cosine;
+// Coefficients g, cosines and unit embeddings of the pairs of one class that have g ≠ 0.
+class PairGradients {
+ public:
+  PairGradients(MemoryAccount& scratch, std::size_t rows)
+      : rows_(make_buffer<std::uint32_t>(scratch, rows)),
+        coefficients_(make_buffer<double>(scratch, rows)),
+        projections_(make_buffer<double>(scratch, rows)),
+        embeddings_(make_buffer<const float*>(scratch, rows)) {}
+
+  void collect(const HeadInputs& inputs, const SolvedBatch& solved, const ClassRange& range,
+               const ClassSegment& segment);
+
+  std::size_t size() const { return count_; }
+  std::uint32_t row(std::size_t i) const { return rows_[i]; }
+  double coefficient(std::size_t i) const { return coefficients_[i]; }
+  double projection(std::size_t i) const { return projections_[i]; }  // g c
+  ClassGradient gradient() const;
+
+ private:
+  std::size_t count_ = 0;
+  Buffer<std::uint32_t> rows_;
+  Buffer<double> coefficients_;
+  Buffer<double> projections_;
+  Buffer<const float*> embeddings_;
 };
-
-PairGradient pair_gradient(const HeadInputs& inputs, const SolvedBatch& solved,
-                           const ClassPair& pair);
-
-// ∂w of a class before its last step: adds Σ g x̂ to sums [D], returns Σ g c; `any` becomes true if
-// a coefficient is not zero.
-double add_class_gradient(const HeadInputs& inputs, const SolvedBatch& solved,
-                          const ClassRange& range, const ClassSegment& segment, double* sums,
-                          bool& any);
 
 // ∂x of the sparse rows (grad_embeddings may be nullptr) and, with a state, the update of the
 // classes that sparse rows or the targets of dense rows touch.

@@ -9,6 +9,7 @@
 #include <cmath>
 
 #include "cpu/row_pieces.h"
+#include "cpu/kernel_set.h"
 #include "head/candidate_stream.h"
 #include "head/solved_rows.h"
 
@@ -21,7 +22,7 @@ constexpr double kBoundTolerance = 1e-3;
 // Bytes a candidate costs until the backward pass is done: itself, its support entry, its place in
 // the transposed list.
 constexpr std::size_t kBytesPerCandidate =
-    sizeof(Candidate) + sizeof(SupportEntry) + sizeof(ClassPair);
+    kBytesPerListed + sizeof(SupportEntry) + sizeof(ClassPair);
 
 // Bound on c̃ below which (or at which) a class is certainly outside the support.
 float filter_bound(double threshold, double slack) {
@@ -29,7 +30,8 @@ float filter_bound(double threshold, double slack) {
   // that is compared. Rounded down, so that float32 cannot raise it.
   const double bound = threshold - slack;
   if (bound < -2) return -INFINITY;  // below every cosine
-  return std::nextafter(static_cast<float>(bound - 1e-7 * std::fabs(bound)), -INFINITY);
+  const double safe = bound - 1e-7 * std::fabs(bound) - 1e-12;
+  return std::nextafter(static_cast<float>(safe), -INFINITY);
 }
 
 // Turns what rows have kept into bounds, and rows that keep too much into dense ones.
@@ -47,31 +49,76 @@ class Tightening {
     SolvedRow& state = solved_.rows[row];
     const double slack = filter_.slack(row);
     double& threshold = thresholds_[row];
-    try {
-      RowSolver solver(inputs_.scratch);
-      const RowSolution solution = solver.solve(
-          inputs_.loss, state.target, list.size(), list.size(), inputs_.reference != nullptr,
-          [&](std::size_t j) { return static_cast<double>(list[j].cosine) - slack; },
-          [&](std::size_t j) {
-            return inputs_.measure(static_cast<std::size_t>(list[j].identity));
-          },
-          kBoundTolerance, threshold);
-      threshold = std::max(threshold, support_bound(inputs_.loss, solution));
-    } catch (const Failure&) {
-      // The measures seen so far leave float64; later classes may not. finish_row decides.
+    const DivergenceOrder& order = inputs_.loss.order;
+    const bool is_simple = inputs_.reference == nullptr && order.integer_exponent >= 1 &&
+                           order.integer_exponent <= 4;
+    if (list.size() > 0) {
+      threshold = std::max(threshold, is_simple ? fast_threshold(state.target, list, slack, threshold)
+                                                : any_threshold(state.target, list, slack, threshold));
     }
     const float bound = filter_bound(threshold, slack);
-    std::erase_if(list, [bound](const Candidate& kept) { return !(kept.cosine > bound); });
+    list.keep_above(bound);
     if (list.size() > row_limit_) {
       // Streaming again costs less than the memory; its cosines are float32 (dense_rows.h).
       state.dense = true;
-      list = make_buffer<Candidate>(inputs_.scratch);
+      list = CandidateList(inputs_.scratch);
       return static_cast<float>(INFINITY);
     }
     return bound;
   }
 
  private:
+  // A cosine the threshold reaches: Newton's method from below, which never passes it, on the
+  // vectorised sums of the common orders.
+  double fast_threshold(const RowTarget& target, const CandidateList& list, double slack,
+                        double known) const {
+    const KernelSet& kernels = kernel_set();
+    const DivergenceOrder& order = inputs_.loss.order;
+    const double beta = inputs_.loss.beta();
+    const double gamma = inputs_.loss.gamma();
+    const float largest = kernels.largest(list.cosines.data(), list.size());
+    double threshold = std::max(known, largest - slack - 1 / beta);
+    double top = largest - slack;
+    if (target.present) {
+      threshold = std::max(threshold, target.cosine - gamma / beta);
+      top = std::max(top, target.cosine);
+    }
+    for (int pass = 0; pass < 100; ++pass) {
+      ThresholdSums sums = kernels.threshold_sums(order.integer_exponent, beta, threshold + slack,
+                                                  list.cosines.data(), list.size());
+      const double d = beta * (target.cosine - threshold) / gamma;
+      if (target.present && d > 0) {
+        const double reduced = std::pow(d, order.exponent - 1);
+        sums.total += target.measure * reduced * d;
+        sums.slope += target.measure * reduced / gamma;
+      }
+      if (!(sums.total > 1)) break;
+      const double step = newton_step(order.exponent, sums) / beta;
+      threshold += step;
+      if (!(step > kBoundTolerance * (top - threshold))) break;
+    }
+    return threshold;
+  }
+
+  double any_threshold(const RowTarget& target, const CandidateList& list, double slack,
+                       double known) const {
+    try {
+      RowSolver solver(inputs_.scratch);
+      return support_bound(
+          inputs_.loss,
+          solver.solve(
+              inputs_.loss, target, list.size(), list.size(), inputs_.reference != nullptr,
+              [&](std::size_t j) { return static_cast<double>(list.cosines[j]) - slack; },
+              [&](std::size_t j) {
+                return inputs_.measure(static_cast<std::size_t>(list.identities[j]));
+              },
+              kBoundTolerance, known));
+    } catch (const Failure&) {
+      // The measures seen so far leave float64; later classes may not. finish_row decides.
+      return known;
+    }
+  }
+
   const HeadInputs& inputs_;
   SolvedBatch& solved_;
   const PrototypeFilter& filter_;
@@ -85,10 +132,9 @@ void rescore(const HeadInputs& inputs, SolvedBatch& solved) {
   std::vector<std::size_t> rows_read(solved.by_class.size(), 0);
   inputs.runtime.pool.run(solved.by_class.size(), [&](std::size_t index) {
     const ClassRange& range = solved.by_class[index];
-    constexpr std::size_t kAhead = 4;
     for (std::size_t i = 0; i < range.segments.size(); ++i) {
-      if (i + kAhead < range.segments.size()) {
-        const auto soon = static_cast<std::size_t>(range.segments[i + kAhead].identity);
+      if (i + kPrefetchAhead < range.segments.size()) {
+        const auto soon = static_cast<std::size_t>(range.segments[i + kPrefetchAhead].identity);
         prefetch_row(prototypes.row(soon), prototypes.dim);
       }
       const ClassSegment& segment = range.segments[i];
@@ -135,7 +181,7 @@ void finish_row(const HeadInputs& inputs, SolvedRow& solved, Buffer<SupportEntry
 void solve_sparse_rows(const HeadInputs& inputs, SolvedBatch& solved) {
   const std::size_t rows = inputs.batch.rows;
   PrototypeFilter filter(inputs.runtime, inputs.scratch, inputs.prototypes, inputs.batch);
-  std::vector<CandidateList> lists(rows, make_buffer<Candidate>(inputs.scratch));
+  std::vector<CandidateList> lists(rows, CandidateList(inputs.scratch));
   auto bounds = make_buffer<float>(inputs.scratch, rows);
   std::fill(bounds.begin(), bounds.end(), -INFINITY);
   Tightening tighten(inputs, solved, filter);
@@ -149,8 +195,10 @@ void solve_sparse_rows(const HeadInputs& inputs, SolvedBatch& solved) {
     for (std::size_t row = first; row < last; ++row) {
       Buffer<SupportEntry>& entries = solved.entries[row];
       entries.reserve(lists[row].size());
-      for (const Candidate& candidate : lists[row]) entries.push_back({candidate.identity, 0, 0});
-      lists[row] = make_buffer<Candidate>(inputs.scratch);
+      for (const std::int32_t identity : lists[row].identities) {
+        entries.push_back({identity, 0, 0});
+      }
+      lists[row] = CandidateList(inputs.scratch);
     }
   });
   solved.by_class = class_ranges(inputs, solved);
