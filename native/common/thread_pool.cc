@@ -6,6 +6,30 @@
 #include <system_error>
 
 namespace alphamargin {
+namespace {
+
+// The parts of a step follow each other within microseconds, sooner than a sleeping thread wakes:
+// who has nothing to do looks around for about this many pauses (tens of microseconds) first.
+constexpr int kSpins = 1000;
+
+void pause_briefly() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+template <class Condition>
+bool spin_until(const Condition& condition) {
+  for (int i = 0; i < kSpins; ++i) {
+    if (condition()) return true;
+    pause_briefly();
+  }
+  return false;
+}
+
+}  // namespace
 
 struct ThreadPool::Job {
   Job(std::size_t pieces, const std::function<void(std::size_t)>& body)
@@ -16,7 +40,7 @@ struct ThreadPool::Job {
   std::atomic<std::size_t> next{0};
   std::mutex mutex;
   std::condition_variable done;
-  std::size_t finished = 0;
+  std::atomic<std::size_t> finished{0};
   std::size_t failed_piece = 0;
   std::exception_ptr failure;
 
@@ -39,8 +63,9 @@ struct ThreadPool::Job {
     }
     if (completed == 0) return;
     const std::lock_guard lock(mutex);
-    finished += completed;
-    if (finished == count) done.notify_all();
+    if (finished.fetch_add(completed, std::memory_order_release) + completed == count) {
+      done.notify_all();
+    }
   }
 };
 
@@ -90,6 +115,7 @@ std::size_t ThreadPool::size() const {
 void ThreadPool::work() {
   for (;;) {
     std::shared_ptr<Job> job;
+    spin_until([this] { return queued_.load(std::memory_order_relaxed) > 0; });
     {
       std::unique_lock lock(mutex_);
       wake_.wait(lock, [this] { return stopping_ || !jobs_.empty(); });
@@ -97,6 +123,7 @@ void ThreadPool::work() {
       job = jobs_.front();
       if (job->next.load(std::memory_order_relaxed) >= job->count) {
         jobs_.pop_front();
+        queued_ = jobs_.size();
         continue;
       }
     }
@@ -111,18 +138,21 @@ void ThreadPool::run(std::size_t count, const std::function<void(std::size_t)>& 
     const std::lock_guard lock(mutex_);
     if (!workers_.empty()) {
       jobs_.push_back(job);
+      queued_ = jobs_.size();
       wake_.notify_all();
     }
   }
   job->help();
-  {
+  const auto is_done = [&] { return job->finished.load(std::memory_order_acquire) == count; };
+  if (!spin_until(is_done)) {
     std::unique_lock lock(job->mutex);
-    job->done.wait(lock, [&] { return job->finished == count; });
+    job->done.wait(lock, is_done);
   }
   {
     const std::lock_guard lock(mutex_);
     const auto place = std::find(jobs_.begin(), jobs_.end(), job);
     if (place != jobs_.end()) jobs_.erase(place);
+    queued_ = jobs_.size();
   }
   if (job->failure) std::rethrow_exception(job->failure);
 }

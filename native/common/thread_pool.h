@@ -3,6 +3,7 @@
 // number of threads; only who runs a piece does. That is what makes results the same bits for
 // 1, 2 or 64 threads.
 
+#include <atomic>
 #include <condition_variable>
 #include <cstddef>
 #include <deque>
@@ -39,6 +40,7 @@ class ThreadPool {
   mutable std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<std::shared_ptr<Job>> jobs_;
+  std::atomic<std::size_t> queued_{0};  // jobs_.size(), for a look without the lock
   std::vector<std::thread> workers_;
   std::size_t size_ = 1;
   bool stopping_ = false;

@@ -20,8 +20,38 @@ bool select_above(const float* tile, const float* bounds, std::uint32_t* masks) 
   return any;
 }
 
-void interleave_rows(const float* rows, std::size_t stride, const float* factors, std::size_t count,
-                     std::size_t width, std::size_t depth, float* panel) {
+// `multiply` of the including file, over blocks of the depth.
+template <std::size_t kTile, class Multiply>
+inline void multiply_in_blocks(const Multiply& multiply, std::size_t rows, std::size_t columns,
+                               std::size_t depth, const float* left, const float* right,
+                               float* tile) {
+  alignas(64) double sums[kTile];
+  if (depth <= kDepthBlock) {
+    multiply(depth, left, right, tile);
+    return;
+  }
+  for (double& sum : sums) sum = 0;
+  for (std::size_t begin = 0; begin < depth; begin += kDepthBlock) {
+    multiply(depth - begin < kDepthBlock ? depth - begin : kDepthBlock, left + begin * rows,
+             right + begin * columns, tile);
+    for (std::size_t i = 0; i < kTile; ++i) sums[i] += static_cast<double>(tile[i]);
+  }
+  for (std::size_t i = 0; i < kTile; ++i) tile[i] = static_cast<float>(sums[i]);
+}
+
+void copy_columns(const float* rows, std::size_t stride, const float* factors, std::size_t count,
+                  std::size_t width, std::size_t depth, float* panel) {
+  for (std::size_t k = 0; k < depth; ++k) {
+    const float* source = rows + k * stride;
+    const float factor = factors == nullptr ? 1.0f : factors[k];
+    for (std::size_t j = 0; j < count; ++j) panel[k * width + j] = source[j] * factor;
+    for (std::size_t j = count; j < width; ++j) panel[k * width + j] = 0;
+  }
+}
+
+[[maybe_unused]] void interleave_rows(const float* rows, std::size_t stride, const float* factors,
+                                      std::size_t count, std::size_t width, std::size_t depth,
+                                      float* panel) {
   // Blocks of 16 columns keep the written cache lines in L1 while every row passes over them.
   constexpr std::size_t kBlock = 16;
   for (std::size_t begin = 0; begin < depth; begin += kBlock) {
@@ -51,7 +81,8 @@ typedef double Double8 __attribute__((vector_size(64)));
 
 inline void load_wide(const float* values, Double8& out) {
 #ifdef __AVX512F__
-  out = reinterpret_cast<Double8>(_mm512_cvtps_pd(_mm256_loadu_ps(values)));  // GCC makes it in four
+  out =
+      reinterpret_cast<Double8>(_mm512_cvtps_pd(_mm256_loadu_ps(values)));  // GCC makes it in four
 #else
   out = __builtin_convertvector(*reinterpret_cast<const Single8*>(values), Double8);
 #endif
@@ -171,6 +202,87 @@ float largest(const float* values, std::size_t count) {
   return best[0];
 }
 
+// exp in float64 for exponents up to 700, within 1.5 units of the last digit, the same bits in
+// every kernel set; 0 below −708. x = n ln 2 + r, |r| ≤ ln 2/2; e^r by its Taylor polynomial of
+// degree 13.
+inline void exp_of_eight(Double8& x) {
+  typedef std::int64_t Long8 __attribute__((vector_size(64)));
+  const Long8 vanishes = !(x > -708.0);
+  x = vanishes ? Double8{} : x;
+  // Adding 1.5·2^52 rounds to a whole number and leaves it in the low bits.
+  const double kRound = 0x1.8p52;
+  const Double8 shifted = x * 1.4426950408889634 + kRound;
+  const Double8 whole = shifted - kRound;
+  const Double8 r = (x - whole * 0x1.62e42fefa3800p-1) - whole * 0x1.ef35793c76730p-45;
+  Double8 sum = r * (1.0 / 6227020800) + 1.0 / 479001600;
+  sum = sum * r + 1.0 / 39916800;
+  sum = sum * r + 1.0 / 3628800;
+  sum = sum * r + 1.0 / 362880;
+  sum = sum * r + 1.0 / 40320;
+  sum = sum * r + 1.0 / 5040;
+  sum = sum * r + 1.0 / 720;
+  sum = sum * r + 1.0 / 120;
+  sum = sum * r + 1.0 / 24;
+  sum = sum * r + 1.0 / 6;
+  sum = sum * r + 0.5;
+  sum = (sum * r) * r + r + 1.0;
+  const Long8 power = (reinterpret_cast<Long8>(shifted) + 1023) << 52;
+  sum *= reinterpret_cast<Double8>(power);
+  x = vanishes ? Double8{} : sum;
+}
+
+// Eight cosines from `values`, of which `count` exist; the others are −∞.
+inline void load_cosines(const float* values, std::size_t count, Double8& out) {
+  if (count >= 8) {
+    load_wide(values, out);
+    return;
+  }
+  float padded[8];
+  for (std::size_t i = 0; i < 8; ++i) padded[i] = i < count ? values[i] : -__builtin_inff();
+  load_wide(padded, out);
+}
+
+inline double sum_of_eight(const Double8& values) {
+  double sum = 0;
+  for (int lane = 0; lane < 8; ++lane) sum += values[lane];
+  return sum;
+}
+
+double exp_sum(const SoftmaxTerm& term, const float* cosines, std::size_t count) {
+  Double8 total = {};
+  for (std::size_t j = 0; j < count; j += 8) {
+    Double8 values;
+    load_cosines(cosines + j, count - j, values);
+    values = term.beta * (values - term.reference) - term.shift;
+    exp_of_eight(values);
+    total += values;
+  }
+  return sum_of_eight(total);
+}
+
+double exp_coefficients(const SoftmaxTerm& term, double factor, float* cosines, float* products,
+                        std::size_t count) {
+  Double8 total = {};
+  for (std::size_t j = 0; j < count; j += 8) {
+    Double8 values;
+    load_cosines(cosines + j, count - j, values);
+    Double8 coefficients = term.beta * (values - term.reference) - term.shift;
+    exp_of_eight(coefficients);
+    coefficients *= factor;
+    // −∞ marks what takes no part.
+    values = values > -2.0 ? values : Double8{};
+    values *= coefficients;
+    total += values;
+    float narrow[16];
+    store_narrow(coefficients, narrow);
+    store_narrow(values, narrow + 8);
+    const std::size_t present = count - j < 8 ? count - j : 8;
+    __builtin_memcpy(cosines + j, narrow, present * sizeof(float));
+    __builtin_memcpy(products + j, narrow + 8, present * sizeof(float));
+  }
+  return sum_of_eight(total);
+}
+
 template <int kExponent>
 ThresholdSums power_sums(double beta, double threshold, const float* cosines, std::size_t count) {
   Double8 totals = {};
@@ -194,12 +306,7 @@ ThresholdSums power_sums(double beta, double threshold, const float* cosines, st
     for (std::size_t i = 0; j + i < count; ++i) rest[i] = cosines[j + i];
     add(rest);
   }
-  ThresholdSums sums{};
-  for (int lane = 0; lane < 8; ++lane) {
-    sums.total += totals[lane];
-    sums.slope += slopes[lane];
-  }
-  return sums;
+  return {sum_of_eight(totals), sum_of_eight(slopes)};
 }
 
 ThresholdSums sums_above(int exponent, double beta, double threshold, const float* cosines,

@@ -14,8 +14,11 @@ namespace alphamargin {
 inline constexpr std::size_t kLargestTileRows = 12;
 inline constexpr std::size_t kLargestTileColumns = 32;
 
-// ∂w = (initial + Σ_i coefficients[i]·embeddings[i] − projection·ŵ)/‖w‖ of one class, in float64 and
-// in ascending order of the pairs.
+// Elements whose products are summed in float32 before float64 takes over.
+inline constexpr std::size_t kDepthBlock = 64;
+
+// ∂w = (initial + Σ_i coefficients[i]·embeddings[i] − projection·ŵ)/‖w‖ of one class, in float64
+// and in ascending order of the pairs.
 struct ClassGradient {
   const float* initial = nullptr;  // [D] or nullptr: zero
   std::size_t pairs = 0;
@@ -23,6 +26,13 @@ struct ClassGradient {
   const float* const* embeddings = nullptr;  // unit rows [D]
   double projection = 0;                     // Σ g c
   double inverse_norm = 1;                   // 1/‖w‖
+};
+
+// The exponent β(c − reference) − shift of a softmax posterior.
+struct SoftmaxTerm {
+  double beta;
+  double reference;
+  double shift;
 };
 
 struct DescentRule {
@@ -41,6 +51,9 @@ struct KernelSet {
   // so it does not depend on its place in the tile.
   void (*multiply)(std::size_t depth, const float* left, const float* right, float* tile);
 
+  // The same with sums that are float64 across blocks of kDepthBlock elements, rounded once.
+  void (*multiply_long)(std::size_t depth, const float* left, const float* right, float* tile);
+
   // Bit j of masks[i] = tile[i][j] > bounds[i]; returns whether any bit is set.
   bool (*select)(const float* tile, const float* bounds, std::uint32_t* masks);
 
@@ -48,6 +61,11 @@ struct KernelSet {
   // panel of `width` columns; missing rows become zeros.
   void (*interleave)(const float* rows, std::size_t stride, const float* factors, std::size_t count,
                      std::size_t width, std::size_t depth, float* panel);
+
+  // The same panel from rows that already run across its columns: panel[k·width + j] =
+  // rows[k·stride + j]·factors[k] (nullptr: 1), j < count.
+  void (*copy_columns)(const float* rows, std::size_t stride, const float* factors,
+                       std::size_t count, std::size_t width, std::size_t depth, float* panel);
 
   // Σ a_k b_k in float64. Products of float32 are exact there and the order of summation is fixed,
   // so every kernel set, and a GPU that follows the order, gives the same bits.
@@ -65,6 +83,14 @@ struct KernelSet {
   // classes; returns how many. `hits` has room for rows · kGroup · group_count.
   std::size_t (*filter)(const FilterBlock& block, FilterHit* hits);
 
+  // Σ exp(β(cosines[j] − reference) − shift) in float64; −∞ gives 0.
+  double (*exp_sum)(const SoftmaxTerm& term, const float* cosines, std::size_t count);
+
+  // cosines[j] ← g = factor·exp(β(cosines[j] − reference) − shift), products[j] = g·cosines[j];
+  // returns Σ g c. A cosine of −∞ gives 0.
+  double (*exp_coefficients)(const SoftmaxTerm& term, double factor, float* cosines,
+                             float* products, std::size_t count);
+
   // Drops the candidates at or below the bound; the others keep their order. Returns how many.
   std::size_t (*keep_above)(float bound, std::size_t count, std::int32_t* identities,
                             float* cosines);
@@ -74,8 +100,8 @@ struct KernelSet {
 
   // Φ and Φ'/k of the threshold equation without measures (math/threshold.h), for k = 1 … 4:
   // Σ d^k and Σ d^{k−1} over d = β(cosines[j] − threshold) > 0, in float64.
-  ThresholdSums (*threshold_sums)(int exponent, double beta, double threshold,
-                                  const float* cosines, std::size_t count);
+  ThresholdSums (*threshold_sums)(int exponent, double beta, double threshold, const float* cosines,
+                                  std::size_t count);
 
   // The gradient of a prototype: out = ∂w.
   void (*class_gradient)(const ClassGradient& gradient, const float* row, std::size_t count,

@@ -32,6 +32,10 @@ void multiply(std::size_t depth, const float* left, const float* right, float* t
   }
 }
 
+void multiply_long(std::size_t depth, const float* left, const float* right, float* tile) {
+  multiply_in_blocks<kRows * kColumns>(multiply, kRows, kColumns, depth, left, right, tile);
+}
+
 bool select(const float* tile, const float* bounds, std::uint32_t* masks) {
   std::uint32_t any = 0;
   for (std::size_t i = 0; i < kRows; ++i) {
@@ -114,12 +118,16 @@ constexpr KernelSet kSet = {
     .tile_rows = kRows,
     .tile_columns = kColumns,
     .multiply = multiply,
+    .multiply_long = multiply_long,
     .select = select,
     .interleave = interleave_rows,
+    .copy_columns = copy_columns,
     .dot = dot_in_double,
     .accumulate = accumulate_in_double,
     .quantize = quantize,
     .filter = filter,
+    .exp_sum = exp_sum,
+    .exp_coefficients = exp_coefficients,
     .keep_above = keep_above,
     .largest = largest,
     .threshold_sums = sums_above,

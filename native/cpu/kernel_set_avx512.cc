@@ -33,6 +33,62 @@ void multiply(std::size_t depth, const float* left, const float* right, float* t
   }
 }
 
+void multiply_long(std::size_t depth, const float* left, const float* right, float* tile) {
+  multiply_in_blocks<kRows * kColumns>(multiply, kRows, kColumns, depth, left, right, tile);
+}
+
+// 16 rows × 16 elements, transposed in registers: from panel[16·columns] to panel[columns·16].
+inline void interleave_square(const float* rows, std::size_t stride, const float* factors,
+                              std::size_t width, float* panel) {
+  __m512 r[16];
+  __m512 t[16];
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) {
+    r[i] = _mm512_mul_ps(_mm512_loadu_ps(rows + static_cast<std::size_t>(i) * stride),
+                         _mm512_set1_ps(factors[i]));
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < 16; i += 2) {
+    t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
+    t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 16; i += 4) {
+    r[i] = _mm512_shuffle_ps(t[i], t[i + 2], 0x44);
+    r[i + 1] = _mm512_shuffle_ps(t[i], t[i + 2], 0xee);
+    r[i + 2] = _mm512_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+    r[i + 3] = _mm512_shuffle_ps(t[i + 1], t[i + 3], 0xee);
+  }
+  // r[4 b + c]: rows 4 b … 4 b + 3 of elements c, c + 4, c + 8, c + 12.
+#pragma GCC unroll 4
+  for (int c = 0; c < 4; ++c) {
+    const __m512 low = _mm512_shuffle_f32x4(r[c], r[4 + c], 0x88);
+    const __m512 high = _mm512_shuffle_f32x4(r[c], r[4 + c], 0xdd);
+    const __m512 low_more = _mm512_shuffle_f32x4(r[8 + c], r[12 + c], 0x88);
+    const __m512 high_more = _mm512_shuffle_f32x4(r[8 + c], r[12 + c], 0xdd);
+    float* target = panel + static_cast<std::size_t>(c) * width;
+    _mm512_storeu_ps(target, _mm512_shuffle_f32x4(low, low_more, 0x88));
+    _mm512_storeu_ps(target + 4 * width, _mm512_shuffle_f32x4(high, high_more, 0x88));
+    _mm512_storeu_ps(target + 8 * width, _mm512_shuffle_f32x4(low, low_more, 0xdd));
+    _mm512_storeu_ps(target + 12 * width, _mm512_shuffle_f32x4(high, high_more, 0xdd));
+  }
+}
+
+void interleave(const float* rows, std::size_t stride, const float* factors, std::size_t count,
+                std::size_t width, std::size_t depth, float* panel) {
+  if (count < width || width % 16 != 0) {
+    interleave_rows(rows, stride, factors, count, width, depth, panel);
+    return;
+  }
+  std::size_t k = 0;
+  for (; k + 16 <= depth; k += 16) {
+    for (std::size_t i = 0; i < width; i += 16) {
+      interleave_square(rows + i * stride + k, stride, factors + i, width, panel + k * width + i);
+    }
+  }
+  interleave_rows(rows + k, stride, factors, count, width, depth - k, panel + k * width);
+}
+
 bool select(const float* tile, const float* bounds, std::uint32_t* masks) {
   std::uint32_t any = 0;
   for (std::size_t i = 0; i < kRows; ++i) {
@@ -161,7 +217,16 @@ std::size_t filter_panel(const FilterBlock& block, FilterHit* hits) {
         _mm_loadu_si128(reinterpret_cast<const __m128i*>(block.bounds + 4 * i)));
   }
   std::size_t found = 0;
+  const std::size_t stride = block.chunks * kGroup * kChunk;
   for (std::size_t group = 0; group < block.group_count; group += kTileGroups) {
+    // The first panel to meet the groups would wait for memory: ask for the tile after the next.
+    const std::size_t ahead = group + 2 * kTileGroups;
+    if (block.cold && ahead < block.group_count) {
+      const std::int16_t* soon = block.groups + ahead * stride;
+      for (std::size_t k = 0; k < kTileGroups * stride; k += kGroup * kChunk) {
+        __builtin_prefetch(soon + k, 0, 2);
+      }
+    }
     found += filter_tile<kTileRows, kTileGroups>(block, bounds, group, hits + found);
   }
   return found;
@@ -206,12 +271,16 @@ constexpr KernelSet kSet = {
     .tile_rows = kRows,
     .tile_columns = kColumns,
     .multiply = multiply,
+    .multiply_long = multiply_long,
     .select = select,
-    .interleave = interleave_rows,
+    .interleave = interleave,
+    .copy_columns = copy_columns,
     .dot = dot,
     .accumulate = accumulate_in_double,
     .quantize = quantize,
     .filter = filter,
+    .exp_sum = exp_sum,
+    .exp_coefficients = exp_coefficients,
     .keep_above = keep_above_vector,
     .largest = largest,
     .threshold_sums = sums_above,

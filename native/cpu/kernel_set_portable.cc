@@ -22,6 +22,10 @@ void multiply(std::size_t depth, const float* left, const float* right, float* t
   }
 }
 
+void multiply_long(std::size_t depth, const float* left, const float* right, float* tile) {
+  multiply_in_blocks<kRows * kColumns>(multiply, kRows, kColumns, depth, left, right, tile);
+}
+
 void quantize(const float* values, float factor, std::size_t count, std::size_t stride,
               std::int16_t* out) {
   for (std::size_t k = 0; k < count; k += kChunk) {
@@ -65,12 +69,16 @@ constexpr KernelSet kSet = {
     .tile_rows = kRows,
     .tile_columns = kColumns,
     .multiply = multiply,
+    .multiply_long = multiply_long,
     .select = select_above<kRows, kColumns>,
     .interleave = interleave_rows,
+    .copy_columns = copy_columns,
     .dot = dot_in_double,
     .accumulate = accumulate_in_double,
     .quantize = quantize,
     .filter = filter,
+    .exp_sum = exp_sum,
+    .exp_coefficients = exp_coefficients,
     .keep_above = keep_above,
     .largest = largest,
     .threshold_sums = sums_above,

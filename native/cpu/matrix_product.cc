@@ -7,8 +7,6 @@
 namespace alphamargin {
 namespace {
 
-constexpr std::size_t kDepthBlock = 64;
-
 // Columns begin … begin + width − 1 of a [K, ·] operand as a panel: panel[k·width + j].
 void pack_panel(const KernelSet& kernels, const MatrixView& view, bool stored_by_column,
                 std::size_t begin, std::size_t count, std::size_t width, std::size_t depth,
@@ -21,12 +19,8 @@ void pack_panel(const KernelSet& kernels, const MatrixView& view, bool stored_by
                        panel);
     return;
   }
-  for (std::size_t k = 0; k < depth; ++k) {
-    const float* source = view.data + k * view.stride + begin;
-    const float factor = view.row_factors == nullptr ? 1.0f : view.row_factors[k];
-    for (std::size_t j = 0; j < count; ++j) panel[k * width + j] = source[j] * factor;
-    for (std::size_t j = count; j < width; ++j) panel[k * width + j] = 0;
-  }
+  kernels.copy_columns(view.data + begin, view.stride, view.row_factors, count, width, depth,
+                       panel);
 }
 
 std::size_t divided_up(std::size_t value, std::size_t by) { return (value + by - 1) / by; }
@@ -56,24 +50,13 @@ void matrix_product(Runtime& runtime, ProductPanels& panels, const MatrixView& l
     const std::size_t count = std::min(tile_columns, columns - first);
     float* packed = panels.right.data() + first * inner;
     pack_panel(kernels, right, right.transposed, first, count, tile_columns, inner, packed);
-    constexpr std::size_t kLargestTile = kLargestTileRows * kLargestTileColumns;
-    const std::size_t tile_size = tile_rows * tile_columns;
-    float tile[kLargestTile];
-    double sums[kLargestTile];
+    float tile[kLargestTileRows * kLargestTileColumns];
     for (std::size_t row_panel = 0; row_panel < row_panels; ++row_panel) {
       const std::size_t begin = row_panel * tile_rows;
-      std::fill_n(sums, tile_size, 0.0);
-      for (std::size_t block = 0; block < inner; block += kDepthBlock) {
-        kernels.multiply(std::min(kDepthBlock, inner - block),
-                         panels.left.data() + begin * inner + block * tile_rows,
-                         packed + block * tile_columns, tile);
-        for (std::size_t i = 0; i < tile_size; ++i) sums[i] += static_cast<double>(tile[i]);
-      }
+      kernels.multiply_long(inner, panels.left.data() + begin * inner, packed, tile);
       const std::size_t end = std::min(rows, begin + tile_rows);
       for (std::size_t i = begin; i < end; ++i) {
-        const double* source = sums + (i - begin) * tile_columns;
-        float* target = out + i * columns + first;
-        for (std::size_t j = 0; j < count; ++j) target[j] = static_cast<float>(source[j]);
+        std::copy_n(tile + (i - begin) * tile_columns, count, out + i * columns + first);
       }
     }
   });

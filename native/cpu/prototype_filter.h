@@ -31,7 +31,7 @@ struct PrototypeView {
 // Identities of one piece of parallel work: few enough to stay in a core's cache while all rows
 // pass over them.
 inline constexpr std::size_t kPieceIdentities = 192;
-static_assert(kPieceIdentities % kIdentitiesPerStep == 0);
+static_assert(kPieceIdentities / 2 % kIdentitiesPerStep == 0);
 
 // Survivors of a piece, panel after panel of the batch; within a panel a row's classes ascend.
 struct PieceHits {
@@ -57,7 +57,8 @@ class PrototypeFilter {
   // Bounds [B] of the runs that follow.
   void set_bounds(const float* bounds);
 
-  // Survivors among identities [begin, end), at most kPieceIdentities and from a multiple of it on.
+  // Survivors among identities [begin, end), at most kPieceIdentities, begin a multiple of
+  // kIdentitiesPerStep.
   void run(std::size_t begin, std::size_t end, PieceHits& found) const;
 
  private:

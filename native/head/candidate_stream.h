@@ -21,6 +21,10 @@ namespace alphamargin {
 struct CandidateList {
   explicit CandidateList(MemoryAccount& scratch)
       : identities(make_buffer<std::int32_t>(scratch)), cosines(make_buffer<float>(scratch)) {}
+  void reserve(std::size_t count) {
+    identities.reserve(count);
+    cosines.reserve(count);
+  }
   Buffer<std::int32_t> identities;
   Buffer<float> cosines;  // within the filter's slack of the true ones
 
@@ -48,7 +52,7 @@ struct StreamStats {
 // A group is filtered with fixed bounds, in pieces that run in parallel. The first groups are
 // short, so that bounds are good before most of the prototypes are seen; the last are a sixteenth
 // of all, within limits, so that threads seldom wait for each other.
-inline constexpr std::size_t kFirstGroup = 2 * kPieceIdentities;
+inline constexpr std::size_t kFirstGroup = kPieceIdentities;
 inline std::size_t largest_group(std::size_t identities) {
   return rounded_up(std::clamp<std::size_t>(identities / 16, 1 << 14, 1 << 17), kPieceIdentities);
 }
@@ -95,7 +99,7 @@ StreamStats stream_candidates(Runtime& runtime, MemoryAccount& scratch, Prototyp
                               std::size_t rows, std::size_t identities, const std::int32_t* exclude,
                               Buffer<float>& bounds, std::vector<CandidateList>& lists,
                               const Cancellation& cancellation, Tighten&& tighten) {
-  constexpr std::size_t kSmallestSolve = 256;
+  constexpr std::size_t kSmallestSolve = kFirstGroup / 2;
   StreamStats stats;
   std::vector<std::size_t> solved(rows, 0);
   for (std::size_t begin = 0; begin < identities;) {
@@ -103,27 +107,34 @@ StreamStats stream_candidates(Runtime& runtime, MemoryAccount& scratch, Prototyp
     const std::size_t group =
         begin == 0 ? kFirstGroup : std::min(3 * begin, largest_group(identities));
     const std::size_t last = std::min(identities, begin + group);
-    const std::size_t pieces = (last - begin + kPieceIdentities - 1) / kPieceIdentities;
+    // Of the first group everything survives: its pieces are half as long.
+    const std::size_t piece_size = begin == 0 ? kPieceIdentities / 2 : kPieceIdentities;
+    const std::size_t pieces = (last - begin + piece_size - 1) / piece_size;
     std::vector<PieceHits> found(pieces, PieceHits(scratch));
     GroupCut cut(pieces);
     filter.set_bounds(bounds.data());
     runtime.pool.run(pieces, [&](std::size_t piece) {
       if (cut.beyond(piece)) return;
-      const std::size_t first = begin + piece * kPieceIdentities;
-      filter.run(first, std::min(last, first + kPieceIdentities), found[piece]);
+      const std::size_t first = begin + piece * piece_size;
+      filter.run(first, std::min(last, first + piece_size), found[piece]);
       cut.complete(piece, found[piece].hits.size());
     });
     const std::size_t kept = cut.pieces();
-    const std::size_t end = std::min(last, begin + kept * kPieceIdentities);
+    const std::size_t end = std::min(last, begin + kept * piece_size);
     for (std::size_t piece = 0; piece < kept; ++piece) stats.survivors += found[piece].hits.size();
     stats.bytes_read += (end - begin) * filter.bytes_per_identity();
     const bool done = end == identities;
 
     runtime.pool.run(filter.panel_count(), [&](std::size_t panel) {
       const std::size_t first_row = panel * filter.panel_rows();
+      const std::size_t last_row = std::min(rows, first_row + filter.panel_rows());
+      if (begin == 0) {
+        for (std::size_t row = first_row; row < last_row; ++row)
+          lists[row].reserve(2 * kFirstGroup);
+      }
       for (std::size_t piece = 0; piece < kept; ++piece) {
         const PieceHits& hits = found[piece];
-        const std::size_t base = begin + piece * kPieceIdentities;
+        const std::size_t base = begin + piece * piece_size;
         for (std::size_t i = panel == 0 ? 0 : hits.ends[panel - 1]; i < hits.ends[panel]; ++i) {
           const std::size_t identity = base + hits.hits[i].place / kRowsPerPlace;
           const std::size_t row = first_row + hits.hits[i].place % kRowsPerPlace;
@@ -134,7 +145,6 @@ StreamStats stream_candidates(Runtime& runtime, MemoryAccount& scratch, Prototyp
           lists[row].push_back(static_cast<std::int32_t>(identity), hits.hits[i].cosine);
         }
       }
-      const std::size_t last_row = std::min(rows, first_row + filter.panel_rows());
       for (std::size_t row = first_row; row < last_row; ++row) {
         if (bounds[row] == INFINITY) continue;
         if (!done && lists[row].size() < std::max(kSmallestSolve, 2 * solved[row])) continue;

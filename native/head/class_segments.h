@@ -45,7 +45,7 @@ inline std::size_t class_range_count(std::size_t identities) {
 std::vector<ClassRange> class_ranges(const HeadInputs& inputs, const SolvedBatch& solved);
 
 // How many classes ahead their rows are asked for.
-inline constexpr std::size_t kPrefetchAhead = 6;
+inline constexpr std::size_t kPrefetchAhead = 4;
 
 // Asks for a row that will be needed soon, as far as the second-level cache: whole rows at a time
 // are more than the first level can have under way.

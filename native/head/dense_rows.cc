@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "cpu/kernel_set.h"
+
 namespace alphamargin {
 namespace {
 
@@ -11,19 +13,26 @@ struct SoftmaxState {
   double largest = -INFINITY;
   double total = 0;
 
-  void add(const HeadInputs& inputs, const SolvedRow& row, const float* cosines, std::size_t begin,
+  // `cosines` [count] is the row's part of the chunk; the target's is struck out.
+  void add(const HeadInputs& inputs, const SolvedRow& row, float* cosines, std::size_t begin,
            std::size_t count) {
+    const KernelSet& kernels = kernel_set();
+    strike_target(row, cosines, begin, count);
     const double scale = inputs.loss.scale;
     double chunk_largest = largest;
-    for (std::size_t j = 0; j < count; ++j) {
-      if (is_target(row, begin + j)) continue;
-      chunk_largest = std::max(chunk_largest, logit(inputs, scale, cosines[j], begin + j));
-    }
-    if (chunk_largest == -INFINITY) return;
     double sum = 0;
-    for (std::size_t j = 0; j < count; ++j) {
-      if (is_target(row, begin + j)) continue;
-      sum += std::exp(logit(inputs, scale, cosines[j], begin + j) - chunk_largest);
+    if (inputs.reference == nullptr) {
+      chunk_largest = std::max<double>(largest, scale * kernels.largest(cosines, count));
+      if (chunk_largest == -INFINITY) return;
+      sum = kernels.exp_sum({scale, 0, chunk_largest}, cosines, count);
+    } else {
+      for (std::size_t j = 0; j < count; ++j) {
+        chunk_largest = std::max(chunk_largest, logit(inputs, scale, cosines[j], begin + j));
+      }
+      if (chunk_largest == -INFINITY) return;
+      for (std::size_t j = 0; j < count; ++j) {
+        sum += std::exp(logit(inputs, scale, cosines[j], begin + j) - chunk_largest);
+      }
     }
     total = total * std::exp(largest - chunk_largest) + sum;
     largest = chunk_largest;
@@ -35,8 +44,7 @@ struct SoftmaxState {
 
  private:
   static double logit(const HeadInputs& inputs, double scale, float cosine, std::size_t identity) {
-    const double value = scale * cosine;
-    return inputs.reference == nullptr ? value : value + std::log(inputs.measure(identity));
+    return scale * cosine + std::log(inputs.measure(identity));
   }
 };
 
@@ -65,10 +73,10 @@ class PassSolver {
     find_largest();
     for (int pass = 0; pass < 256 && !all_settled(); ++pass) {
       for (PassState& state : states_) state.total = state.slope = 0;
-      rows_.for_chunks(
-          inputs_, [&](std::size_t i, const float* cosines, std::size_t begin, std::size_t count) {
-            if (!states_[i].settled) add(i, cosines, begin, count);
-          });
+      rows_.for_chunks(inputs_,
+                       [&](std::size_t i, float* cosines, std::size_t begin, std::size_t count) {
+                         if (!states_[i].settled) add(i, cosines, begin, count);
+                       });
       for (std::size_t i = 0; i < rows_.size(); ++i) {
         if (!states_[i].settled) advance(i);
       }
@@ -101,7 +109,7 @@ class PassSolver {
     const double excess = inputs_.loss.order.excess;
     std::vector<double> bounds(rows_.size(), -INFINITY);
     rows_.for_chunks(
-        inputs_, [&](std::size_t i, const float* cosines, std::size_t begin, std::size_t count) {
+        inputs_, [&](std::size_t i, float* cosines, std::size_t begin, std::size_t count) {
           for (std::size_t j = 0; j < count; ++j) {
             if (SoftmaxState::is_target(row(i), begin + j)) continue;
             const double alone =
@@ -127,7 +135,7 @@ class PassSolver {
     }
   }
 
-  void add(std::size_t i, const float* cosines, std::size_t begin, std::size_t count) {
+  void add(std::size_t i, float* cosines, std::size_t begin, std::size_t count) {
     PassState& state = states_[i];
     const double beta = inputs_.loss.beta();
     visit_power(inputs_.loss.order, [&](auto power) {
@@ -191,10 +199,9 @@ class PassSolver {
 
 void solve_softmax_rows(const HeadInputs& inputs, const DenseRows& rows, SolvedBatch& solved) {
   std::vector<SoftmaxState> states(rows.size());
-  rows.for_chunks(inputs,
-                  [&](std::size_t i, const float* cosines, std::size_t begin, std::size_t count) {
-                    states[i].add(inputs, solved.rows[rows.index(i)], cosines, begin, count);
-                  });
+  rows.for_chunks(inputs, [&](std::size_t i, float* cosines, std::size_t begin, std::size_t count) {
+    states[i].add(inputs, solved.rows[rows.index(i)], cosines, begin, count);
+  });
   for (std::size_t i = 0; i < rows.size(); ++i) {
     SolvedRow& row = solved.rows[rows.index(i)];
     const SoftmaxState& state = states[i];
@@ -217,21 +224,20 @@ void solve_softmax_rows(const HeadInputs& inputs, const DenseRows& rows, SolvedB
 
 // Support size and moments of rows whose threshold is known.
 void measure_rows(const HeadInputs& inputs, const DenseRows& rows, SolvedBatch& solved) {
-  rows.for_chunks(inputs,
-                  [&](std::size_t i, const float* cosines, std::size_t begin, std::size_t count) {
-                    SolvedRow& row = solved.rows[rows.index(i)];
-                    visit_posterior(inputs.loss, row.solution, [&](const auto& posterior_of) {
-                      for (std::size_t j = 0; j < count; ++j) {
-                        if (SoftmaxState::is_target(row, begin + j)) continue;
-                        const double cosine = cosines[j];
-                        const double p = posterior_of(cosine, inputs.measure(begin + j));
-                        if (!(p > 0)) continue;
-                        row.others += p;
-                        row.excess_cosine += p * (cosine - row.target.cosine);
-                        ++row.support;
-                      }
-                    });
-                  });
+  rows.for_chunks(inputs, [&](std::size_t i, float* cosines, std::size_t begin, std::size_t count) {
+    SolvedRow& row = solved.rows[rows.index(i)];
+    visit_posterior(inputs.loss, row.solution, [&](const auto& posterior_of) {
+      for (std::size_t j = 0; j < count; ++j) {
+        if (SoftmaxState::is_target(row, begin + j)) continue;
+        const double cosine = cosines[j];
+        const double p = posterior_of(cosine, inputs.measure(begin + j));
+        if (!(p > 0)) continue;
+        row.others += p;
+        row.excess_cosine += p * (cosine - row.target.cosine);
+        ++row.support;
+      }
+    });
+  });
   for (std::size_t i = 0; i < rows.size(); ++i) {
     SolvedRow& row = solved.rows[rows.index(i)];
     if (!row.target.present) continue;

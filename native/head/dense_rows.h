@@ -4,6 +4,7 @@
 // float32 products (error about 1e-7); sums over classes are float64.
 
 #include <algorithm>
+#include <cmath>
 
 #include "cpu/matrix_product.h"
 #include "head/solved_rows.h"
@@ -23,6 +24,14 @@ struct ChunkScratch {
   Buffer<float> factors;  // 1/‖w‖ [count]
   ProductPanels panels;
 };
+
+// Marks the target's cosine in a row's part of a chunk as one that takes no part: −∞.
+inline void strike_target(const SolvedRow& row, float* cosines, std::size_t begin,
+                          std::size_t count) {
+  if (!row.target.present) return;
+  const auto label = static_cast<std::size_t>(row.label);
+  if (label >= begin && label < begin + count) cosines[label - begin] = -INFINITY;
+}
 
 // The rows marked dense, as a compact batch of unit embeddings.
 class DenseRows {

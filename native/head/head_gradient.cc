@@ -74,22 +74,30 @@ class DenseBackward {
       float* product = products_.data() + i * count;
       const double factor = class_factor(inputs_);
       double projection = 0;
-      visit_posterior(inputs_.loss, row.solution, [&](const auto& posterior_of) {
-        for (std::size_t j = 0; j < count; ++j) {
-          const double cosine = values[j];
-          double coefficient = 0;
-          if (begin + j == static_cast<std::size_t>(row.label)) {
-            // Not through float32: ŵ_y − c_y x̂ cancels when they are aligned. Its ∂w is the sparse
-            // pass's.
-            projection += add_target(i, row);
-          } else {
-            coefficient = factor * posterior_of(cosine, inputs_.measure(begin + j));
+      const auto label = static_cast<std::size_t>(row.label);
+      if (label >= begin && label < begin + count) projection = add_target(i, row);
+      // Not through float32: ŵ_y − c_y x̂ cancels when they are aligned. Its ∂w is the sparse
+      // pass's.
+      strike_target(row, values, begin, count);
+      if (inputs_.loss.order.is_softmax() && inputs_.reference == nullptr) {
+        const RowSolution& solution = row.solution;
+        projection +=
+            kernel_set().exp_coefficients({inputs_.loss.beta(), solution.reference, solution.lower},
+                                          factor, values, product, count);
+      } else {
+        visit_posterior(inputs_.loss, row.solution, [&](const auto& posterior_of) {
+          for (std::size_t j = 0; j < count; ++j) {
+            const double cosine = values[j];
+            const bool takes_part = cosine > -2;
+            const double coefficient =
+                takes_part ? factor * posterior_of(cosine, inputs_.measure(begin + j)) : 0.0;
+            const double part = takes_part ? coefficient * cosine : 0.0;
+            values[j] = static_cast<float>(coefficient);
+            product[j] = static_cast<float>(part);
+            projection += part;
           }
-          values[j] = static_cast<float>(coefficient);
-          product[j] = static_cast<float>(coefficient * cosine);
-          projection += coefficient * cosine;
-        }
-      });
+        });
+      }
       projections_[i] += projection;
     });
     constexpr std::size_t kBlock = 64;

@@ -37,8 +37,8 @@ void nearest(Runtime& runtime, MemoryAccount& scratch, const PrototypeView& prot
     std::vector<Match> matches;
     matches.reserve(list.size());
     for (const std::int32_t identity : list.identities) {
-      matches.push_back({exact_cosine(prototypes, queries, row, static_cast<std::size_t>(identity)),
-                         identity});
+      matches.push_back(
+          {exact_cosine(prototypes, queries, row, static_cast<std::size_t>(identity)), identity});
     }
     const auto end = matches.begin() + static_cast<std::ptrdiff_t>(k);
     std::partial_sort(matches.begin(), end, matches.end(), better);

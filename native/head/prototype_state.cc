@@ -166,11 +166,11 @@ void PrototypeState::update_row(const Optimizer& optimizer, std::size_t identity
   refresh_row(identity);
 }
 
-void PrototypeState::prefetch(std::size_t identity) const {
+void PrototypeState::prefetch(std::size_t identity, std::size_t before) const {
   prefetch_row(prototypes_.data() + identity * dim_, dim_);
   if (!momentum_.empty()) prefetch_row(momentum_.data() + identity * dim_, dim_);
-  if (shadow_.empty()) return;
   // A shadow row shares its lines with the others of its group.
+  if (shadow_.empty() || identity / kGroup == before / kGroup) return;
   const std::size_t depth = rounded_up(dim_, kChunk);
   const std::int16_t* group = shadow_.data() + identity / kGroup * kGroup * depth;
   prefetch_row(reinterpret_cast<const float*>(group), kGroup * depth / 2);

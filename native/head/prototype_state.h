@@ -39,12 +39,12 @@ class PrototypeState {
 
   // See head/state_checks.h; returns the bound on momentum rows that holds after the update.
   double check_update(const Optimizer& optimizer, double largest_coefficient) const;
-  // One row's update with its gradient (whose inverse_norm is filled in here); `gradient_row` [D] is
-  // scratch. ensure_optimizer and check_update came before.
+  // One row's update with its gradient (whose inverse_norm is filled in here); `gradient_row` [D]
+  // is scratch. ensure_optimizer and check_update came before.
   void update_row(const Optimizer& optimizer, std::size_t identity, ClassGradient gradient,
                   double* gradient_row);
-  // Asks for the rows that an update will need soon.
-  void prefetch(std::size_t identity) const;
+  // Asks for the rows that an update will need soon; `before` is the identity asked for before.
+  void prefetch(std::size_t identity, std::size_t before) const;
   // Bytes an update of one row reads and writes.
   std::size_t update_bytes() const;
   // Stores what check_update returned; once an update is complete.

@@ -105,7 +105,8 @@ class SparseBackward {
         if (i + kPrefetchAhead < range.segments.size()) {
           const auto soon = static_cast<std::size_t>(range.segments[i + kPrefetchAhead].identity);
           if (update) {
-            state_->prefetch(soon);
+            const std::int32_t before = range.segments[i + kPrefetchAhead - 1].identity;
+            state_->prefetch(soon, static_cast<std::size_t>(before));
           } else {
             prefetch_row(inputs_.prototypes.row(soon), dim_);
           }
@@ -164,8 +165,8 @@ class SparseBackward {
   std::size_t dim_;
   std::size_t ranges_;
   std::size_t rows_per_pass_;
-  Buffer<double> partial_;      // Σ g ŵ [ranges, rows of a pass, D]
-  Buffer<double> projections_;  // Σ g c [ranges, rows of a pass]
+  Buffer<double> partial_;        // Σ g ŵ [ranges, rows of a pass, D]
+  Buffer<double> projections_;    // Σ g c [ranges, rows of a pass]
   Buffer<double> gradient_rows_;  // scratch of an update [ranges, D]
   std::vector<PairGradients> pairs_;
   std::vector<std::size_t> touched_;

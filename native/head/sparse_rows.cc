@@ -8,8 +8,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "cpu/row_pieces.h"
 #include "cpu/kernel_set.h"
+#include "cpu/row_pieces.h"
 #include "head/candidate_stream.h"
 #include "head/solved_rows.h"
 
@@ -50,11 +50,12 @@ class Tightening {
     const double slack = filter_.slack(row);
     double& threshold = thresholds_[row];
     const DivergenceOrder& order = inputs_.loss.order;
-    const bool is_simple = inputs_.reference == nullptr && order.integer_exponent >= 1 &&
-                           order.integer_exponent <= 4;
+    const bool is_simple =
+        inputs_.reference == nullptr && order.integer_exponent >= 1 && order.integer_exponent <= 4;
     if (list.size() > 0) {
-      threshold = std::max(threshold, is_simple ? fast_threshold(state.target, list, slack, threshold)
-                                                : any_threshold(state.target, list, slack, threshold));
+      threshold =
+          std::max(threshold, is_simple ? fast_threshold(state.target, list, slack, threshold)
+                                        : any_threshold(state.target, list, slack, threshold));
     }
     const float bound = filter_bound(threshold, slack);
     list.keep_above(bound);
