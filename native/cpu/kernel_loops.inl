@@ -74,34 +74,15 @@ void descend(double rate, double decay, const double* gradient, std::size_t coun
   }
 }
 
-// Vectors of a fixed length that the compiler maps to what the instruction set has. They are handed
-// on by reference: by value they would not have one calling convention.
-typedef float Single8 __attribute__((vector_size(32), aligned(4), may_alias));
-typedef double Double8 __attribute__((vector_size(64)));
-
-inline void load_wide(const float* values, Double8& out) {
-#ifdef __AVX512F__
-  out =
-      reinterpret_cast<Double8>(_mm512_cvtps_pd(_mm256_loadu_ps(values)));  // GCC makes it in four
-#else
-  out = __builtin_convertvector(*reinterpret_cast<const Single8*>(values), Double8);
-#endif
-}
-inline void store_narrow(const Double8& values, float* out) {
-  *reinterpret_cast<Single8*>(out) = __builtin_convertvector(values, Single8);
-}
-
 // ∂w of elements k … k + 7.
-inline void gradient_of_eight(const ClassGradient& gradient, const Double8& row, std::size_t k,
-                              Double8& out) {
-  Double8 sum = {};
-  if (gradient.initial != nullptr) load_wide(gradient.initial + k, sum);
+ALPHAMARGIN_INLINE Double8 gradient_of_eight(const ClassGradient& gradient, const Double8& row,
+                                             std::size_t k) {
+  Double8 sum;
+  if (gradient.initial != nullptr) sum = Double8::load(gradient.initial + k);
   for (std::size_t i = 0; i < gradient.pairs; ++i) {
-    Double8 embedding;
-    load_wide(gradient.embeddings[i] + k, embedding);
-    sum += gradient.coefficients[i] * embedding;
+    sum = sum + gradient.coefficients[i] * Double8::load(gradient.embeddings[i] + k);
   }
-  out = (sum - gradient.projection * row * gradient.inverse_norm) * gradient.inverse_norm;
+  return (sum - gradient.projection * row * gradient.inverse_norm) * gradient.inverse_norm;
 }
 
 inline double gradient_of_one(const ClassGradient& gradient, float row, std::size_t k) {
@@ -116,11 +97,7 @@ void class_gradient(const ClassGradient& gradient, const float* row, std::size_t
                     double* out) {
   std::size_t k = 0;
   for (; k + 8 <= count; k += 8) {
-    Double8 values;
-    Double8 result;
-    load_wide(row + k, values);
-    gradient_of_eight(gradient, values, k, result);
-    __builtin_memcpy(out + k, &result, sizeof result);
+    gradient_of_eight(gradient, Double8::load(row + k), k).store(out + k);
   }
   for (; k < count; ++k) out[k] = gradient_of_one(gradient, row[k], k);
 }
@@ -129,22 +106,17 @@ template <bool kHasVelocity>
 double class_step_of(const ClassGradient& gradient, const DescentRule& rule, std::size_t count,
                      float* row, float* velocity) {
   // Σ w² in the order of `dot`: sixteen partial sums.
-  Double8 squares[2] = {};
+  Double8 squares[2];
   const auto step = [&](std::size_t k, Double8& square) __attribute__((always_inline)) {
-    Double8 values;
-    Double8 slope;
-    load_wide(row + k, values);
-    gradient_of_eight(gradient, values, k, slope);
-    slope += rule.decay * values;
+    const Double8 before = Double8::load(row + k);
+    Double8 slope = gradient_of_eight(gradient, before, k) + rule.decay * before;
     if constexpr (kHasVelocity) {
-      Double8 before;
-      load_wide(velocity + k, before);
-      store_narrow(rule.momentum * before + slope, velocity + k);
-      load_wide(velocity + k, slope);
+      (rule.momentum * Double8::load(velocity + k) + slope).store(velocity + k);
+      slope = Double8::load(velocity + k);
     }
-    store_narrow(values - rule.rate * slope, row + k);
-    load_wide(row + k, values);
-    square += values * values;
+    (before - rule.rate * slope).store(row + k);
+    const Double8 after = Double8::load(row + k);
+    square = square + after * after;
   };
   std::size_t k = 0;
   for (; k + 16 <= count; k += 16) {
@@ -152,7 +124,8 @@ double class_step_of(const ClassGradient& gradient, const DescentRule& rule, std
     step(k + 8, squares[1]);
   }
   double sums[16];
-  __builtin_memcpy(sums, squares, sizeof sums);
+  squares[0].store(sums);
+  squares[1].store(sums + 8);
   for (std::size_t lane = 0; k < count; ++k, ++lane) {
     double slope = gradient_of_one(gradient, row[k], k) + rule.decay * row[k];
     if constexpr (kHasVelocity) {
@@ -205,10 +178,9 @@ float largest(const float* values, std::size_t count) {
 // exp in float64 for exponents up to 700, within 1.5 units of the last digit, the same bits in
 // every kernel set; 0 below −708. x = n ln 2 + r, |r| ≤ ln 2/2; e^r by its Taylor polynomial of
 // degree 13.
-inline void exp_of_eight(Double8& x) {
-  typedef std::int64_t Long8 __attribute__((vector_size(64)));
-  const Long8 vanishes = !(x > -708.0);
-  x = vanishes ? Double8{} : x;
+ALPHAMARGIN_INLINE Double8 exp_of_eight(const Double8& exponent) {
+  constexpr double kSmallest = -708;
+  const Double8 x = where_above(exponent, kSmallest, exponent, 0.0);
   // Adding 1.5·2^52 rounds to a whole number and leaves it in the low bits.
   const double kRound = 0x1.8p52;
   const Double8 shifted = x * 1.4426950408889634 + kRound;
@@ -226,87 +198,64 @@ inline void exp_of_eight(Double8& x) {
   sum = sum * r + 1.0 / 6;
   sum = sum * r + 0.5;
   sum = (sum * r) * r + r + 1.0;
-  const Long8 power = (reinterpret_cast<Long8>(shifted) + 1023) << 52;
-  sum *= reinterpret_cast<Double8>(power);
-  x = vanishes ? Double8{} : sum;
+  return where_above(exponent, kSmallest, sum * power_of_two(shifted), 0.0);
 }
 
 // Eight cosines from `values`, of which `count` exist; the others are −∞.
-inline void load_cosines(const float* values, std::size_t count, Double8& out) {
-  if (count >= 8) {
-    load_wide(values, out);
-    return;
-  }
+inline Double8 load_cosines(const float* values, std::size_t count) {
+  if (count >= 8) return Double8::load(values);
   float padded[8];
   for (std::size_t i = 0; i < 8; ++i) padded[i] = i < count ? values[i] : -__builtin_inff();
-  load_wide(padded, out);
-}
-
-inline double sum_of_eight(const Double8& values) {
-  double sum = 0;
-  for (int lane = 0; lane < 8; ++lane) sum += values[lane];
-  return sum;
+  return Double8::load(padded);
 }
 
 double exp_sum(const SoftmaxTerm& term, const float* cosines, std::size_t count) {
-  Double8 total = {};
+  Double8 total;
   for (std::size_t j = 0; j < count; j += 8) {
-    Double8 values;
-    load_cosines(cosines + j, count - j, values);
-    values = term.beta * (values - term.reference) - term.shift;
-    exp_of_eight(values);
-    total += values;
+    const Double8 values = load_cosines(cosines + j, count - j);
+    total = total + exp_of_eight(term.beta * (values - term.reference) - term.shift);
   }
-  return sum_of_eight(total);
+  return total.sum();
 }
 
 double exp_coefficients(const SoftmaxTerm& term, double factor, float* cosines, float* products,
                         std::size_t count) {
-  Double8 total = {};
+  Double8 total;
   for (std::size_t j = 0; j < count; j += 8) {
-    Double8 values;
-    load_cosines(cosines + j, count - j, values);
-    Double8 coefficients = term.beta * (values - term.reference) - term.shift;
-    exp_of_eight(coefficients);
-    coefficients *= factor;
+    const Double8 values = load_cosines(cosines + j, count - j);
+    const Double8 coefficients =
+        factor * exp_of_eight(term.beta * (values - term.reference) - term.shift);
     // −∞ marks what takes no part.
-    values = values > -2.0 ? values : Double8{};
-    values *= coefficients;
-    total += values;
-    float narrow[16];
-    store_narrow(coefficients, narrow);
-    store_narrow(values, narrow + 8);
-    const std::size_t present = count - j < 8 ? count - j : 8;
-    __builtin_memcpy(cosines + j, narrow, present * sizeof(float));
-    __builtin_memcpy(products + j, narrow + 8, present * sizeof(float));
+    const Double8 parts = coefficients * where_above(values, -2, values, 0.0);
+    total = total + parts;
+    if (count - j >= 8) {
+      coefficients.store(cosines + j);
+      parts.store(products + j);
+    } else {
+      float narrow[16];
+      coefficients.store(narrow);
+      parts.store(narrow + 8);
+      __builtin_memcpy(cosines + j, narrow, (count - j) * sizeof(float));
+      __builtin_memcpy(products + j, narrow + 8, (count - j) * sizeof(float));
+    }
   }
-  return sum_of_eight(total);
+  return total.sum();
 }
 
 template <int kExponent>
 ThresholdSums power_sums(double beta, double threshold, const float* cosines, std::size_t count) {
-  Double8 totals = {};
-  Double8 slopes = {};
-  const auto add = [&](const float* eight) __attribute__((always_inline)) {
-    Double8 d;
-    load_wide(eight, d);
-    d = beta * (d - threshold);
-    // d^{k−1} of what is positive, 0 of the rest (for k = 1 too).
-    Double8 reduced = d > 0 ? Double8{1, 1, 1, 1, 1, 1, 1, 1} : Double8{};
-    for (int i = 1; i < kExponent; ++i) reduced *= d;
-    slopes += reduced;
-    totals += reduced * d;
-  };
-  std::size_t j = 0;
-  for (; j + 8 <= count; j += 8) add(cosines + j);
-  if (j < count) {
-    // Filled up with what contributes nothing.
-    float rest[8];
-    for (float& value : rest) value = static_cast<float>(threshold) - 1;
-    for (std::size_t i = 0; j + i < count; ++i) rest[i] = cosines[j + i];
-    add(rest);
+  Double8 totals;
+  Double8 slopes;
+  for (std::size_t j = 0; j < count; j += 8) {
+    const Double8 d = beta * (load_cosines(cosines + j, count - j) - threshold);
+    // d^{k−1} and d^k of what is positive, 0 of the rest (which may be −∞).
+    const Double8 positive = where_above(d, 0, d, 0.0);
+    Double8 reduced = where_above(d, 0, 1.0, 0.0);
+    for (int i = 1; i < kExponent; ++i) reduced = reduced * positive;
+    slopes = slopes + reduced;
+    totals = totals + reduced * positive;
   }
-  return {sum_of_eight(totals), sum_of_eight(slopes)};
+  return {totals.sum(), slopes.sum()};
 }
 
 ThresholdSums sums_above(int exponent, double beta, double threshold, const float* cosines,
@@ -366,12 +315,7 @@ inline std::size_t append_hits(std::uint32_t mask, std::uint32_t rows, std::uint
 void accumulate_in_double(double factor, const float* values, std::size_t count, double* sums) {
   std::size_t k = 0;
   for (; k + 8 <= count; k += 8) {
-    Double8 sum;
-    Double8 more;
-    __builtin_memcpy(&sum, sums + k, sizeof sum);
-    load_wide(values + k, more);
-    sum += factor * more;
-    __builtin_memcpy(sums + k, &sum, sizeof sum);
+    (Double8::load(sums + k) + factor * Double8::load(values + k)).store(sums + k);
   }
   for (; k < count; ++k) sums[k] += factor * static_cast<double>(values[k]);
 }

@@ -6,6 +6,7 @@
 namespace alphamargin {
 namespace {
 
+#include "cpu/eight_doubles.inl"
 #include "cpu/kernel_loops.inl"
 
 // 6 × 16: twelve accumulators, two prototype vectors and one broadcast fill the 16 registers.

@@ -7,6 +7,7 @@
 namespace alphamargin {
 namespace {
 
+#include "cpu/eight_doubles.inl"
 #include "cpu/kernel_loops.inl"
 
 // 12 × 32: 24 accumulators of the 32 registers.

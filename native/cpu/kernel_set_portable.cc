@@ -3,6 +3,7 @@
 namespace alphamargin {
 namespace {
 
+#include "cpu/eight_doubles.inl"
 #include "cpu/kernel_loops.inl"
 
 constexpr std::size_t kRows = 4;
