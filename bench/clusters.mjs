@@ -74,15 +74,15 @@ export function trainedLike(dim) {
   };
 }
 
-// Small: what a head gets at once would count as its memory.
 const BLOCK = 2048;
 
-/** Replaces all prototypes of a head. */
+/** Replaces all prototypes of a head, a block at a time; needs node --expose-gc. */
 export async function setTrainedLike(head, source) {
   const { identities, dim } = head;
+  const buffer = new Float32Array(BLOCK * dim);
   for (let first = 0; first < identities; first += BLOCK) {
     const count = Math.min(BLOCK, identities - first);
-    const data = new Float32Array(count * dim);
+    const data = buffer.subarray(0, count * dim);
     for (let row = 0; row < count; row += 1) {
       const vector = data.subarray(row * dim, (row + 1) * dim);
       source.fillPrototype(first + row, vector);
@@ -92,5 +92,8 @@ export async function setTrainedLike(head, source) {
       { type: 'float32', data, dims: [count, dim] },
       chosen,
     );
+    // The head copies what it is given. The copies must not pile up: the memory of the process
+    // is part of the result.
+    if (first % (4 * BLOCK) === 0) globalThis.gc();
   }
 }

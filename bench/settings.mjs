@@ -1,11 +1,5 @@
 // The problems of the benchmarks. B, C, D are batch, identities, width.
-import {
-  arcFace,
-  cosFace,
-  entmaxHead,
-  qMargin,
-  sgd,
-} from '../dist/index.js';
+import { arcFace, cosFace, entmaxHead, qMargin, sgd } from '../dist/index.js';
 
 const LOSSES = {
   'q-margin': qMargin,

@@ -1,0 +1,88 @@
+// The benchmarks. `npm run bench -- --help` says how to run them.
+import path from 'node:path';
+import { measureMachine } from './contenders.mjs';
+import { contest } from './contest.mjs';
+import { environment } from './environment.mjs';
+import { readOptions } from './options.mjs';
+import { RESULTS, readResults, resultsFile, writeResults } from './results.mjs';
+import { environmentLine, problems } from './table.mjs';
+
+const SECONDS = 10;
+
+const options = readOptions();
+const machines = new Map();
+
+/** What the processor could do with so many threads, measured once. */
+function machine(threads) {
+  if (!machines.has(threads)) machines.set(threads, measureMachine(threads));
+  return machines.get(threads);
+}
+
+async function measure(part, comparison) {
+  const { name, along, measure: other } = comparison;
+  const setting = { ...comparison.setting, ...options.changes };
+  const threads = comparison.threads ?? options.threads;
+  const about = { name, along, setting, threads };
+  if (other !== undefined) {
+    try {
+      return { ...about, contenders: {}, ...other(setting) };
+    } catch (error) {
+      return { ...about, contenders: { [name]: { error: error.message } } };
+    }
+  }
+  const contenders = part.contenders({ ...comparison, setting }, threads);
+  const how = {
+    seconds: options.seconds ?? part.seconds ?? SECONDS,
+    smallestSamples: options.smallestSamples,
+    slowSamples: options.slowSamples,
+    alone: setting.alone,
+  };
+  return {
+    ...about,
+    machine: machine(threads),
+    contenders: await contest(contenders, how),
+  };
+}
+
+/** Comparisons of a part that are asked for. */
+function chosen(part, where) {
+  const { quick, settings } = options;
+  const all = part.comparisons({ quick, cores: where.cores });
+  if (settings === undefined) return all;
+  return all.filter(({ name }) => settings.includes(name));
+}
+
+async function runPart(part) {
+  const where = environment();
+  const directory = options.out ?? (options.complete ? RESULTS : undefined);
+  const file = directory && resultsFile(directory, part.name, where);
+  const earlier = options.resume && file ? readResults(file) : undefined;
+  const kept =
+    earlier?.environment.commit === where.commit ? earlier.results : [];
+  const run = { benchmark: part.name, environment: where, results: [] };
+  for (const comparison of chosen(part, where)) {
+    const { name } = comparison;
+    console.error(`${part.name}: ${name} …`);
+    const result =
+      kept.find((row) => row.name === name) ??
+      (await measure(part, comparison));
+    run.results.push(result);
+    if (file !== undefined) writeResults(file, run);
+  }
+  if (run.results.length === 0) return false;
+  console.log(`\n## ${part.name}\n\n${environmentLine(run)}\n`);
+  console.log(part.table(run.results));
+  const failures = problems(run.results);
+  if (failures.length > 0) console.log(`\n${failures.join('\n')}`);
+  if (file !== undefined) {
+    console.log(`\n${path.relative(process.cwd(), file)} written`);
+  }
+  return true;
+}
+
+let ran = false;
+for (const part of options.parts) ran = (await runPart(part)) || ran;
+if (!ran) {
+  console.error(`no part has a setting '${options.settings.join("', '")}'`);
+  process.exit(2);
+}
