@@ -1,6 +1,6 @@
 // The part `acceptance`: what the kernels promise, each promise with what was measured for it.
 import { measureAgreement } from '../agreement.mjs';
-import { head, sgemm, torchStep } from '../contenders.mjs';
+import { asInstalled, head, sgemm, torchStep } from '../contenders.mjs';
 import { NEAREST_SETTINGS, SETTINGS } from '../settings.mjs';
 import {
   count,
@@ -48,13 +48,10 @@ const spreadOf = ({ min, max, samples }) =>
 const forward = atMost(0.6, 'evaluate', 'sgemm', 'forward');
 const step = (target) => atMost(target, 'step', 'sgemm', 'whole step');
 
-const torch = fasterThan(
-  15,
-  'step',
-  'torchCosFace',
-  'whole step',
-  'the dense PyTorch step (CosFace)',
-);
+const torch = [
+  ['torchCosFace', 'the dense PyTorch step (CosFace)'],
+  ['torchAsInstalled', 'that as installed, untuned'],
+].map(([peer, label]) => fasterThan(15, 'step', peer, 'whole step', label));
 
 const nearest = [
   ['topK', 'sgemm + top k'],
@@ -130,7 +127,7 @@ function bothKinds(name, promises, more) {
 }
 
 const COMPARISONS = [
-  ...bothKinds('face-100k', [forward, step(1), torch], { torch: true }),
+  ...bothKinds('face-100k', [forward, step(1), ...torch], { torch: true }),
   ...bothKinds('speaker', [step(1.2)]),
   ...bothKinds('face-1m-b16', [step(0.5)]),
   {
@@ -175,6 +172,7 @@ export const acceptancePart = {
       sgemm: sgemm(setting, threads),
       ...(withTorch && {
         torchCosFace: torchStep(asCosFace(setting), threads),
+        torchAsInstalled: asInstalled(torchStep(asCosFace(setting), threads)),
       }),
     };
   },

@@ -1,5 +1,5 @@
 // The part `nearest`: exact identification next to what libraries offer for it.
-import { flatIndex, head, topK } from '../contenders.mjs';
+import { asInstalled, flatIndex, head, topK } from '../contenders.mjs';
 import { NEAREST_SETTINGS, QUICK_NEAREST_SETTINGS } from '../settings.mjs';
 import {
   count,
@@ -30,7 +30,10 @@ export const nearestPart = {
       setting,
     }));
   },
-  contenders: ({ setting }, threads) => nearestContenders(setting, threads),
+  contenders: ({ setting }, threads) => ({
+    ...nearestContenders(setting, threads),
+    faissAsInstalled: asInstalled(flatIndex(setting, threads)),
+  }),
   table: (results) =>
     markdownTable(
       [
@@ -50,6 +53,7 @@ export const nearestPart = {
         ratioColumn('topK', 'nearest', 'sgemm + top k / nearest'),
         ...timeColumns('faiss', 'Faiss').slice(0, 1),
         ratioColumn('faiss', 'nearest', 'Faiss / nearest'),
+        ...timeColumns('faissAsInstalled', 'Faiss as installed').slice(0, 1),
       ],
       results,
     ),

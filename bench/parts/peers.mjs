@@ -1,5 +1,11 @@
 // The part `peers`: our step next to the dense step in the frameworks people use.
-import { head, sgemm, tfjsStep, torchStep } from '../contenders.mjs';
+import {
+  asInstalled,
+  head,
+  sgemm,
+  tfjsStep,
+  torchStep,
+} from '../contenders.mjs';
 import { SETTINGS } from '../settings.mjs';
 import {
   isMeasured,
@@ -15,6 +21,7 @@ const LABELS = {
   sgemm: 'sgemm, logits only',
   torch: 'PyTorch, the same loss',
   torchCosFace: 'PyTorch, CosFace',
+  torchAsInstalled: 'PyTorch, CosFace, as installed',
   tfjsWasm: 'tfjs, wasm',
   tfjsCpu: 'tfjs, cpu',
 };
@@ -53,6 +60,7 @@ export const peersPart = {
     ...(setting.alpha > 1 && {
       torchCosFace: torchStep(asCosFace(setting), threads),
     }),
+    torchAsInstalled: asInstalled(torchStep(asCosFace(setting), threads)),
     ...(tfjs && {
       tfjsWasm: tfjsStep(setting, 'wasm', threads),
       tfjsCpu: tfjsStep(setting, 'cpu', threads),

@@ -9,7 +9,7 @@ import {
 import { setTrainedLike, trainedLike } from '../clusters.mjs';
 import { fillNormal, uniform } from '../random.mjs';
 import { lossOf, optimizerOf } from '../settings.mjs';
-import { evict, secondsOf, serve, statusBytes } from './serve.mjs';
+import { evict, peakBytes, residentBytes, secondsOf, serve } from './serve.mjs';
 
 const { setting, operation, threads } = JSON.parse(process.argv[2]);
 const { batch, identities, dim, k } = setting;
@@ -34,7 +34,7 @@ freshBatch();
 
 // From here on memory grows for the head's sake only. What Node, the addon and the buffers above
 // take is not the head's.
-const before = statusBytes('VmRSS');
+const before = residentBytes();
 const head = new PrototypeHead({
   identities,
   dim,
@@ -68,7 +68,7 @@ async function sample() {
 }
 
 function end() {
-  const peak = statusBytes('VmHWM');
+  const peak = peakBytes();
   const memory = head.memory();
   const state = memory.prototypes + memory.optimizer;
   return {

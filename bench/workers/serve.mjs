@@ -35,8 +35,18 @@ export async function secondsOf(run) {
   return { seconds: Number(process.hrtime.bigint() - start) / 1e9, result };
 }
 
+/** The most memory this process ever held, but for what evicts the caches. */
+export function peakBytes() {
+  return statusBytes('VmHWM') - evictor.byteLength;
+}
+
+/** The memory this process holds now, on the same terms. */
+export function residentBytes() {
+  return statusBytes('VmRSS') - evictor.byteLength;
+}
+
 /** Bytes of a field of /proc/self/status. */
-export function statusBytes(field) {
+function statusBytes(field) {
   const status = readFileSync('/proc/self/status', 'utf8');
   return (
     Number(status.match(new RegExp(`^${field}:\\s*(\\d+) kB`, 'm'))[1]) * 1024

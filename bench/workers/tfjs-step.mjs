@@ -5,7 +5,7 @@ import path from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { setThreadsCount, setWasmPaths } from '@tensorflow/tfjs-backend-wasm';
 import { fillNormal, uniform } from '../random.mjs';
-import { evict, secondsOf, serve, statusBytes } from './serve.mjs';
+import { evict, peakBytes, secondsOf, serve } from './serve.mjs';
 
 const { setting, backend, threads } = JSON.parse(process.argv[2]);
 const { batch, identities, dim, scale, margin } = setting;
@@ -68,6 +68,6 @@ async function sample() {
 await serve(
   { version: `tfjs ${tf.version.tfjs}, ${backend}`, threads },
   sample,
-  () => ({ peakBytes: statusBytes('VmHWM') }),
+  () => ({ peakBytes: peakBytes() }),
 );
 process.exit(0); // the threads of the wasm backend would keep it alive
