@@ -15,12 +15,13 @@ const DASHES = [
 ];
 
 const TIMES = [
-  ['step', 'training step, random prototypes'],
-  ['stepTrained', 'training step, trained-like prototypes'],
-  ['evaluate', 'forward, random prototypes'],
-  ['sgemm', 'OpenBLAS sgemm, logits only'],
-].map(([contender, label]) => ({
+  ['step', 'training step'],
+  ['stepTrained', 'training step, trained-like'],
+  ['evaluate', 'forward'],
+  ['sgemm', 'sgemm, logits only'],
+].map(([contender, label], index) => ({
   label,
+  index,
   value: (result) =>
     isMeasured(result, contender)
       ? 1e3 * result.contenders[contender].time.median
@@ -28,7 +29,7 @@ const TIMES = [
 }));
 
 const MEMORIES = [
-  ['step', 'training, whole process', ({ peakBytes }) => peakBytes],
+  ['step', 'training process', ({ peakBytes }) => peakBytes],
   [
     'step',
     'prototypes and optimiser',
@@ -36,12 +37,13 @@ const MEMORIES = [
   ],
   [
     'step',
-    'training beyond that',
+    'training, beyond those',
     ({ peakBeyondStateBytes }) => peakBeyondStateBytes,
   ],
-  ['sgemm', 'sgemm with its logits, whole process', (end) => end.peakBytes],
-].map(([contender, label, bytes]) => ({
+  ['sgemm', 'sgemm process', (end) => end.peakBytes],
+].map(([contender, label, bytes], index) => ({
   label,
+  index,
   value: (result) =>
     isMeasured(result, contender)
       ? bytes(result.contenders[contender]) / 1e6
@@ -69,11 +71,14 @@ const PLOTS = [
 function specification(title, subtitle, axis, unit, lines, values) {
   const color = '#1f2328';
   const labels = lines.map(({ label }) => label);
+  // A line that is missing must not change the colours of the others.
+  const pick = (from) => lines.map(({ index }) => from[index]);
   const legend = {
     title: null,
     orient: 'bottom',
     columns: 2,
-    labelLimit: 300,
+    // Widths are estimated, generously.
+    labelLimit: 600,
     symbolType: 'stroke',
     symbolSize: 400,
     symbolStrokeWidth: 2.5,
@@ -98,19 +103,19 @@ function specification(title, subtitle, axis, unit, lines, values) {
       y: {
         field: 'y',
         type: 'quantitative',
-        scale: { ...scale, nice: true },
-        axis: { title: unit, format: '~s' },
+        scale,
+        axis: { title: unit, format: ',' },
       },
       color: {
         field: 'line',
         type: 'nominal',
-        scale: { domain: labels, range: COLORS },
+        scale: { domain: labels, range: pick(COLORS) },
         legend,
       },
       strokeDash: {
         field: 'line',
         type: 'nominal',
-        scale: { domain: labels, range: DASHES },
+        scale: { domain: labels, range: pick(DASHES) },
         legend,
       },
     },
