@@ -44,6 +44,11 @@ async function measure(part, comparison) {
   };
 }
 
+/** A peer that is not installed is no failure; one that ends early is. */
+function hasFailed({ contenders }) {
+  return Object.values(contenders).some(({ error }) => error !== undefined);
+}
+
 /** Comparisons of a part that are asked for. */
 function chosen(part, where) {
   const { quick, settings } = options;
@@ -58,7 +63,9 @@ async function runPart(part) {
   const file = directory && resultsFile(directory, part.name, where);
   const earlier = options.resume && file ? readResults(file) : undefined;
   const kept =
-    earlier?.environment.commit === where.commit ? earlier.results : [];
+    earlier?.environment.commit === where.commit
+      ? earlier.results.filter((row) => problems([row]).length === 0)
+      : [];
   const run = { benchmark: part.name, environment: where, results: [] };
   for (const comparison of chosen(part, where)) {
     const { name } = comparison;
@@ -74,6 +81,7 @@ async function runPart(part) {
   console.log(part.table(run.results));
   const failures = problems(run.results);
   if (failures.length > 0) console.log(`\n${failures.join('\n')}`);
+  if (run.results.some(hasFailed)) process.exitCode = 1;
   if (file !== undefined) {
     console.log(`\n${path.relative(process.cwd(), file)} written`);
   }

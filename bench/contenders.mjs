@@ -60,9 +60,9 @@ export function sgemm({ batch, identities, dim }, threads) {
   return built('sgemm', threads, batch, identities, dim, threads);
 }
 
-/** OpenBLAS and heaps: the k nearest. */
-export function topK({ batch, identities, dim, k }, threads) {
-  return built('top_k', threads, batch, identities, dim, k, threads);
+/** OpenBLAS and a partial sort: 'whole' or in 'blocks', see peers/top_k.cc. */
+export function topK(form, { batch, identities, dim, k }, threads) {
+  return built('top_k', threads, form, batch, identities, dim, k, threads);
 }
 
 const modules = new Map();

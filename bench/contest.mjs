@@ -70,7 +70,10 @@ class Worker {
       await once(this.#child, 'close');
     }
     const { exitCode, signalCode } = this.#child;
-    const cause = this.#stderr.trim().split('\n').slice(-3).join(' ');
+    const lines = this.#stderr.trim().split('\n');
+    // Node ends with its version, Python with the error.
+    const cause =
+      lines.findLast((line) => /Error\b.*:/.test(line)) ?? lines.at(-1);
     return cause || `ended with ${signalCode ?? `exit code ${exitCode}`}`;
   }
 }

@@ -11,7 +11,7 @@ import {
   ratio,
   sizes,
 } from '../table.mjs';
-import { nearestContenders } from './nearest.mjs';
+import { nearestContenders, PEERS } from './nearest.mjs';
 import { asCosFace } from './peers.mjs';
 import { gemmRate } from './steps.mjs';
 
@@ -53,10 +53,7 @@ const torch = [
   ['torchAsInstalled', 'that as installed, untuned'],
 ].map(([peer, label]) => fasterThan(15, 'step', peer, 'whole step', label));
 
-const nearest = [
-  ['topK', 'sgemm + top k'],
-  ['faiss', 'Faiss IndexFlatIP'],
-].map(([peer, label]) =>
+const nearest = PEERS.map(([peer, label]) =>
   fasterThan(1.5, 'nearest', peer, 'nearest, k = 10', label),
 );
 

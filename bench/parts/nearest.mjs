@@ -11,11 +11,19 @@ import {
   timeColumns,
 } from '../table.mjs';
 
+/** What `nearest` is measured against, and what it is called. */
+export const PEERS = [
+  ['sorted', 'sgemm + partial sort'],
+  ['blocks', 'the same in blocks'],
+  ['faiss', 'Faiss'],
+];
+
 /** Contenders of one gallery. The peers' prototypes are random: their time is the same for any. */
 export function nearestContenders(setting, threads) {
   return {
     nearest: head('nearest', setting, threads),
-    topK: topK(setting, threads),
+    sorted: topK('whole', setting, threads),
+    blocks: topK('blocks', setting, threads),
     faiss: flatIndex(setting, threads),
   };
 }
@@ -49,10 +57,10 @@ export const nearestPart = {
             1,
           ),
         ),
-        ...timeColumns('topK', 'sgemm + top k').slice(0, 1),
-        ratioColumn('topK', 'nearest', 'sgemm + top k / nearest'),
-        ...timeColumns('faiss', 'Faiss').slice(0, 1),
-        ratioColumn('faiss', 'nearest', 'Faiss / nearest'),
+        ...PEERS.flatMap(([peer, label]) => [
+          ...timeColumns(peer, label).slice(0, 1),
+          ratioColumn(peer, 'nearest', `${label} / nearest`),
+        ]),
         ...timeColumns('faissAsInstalled', 'Faiss as installed').slice(0, 1),
       ],
       results,
