@@ -10,7 +10,7 @@ const PAUSE_MS = 40;
 const MOST_SAMPLES = 200;
 
 /** A program in a process of its own that measures one sample whenever it is asked. */
-class Worker {
+export class Worker {
   #child;
   #lines;
   #stderr = '';
@@ -31,6 +31,10 @@ class Worker {
     this.#lines = createInterface({ input: this.#child.stdout })[
       Symbol.asyncIterator
     ]();
+  }
+
+  get pid() {
+    return this.#child.pid;
   }
 
   /** Its next line of JSON; what libraries print besides is skipped. */

@@ -1,4 +1,10 @@
-import { count, markdownTable, percent, sizes } from './table.mjs';
+import {
+  markdownTable,
+  milliseconds,
+  NOTHING,
+  percent,
+  sizes,
+} from './table.mjs';
 
 /**
  * Where the time of a call goes. A run: `{ benchmark: 'profile', environment, results }`, each
@@ -19,7 +25,8 @@ export function profileTable({ environment, results }) {
       ['share', ({ share }) => percent(share)],
       [
         'ms',
-        ({ seconds }) => (seconds === undefined ? '–' : count(1e3 * seconds)),
+        ({ seconds }) =>
+          seconds === undefined ? NOTHING : milliseconds(seconds),
       ],
     ],
     rows,
