@@ -18,11 +18,18 @@ function machine(threads) {
   return machines.get(threads);
 }
 
-async function measure(part, comparison) {
-  const { name, along, measure: other } = comparison;
+/** What a row is about: what the command line changes included. */
+function aboutOf(comparison) {
+  const { name, along } = comparison;
   const setting = { ...comparison.setting, ...options.changes };
   const threads = comparison.threads ?? options.threads;
-  const about = { name, along, setting, threads };
+  return { name, along, setting, threads };
+}
+
+async function measure(part, comparison) {
+  const about = aboutOf(comparison);
+  const { name, setting, threads } = about;
+  const other = comparison.measure;
   if (other !== undefined) {
     try {
       return { ...about, contenders: {}, ...other(setting) };
@@ -49,6 +56,21 @@ function hasFailed({ contenders }) {
   return Object.values(contenders).some(({ error }) => error !== undefined);
 }
 
+/** The same row of an earlier run, when nothing was wrong with it. */
+function earlierRow(run, comparison) {
+  const wanted = JSON.stringify(aboutOf(comparison));
+  return run?.results.find(
+    (row) =>
+      // As written: in JSON, what is undefined is not there.
+      JSON.stringify({
+        name: row.name,
+        along: row.along,
+        setting: row.setting,
+        threads: row.threads,
+      }) === wanted && problems([row]).length === 0,
+  );
+}
+
 /** Comparisons of a part that are asked for. */
 function chosen(part, where) {
   const { quick, settings } = options;
@@ -61,18 +83,14 @@ async function runPart(part) {
   const where = environment();
   const directory = options.out ?? (options.complete ? RESULTS : undefined);
   const file = directory && resultsFile(directory, part.name, where);
-  const earlier = options.resume && file ? readResults(file) : undefined;
-  const kept =
-    earlier?.environment.commit === where.commit
-      ? earlier.results.filter((row) => problems([row]).length === 0)
-      : [];
+  const found = options.resume && file ? readResults(file) : undefined;
+  const earlier =
+    found?.environment.commit === where.commit ? found : undefined;
   const run = { benchmark: part.name, environment: where, results: [] };
   for (const comparison of chosen(part, where)) {
-    const { name } = comparison;
-    console.error(`${part.name}: ${name} …`);
+    console.error(`${part.name}: ${comparison.name} …`);
     const result =
-      kept.find((row) => row.name === name) ??
-      (await measure(part, comparison));
+      earlierRow(earlier, comparison) ?? (await measure(part, comparison));
     run.results.push(result);
     if (file !== undefined) writeResults(file, run);
   }

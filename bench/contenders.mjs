@@ -15,7 +15,7 @@ function here(file) {
 /**
  * The environment without what would slow a library down, or change its threads. PyTorch and Faiss
  * have OpenMP threads besides those of OpenBLAS, and by default the ones that wait keep the cores
- * from the others: told to sleep instead they are up to twelve times faster here.
+ * from the others: told to sleep instead they can be several times faster on few cores.
  */
 function environmentOf(threads) {
   const {

@@ -21,7 +21,7 @@ show "–".
   --setting NAME    only this row; may be repeated
   --batch, --identities, --dim, --alpha, --scale, --margin, --loss
                     change the settings (loss: ${LOSS_NAMES.join(', ')})
-  --seconds S       least time measured for each program     (10; acceptance: 4; quick: 0.3)
+  --seconds S       least time measured for each program     (10; from curves on: 4; quick: 0.3)
   --samples N       fewest samples of each program           (9; quick: 3)
   --slow-samples N  samples of a program that takes seconds  (5; quick: 1)
   --threads N       threads of both sides                    (all cores)

@@ -45,6 +45,7 @@ const megabytes = (bytes) => (bytes / 1e6).toFixed(0);
 export const curvesPart = {
   name: 'curves',
   about: 'time and peak memory against identities and batch',
+  seconds: 4,
   comparisons: ({ quick }) =>
     quick
       ? [
@@ -99,6 +100,7 @@ function threadCounts(cores) {
 export const threadsPart = {
   name: 'threads',
   about: 'time against threads',
+  seconds: 4,
   comparisons({ quick, cores }) {
     const settings = quick
       ? { 'face-10k': { ...faces, identities: 10_000 } }

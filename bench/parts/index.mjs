@@ -19,7 +19,8 @@ const all = [
  * - `comparisons({ quick, cores })`: `{ name, setting }`, and `threads` where they are not the
  *   run's, or `measure(setting)` where there is no contest;
  * - `contenders(comparison, threads)`: who takes turns, see contest.mjs;
- * - `table(results)`: markdown.
+ * - `table(results)`: markdown;
+ * - `seconds`, where less time than usual is measured.
  */
 export const PARTS = Object.fromEntries(all.map((part) => [part.name, part]));
 

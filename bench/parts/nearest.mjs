@@ -14,7 +14,7 @@ import {
 /** What `nearest` is measured against, and what it is called. */
 export const PEERS = [
   ['sorted', 'sgemm + partial sort'],
-  ['blocks', 'the same in blocks'],
+  ['blocks', 'sgemm + sort in blocks'],
   ['faiss', 'Faiss'],
 ];
 
