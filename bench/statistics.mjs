@@ -17,3 +17,14 @@ export function summarize(samples) {
     interquartileRange: quantile(sorted, 0.75) - quantile(sorted, 0.25),
   };
 }
+
+/**
+ * One timing over another, from samples taken in turns: the ratio of each pair, so that noise which
+ * met both cancels.
+ */
+export function pairedRatio(samples, baseline) {
+  const pairs = Math.min(samples.length, baseline.length);
+  return summarize(
+    samples.slice(0, pairs).map((value, index) => value / baseline[index]),
+  );
+}

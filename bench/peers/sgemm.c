@@ -1,59 +1,51 @@
 // Time of the library product that would only make the logits: X [B, D] · Wᵀ [D, C] in float32,
-// with OpenBLAS. Usage: sgemm B C D SECONDS SAMPLES THREADS. Prints JSON.
-#include <cblas.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
+// with OpenBLAS. Usage: sgemm B C D THREADS; see worker.h.
+#include "worker.h"
 
-static double now(void) {
-  struct timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+/** The product, as all of this program makes it. */
+static void multiply(const float* x, const float* w, float* logits, const size_t sizes[3]) {
+  const int batch = (int)sizes[0];
+  const int identities = (int)sizes[1];
+  const int dim = (int)sizes[2];
+  cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, batch, identities, dim, 1, x, dim, w, dim, 0,
+              logits, identities);
 }
 
-static void fill(float* values, size_t count, uint64_t* state) {
-  for (size_t i = 0; i < count; ++i) {
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    values[i] = (float)((double)(*state >> 40) / 0x1p23 - 1);
+/** Checks a product: all of a small one, some of a large one. */
+static void check(const float* x, const float* w, const float* logits, const size_t sizes[3]) {
+  const size_t count = sizes[0] * sizes[1];
+  const size_t stride = count / 4099 + 1;
+  for (size_t i = 0; i < count; i += stride) {
+    const size_t row = i / sizes[1];
+    const size_t identity = i % sizes[1];
+    check_logit(logits[i], x + row * sizes[2], w + identity * sizes[2], sizes[2]);
   }
 }
 
 int main(int argc, char** argv) {
-  if (argc != 7) return 2;
-  const size_t batch = strtoul(argv[1], NULL, 10);
-  const size_t identities = strtoul(argv[2], NULL, 10);
-  const size_t dim = strtoul(argv[3], NULL, 10);
-  const double seconds = strtod(argv[4], NULL);
-  const long smallest_samples = strtol(argv[5], NULL, 10);
-  openblas_set_num_threads((int)strtol(argv[6], NULL, 10));
+  if (argc != 5) return 2;
+  const size_t sizes[3] = {strtoul(argv[1], NULL, 10), strtoul(argv[2], NULL, 10),
+                           strtoul(argv[3], NULL, 10)};
+  openblas_set_num_threads((int)strtol(argv[4], NULL, 10));
 
-  const size_t evictor_bytes = (size_t)1 << 27;
-  float* x = malloc(batch * dim * sizeof(float));
-  float* w = malloc(identities * dim * sizeof(float));
-  float* logits = malloc(batch * identities * sizeof(float));
-  char* evictor = malloc(evictor_bytes);
-  if (!x || !w || !logits || !evictor) return 1;
+  float* x = (float*)allocate(sizes[0] * sizes[2] * sizeof(float));
+  float* w = (float*)allocate(sizes[1] * sizes[2] * sizeof(float));
+  float* logits = (float*)allocate(sizes[0] * sizes[1] * sizeof(float));
   uint64_t state = 88172645463325252u;
-  fill(w, identities * dim, &state);
+  fill(x, sizes[0] * sizes[2], &state);
+  fill(w, sizes[1] * sizes[2], &state);
+  multiply(x, w, logits, sizes);
+  check(x, w, logits, sizes);
+  say_ready(openblas_get_num_threads());
 
-  printf("{\"config\":\"%s\",\"threads\":%d,\"samples\":[", openblas_get_config(),
-         openblas_get_num_threads());
-  double total = 0;
-  for (long step = -2; step < smallest_samples || (total < seconds && step < 200); ++step) {
-    fill(x, batch * dim, &state);
-    memset(evictor, (int)(step & 0xff), evictor_bytes);
+  while (is_asked()) {
+    fill(x, sizes[0] * sizes[2], &state);
+    evict();
     const double start = now();
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)batch, (int)identities, (int)dim, 1,
-                x, (int)dim, w, (int)dim, 0, logits, (int)identities);
-    const double elapsed = now() - start;
-    if (step < 0) continue;  // warm-up
-    total += elapsed;
-    printf("%s%.9f", step == 0 ? "" : ",", elapsed);
+    multiply(x, w, logits, sizes);
+    say_seconds(now() - start);
   }
-  printf("],\"checksum\":%g}\n", (double)logits[identities / 2] + evictor[dim]);
+  check(x, w, logits, sizes);
+  say_end();
   return 0;
 }
