@@ -41,6 +41,13 @@ export interface PrototypeHeadOptions {
    * again instead. Default 48 MiB.
    */
   scratchBudget?: number;
+  /**
+   * What the filter reads. `'auto'`: a copy of the unit prototypes in half precision, 16-bit fixed
+   * point on the CPU and float16 on a GPU, 2·C·D bytes. `'none'` (CPU only): the float32
+   * prototypes themselves, which takes no memory and more than twice the time. Results agree
+   * within the numerical contract. Default `'auto'`.
+   */
+  shadow?: 'auto' | 'none';
 }
 
 const HEAD_OPTIONS = [
@@ -54,6 +61,7 @@ const HEAD_OPTIONS = [
   'reference',
   'precision',
   'scratchBudget',
+  'shadow',
 ] as const;
 
 /** Counters of one call of a head. */
@@ -72,7 +80,8 @@ export interface HeadResult<Gradient = Tensor> {
   /** 1 where the target's posterior is positive. */
   readonly targetActive: Uint8Array;
   /** Counters: survivors of the filter, support entries, rows that overflowed, rows at zero loss,
-   * prototypes touched, peak scratch bytes. */
+   * prototypes touched, peak scratch bytes, bytes of prototypes, their shadow and optimiser state
+   * that were read and written (as if no cache kept them; on a GPU an estimate). */
   readonly stats: HeadStats;
 }
 
@@ -96,7 +105,7 @@ export interface LabelledBatch {
 
 /** Bytes held by a head. */
 export interface HeadMemory {
-  /** Prototypes and their norms. */
+  /** Prototypes, their norms and what the filter reads (on the CPU made on first use). */
   readonly prototypes: number;
   /** Momentum or accumulators. */
   readonly optimizer: number;
@@ -184,6 +193,13 @@ export function readHeadOptions(name: string, options: PrototypeHeadOptions) {
   if (precision !== 'exact' && precision !== 'fast') {
     throw invalidArgument(name, 'precision', "'exact' or 'fast'", precision);
   }
+  const shadow = given.shadow ?? 'auto';
+  if (shadow !== 'auto' && shadow !== 'none') {
+    throw invalidArgument(name, 'shadow', "'auto' or 'none'", shadow);
+  }
+  if (shadow === 'none' && backend.name !== 'cpu') {
+    throw invalidArgument(name, 'shadow', "'auto' on a GPU", shadow);
+  }
   const settings = {
     identities: whole('identities', given.identities, 1, LARGEST_COUNT),
     dim: whole('dim', given.dim, 1, LARGEST_COUNT),
@@ -198,6 +214,7 @@ export function readHeadOptions(name: string, options: PrototypeHeadOptions) {
   } as const;
   return {
     backend,
+    hasShadow: shadow === 'auto',
     settings,
     loss: checkLoss(name, given.loss),
     optimizer: checkOptimizer(name, given.optimizer),

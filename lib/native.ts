@@ -48,6 +48,7 @@ export interface NativeHeadStats {
   readonly zeroLossRows: number;
   readonly touchedPrototypes: number;
   readonly scratchBytes: number;
+  readonly movedBytes: number;
 }
 
 /** Per-row outputs of a head call. */
@@ -301,6 +302,8 @@ export interface NativeBackend {
     reference: Float32Array | null,
     /** Bytes the sparse rows of a call may keep before they take the streaming path. */
     scratchBudget: number,
+    /** Whether the filter of the CPU has a fixed-point copy of the prototypes. */
+    hasShadow: boolean,
   ): NativeHead;
 }
 

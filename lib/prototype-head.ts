@@ -7,7 +7,6 @@ import {
   readCheckpointState,
   writeCheckpoint,
 } from './checkpoint.js';
-import type { Device } from './device.js';
 import { AlphaMarginError } from './errors.js';
 import {
   makeOutputs,
@@ -95,6 +94,7 @@ export class PrototypeHead implements Disposable {
         seed,
         reference,
         scratchBudget,
+        given.hasShadow,
       );
       if (prototypes !== null) head.setPrototypes(null, prototypes);
       return new HeadCalls(backend, head);
@@ -400,11 +400,14 @@ export class PrototypeHead implements Disposable {
    */
   static async load(
     path: string,
-    options: { device?: Device } = {},
+    options: Pick<PrototypeHeadOptions, 'device' | 'shadow'> = {},
   ): Promise<PrototypeHead> {
     const name = 'PrototypeHead.load';
     checkPath(name, path);
-    const given = readOptions<typeof options>(name, options, ['device']);
+    const given = readOptions<typeof options>(name, options, [
+      'device',
+      'shadow',
+    ]);
     const checkpoint = await openCheckpoint(path);
     let head: PrototypeHead | undefined;
     try {

@@ -66,6 +66,7 @@ Napi::Value make_stats(Napi::Env env, const HeadStats& stats) {
   result.Set("zeroLossRows", static_cast<double>(stats.zero_loss_rows));
   result.Set("touchedPrototypes", static_cast<double>(stats.touched_prototypes));
   result.Set("scratchBytes", static_cast<double>(stats.scratch_bytes));
+  result.Set("movedBytes", static_cast<double>(stats.moved_bytes));
   return result;
 }
 
@@ -148,7 +149,7 @@ class HeadBinding : public Napi::ObjectWrap<HeadBinding> {
  public:
   using Parse = Call (*)(const Napi::CallbackInfo&, const SharedHead&);
 
-  // (backend, identities, dim, seed, reference | null, scratchBudget)
+  // (backend, identities, dim, seed, reference | null, scratchBudget, hasShadow)
   explicit HeadBinding(const Napi::CallbackInfo& info) : Napi::ObjectWrap<HeadBinding>(info) {
     if (!info[0].IsExternal()) {
       throw Napi::TypeError::New(info.Env(), "heads are made by makeHead");
@@ -165,9 +166,11 @@ class HeadBinding : public Napi::ObjectWrap<HeadBinding> {
       require_length(info.Env(), "reference", reference.size, identities);
     }
     const std::size_t budget = read_size(info[5], "scratchBudget");
+    const ShadowKind shadow =
+        info[6].ToBoolean().Value() ? ShadowKind::kFixed16 : ShadowKind::kNone;
     try {
-      head_.head =
-          head_.backend->make_head(HeadSettings{identities, dim, seed, reference.data, budget});
+      head_.head = head_.backend->make_head(
+          HeadSettings{identities, dim, seed, reference.data, budget, shadow});
     } catch (...) {
       throw current_error(info.Env());
     }
@@ -310,7 +313,7 @@ void define_head(Napi::Env env) {
   env.GetInstanceData<Instance>()->head = Napi::Persistent(HeadBinding::define(env));
 }
 
-// makeHead(identities, dim, seed, reference | null, scratchBudget)
+// makeHead(identities, dim, seed, reference | null, scratchBudget, hasShadow)
 void export_head(Napi::Env env, Napi::Object target, const SharedBackend& backend) {
   target.Set("makeHead", Napi::Function::New(
                              env,
@@ -318,7 +321,7 @@ void export_head(Napi::Env env, Napi::Object target, const SharedBackend& backen
                                SharedBackend shared = backend;
                                return info.Env().GetInstanceData<Instance>()->head.New(
                                    {Napi::External<SharedBackend>::New(info.Env(), &shared),
-                                    info[0], info[1], info[2], info[3], info[4]});
+                                    info[0], info[1], info[2], info[3], info[4], info[5]});
                              },
                              "makeHead"));
 }

@@ -237,6 +237,8 @@ class DeviceHead : public Head {
   HeadStats run(const RealMatrix& embeddings, const std::int32_t* labels, const Loss& loss,
                 const Optimizer* optimizer, const HeadOutputs& outputs,
                 const Cancellation& cancellation);
+  std::size_t moved_bytes(const HeadStats& stats, const Loss& loss, bool has_dense_rows,
+                          const Optimizer* optimizer) const;
 
   std::shared_ptr<Runtime> runtime_;
   std::shared_ptr<DevicePool> pool_;
@@ -270,6 +272,23 @@ std::unique_lock<std::mutex> DeviceHead::enter() {
   return lock;
 }
 
+// What a call reads and writes of shadow, prototypes and optimiser state when nothing of it stays in
+// a cache: one pass of the filter, a row for each class of a support in rescoring and again in ∂x,
+// two passes over all classes where rows are dense, and the rows that are updated.
+std::size_t DeviceHead::moved_bytes(const HeadStats& stats, const Loss& loss, bool has_dense_rows,
+                                    const Optimizer* optimizer) const {
+  const std::size_t row = dim_ * sizeof(float);
+  const std::size_t shadow_row = padded_dim(dim_) * sizeof(std::uint16_t);
+  std::size_t bytes = 0;
+  if (!loss.order.is_softmax()) bytes += identities_ * shadow_row + 2 * stats.support * row;
+  if (has_dense_rows) bytes += 2 * identities_ * row;
+  if (optimizer != nullptr) {
+    const bool has_momentum = optimizer->kind == OptimizerKind::kSgd && optimizer->momentum > 0;
+    bytes += stats.touched_prototypes * ((has_momentum ? 4 : 2) * row + shadow_row);
+  }
+  return bytes;
+}
+
 HeadStats DeviceHead::run(const RealMatrix& embeddings, const std::int32_t* labels,
                           const Loss& loss, const Optimizer* optimizer, const HeadOutputs& outputs,
                           const Cancellation& cancellation) {
@@ -290,6 +309,7 @@ HeadStats DeviceHead::run(const RealMatrix& embeddings, const std::int32_t* labe
       pass.set_prototypes(state_->arrays());
     }
     stats.touched_prototypes = backward(pass, gradient.data(), optimizer);
+    stats.moved_bytes = moved_bytes(stats, loss, !pass.dense_rows().empty(), optimizer);
     if (optimizer != nullptr) state_->end_update(momentum_bound);
     gradient.deliver();
     context_->synchronize();

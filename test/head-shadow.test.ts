@@ -1,0 +1,183 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { fc, test } from '@fast-check/vitest';
+import { describe, expect, it } from 'vitest';
+import {
+  type LossSpecification,
+  PrototypeHead,
+  type PrototypeHeadOptions,
+  sgd,
+  type Tensor,
+  tensor,
+} from '../lib/index.js';
+import { contract, expectLoss, relativeError } from './helpers/contract.js';
+import { onDevice } from './helpers/emulation.js';
+import { lossFamilies } from './helpers/losses.js';
+import {
+  clusteredEmbeddings,
+  normalTensor,
+  randomLabels,
+} from './helpers/random.js';
+
+/*
+ * The filter reads a 16-bit copy of the prototypes, or the float32 prototypes themselves. What it
+ * reads may change how much it lets through, never a result.
+ */
+
+const optimizer = sgd({ learningRate: 0.5, momentum: 0.9, weightDecay: 1e-3 });
+
+function headOf(
+  loss: LossSpecification,
+  prototypes: Tensor,
+  options: Partial<PrototypeHeadOptions> = {},
+) {
+  const [identities, dim] = prototypes.dims as [number, number];
+  return new PrototypeHead({
+    identities,
+    dim,
+    loss,
+    optimizer,
+    prototypes,
+    ...options,
+  });
+}
+
+async function expectSameResults(
+  loss: LossSpecification,
+  prototypes: Tensor,
+  embeddings: Tensor,
+  labels: Int32Array,
+) {
+  using copied = headOf(loss, prototypes);
+  using single = headOf(loss, prototypes, { shadow: 'none' });
+  expect(copied.nearestSync(embeddings, { k: 2 })).toEqual(
+    single.nearestSync(embeddings, { k: 2 }),
+  );
+  for (let step = 0; step < 2; step += 1) {
+    const a = copied.stepSync(embeddings, labels);
+    const b = single.stepSync(embeddings, labels);
+    a.losses.forEach((value, row) => {
+      expectLoss(value, b.losses[row]!);
+    });
+    expect(a.targetActive).toEqual(b.targetActive);
+    expect(
+      relativeError(a.gradEmbeddings.data, b.gradEmbeddings.data),
+    ).toBeLessThanOrEqual(contract.headGradient);
+  }
+  const [a, b] = await Promise.all([copied.prototypes(), single.prototypes()]);
+  expect(relativeError(a.data, b.data)).toBeLessThanOrEqual(1e-6);
+}
+
+describe.runIf(!onDevice)('what the filter reads', () => {
+  test.prop(
+    [
+      fc.constantFrom(1.1, 1.25, 1.5, 2, 3),
+      fc.constantFrom(4, 16, 64),
+      fc.constantFrom(2, 25, 300, 1500),
+      fc.constantFrom(1, 3, 8, 19, 111, 513),
+      fc.constantFrom(0.05, 1),
+      fc.nat(1e6),
+    ],
+    { numRuns: 40 },
+  )('changes no result', async (alpha, scale, identities, dim, noise, seed) => {
+    const prototypes = normalTensor(identities, dim, seed);
+    const labels = randomLabels(11, identities, seed);
+    const embeddings = clusteredEmbeddings(prototypes, labels, noise, seed);
+    const loss = lossFamilies.qMargin(alpha, scale);
+    await expectSameResults(loss, prototypes, embeddings, labels);
+  });
+
+  it.each([
+    ['axes, whose largest element is 1', [1, 0, 0, 0], [0, 0, -1, 0]],
+    ['elements that round to a half', [0.5, 0.5, 0.5, 0.5], [0.5, -0.5, 0, 0]],
+    ['elements too small for 16 bits', [1, 1e-6, -1e-6, 0], [1, 0, 0, 1e-30]],
+    ['norms far from 1', [2e-10, 0, 0, 0], [0, 9e9, 0, 0]],
+  ])('takes %s', async (_, first, second) => {
+    const rows = Array.from({ length: 40 }, (_, j) =>
+      j % 2 === 0 ? first : second,
+    );
+    const prototypes = tensor(Float32Array.from(rows.flat()), [40, 4]);
+    const embeddings = tensor(Float32Array.from([...first, ...second]), [2, 4]);
+    await expectSameResults(
+      lossFamilies.qMargin(1.5, 16),
+      prototypes,
+      embeddings,
+      Int32Array.of(0, 1),
+    );
+  });
+
+  it('follows every change of a prototype', async () => {
+    const [identities, dim] = [613, 37];
+    const loss = lossFamilies.qMargin(1.25, 24);
+    const prototypes = normalTensor(identities, dim, 1);
+    const labels = randomLabels(17, identities, 2);
+    const embeddings = clusteredEmbeddings(prototypes, labels, 0.5, 3);
+    const folder = mkdtempSync(path.join(tmpdir(), 'alphamargin-'));
+    const file = path.join(folder, 'head.safetensors');
+    const expectFresh = async (head: PrototypeHead) => {
+      using fresh = headOf(loss, await head.prototypes());
+      const { stats: _, ...expected } = fresh.evaluateSync(embeddings, labels);
+      expect(head.evaluateSync(embeddings, labels)).toMatchObject(expected);
+      expect(head.nearestSync(embeddings, { k: 5 })).toEqual(
+        fresh.nearestSync(embeddings, { k: 5 }),
+      );
+    };
+    try {
+      using head = headOf(loss, prototypes);
+      head.evaluateSync(embeddings, labels);
+      await head.step(embeddings, labels);
+      await expectFresh(head);
+      const some = Int32Array.of(0, 5, 612, labels[0]!);
+      await head.setPrototypes(normalTensor(4, dim, 9), some);
+      await expectFresh(head);
+      await head.reinitialize([{ embeddings, labels }]);
+      await expectFresh(head);
+      await head.save(file);
+      using loaded = await PrototypeHead.load(file);
+      await expectFresh(loaded);
+      using slim = await PrototypeHead.load(file, { shadow: 'none' });
+      const { stats: _, ...expected } = loaded.evaluateSync(embeddings, labels);
+      expect(slim.evaluateSync(embeddings, labels)).toMatchObject(expected);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  it('is counted: bytes held and bytes moved', () => {
+    const [identities, dim] = [1000, 30];
+    const prototypes = normalTensor(identities, dim, 1);
+    const embeddings = normalTensor(5, dim, 2);
+    const labels = randomLabels(5, identities, 3);
+    const loss = lossFamilies.qMargin(1.25, 24);
+    using head = headOf(loss, prototypes);
+    using slim = headOf(loss, prototypes, { shadow: 'none' });
+    const bytes = identities * (4 * dim + 8);
+    expect(head.memory().prototypes).toBe(bytes);
+    const { stats } = head.evaluateSync(embeddings, labels);
+    // Filled up to 1008 rows of 32 elements.
+    expect(head.memory().prototypes).toBe(bytes + 2 * 1008 * 32);
+    expect(stats.movedBytes).toBeGreaterThan(2 * 32 * identities);
+    const stepped = head.stepSync(embeddings, labels).stats;
+    expect(stepped.movedBytes).toBeGreaterThanOrEqual(
+      stats.movedBytes + stepped.touchedPrototypes * 3 * 4 * dim,
+    );
+    const slimStats = slim.evaluateSync(embeddings, labels).stats;
+    expect(slim.memory().prototypes).toBe(bytes);
+    expect(slimStats.movedBytes).toBeGreaterThan(4 * dim * identities);
+  });
+});
+
+describe('the option shadow', () => {
+  it('is checked', () => {
+    const prototypes = normalTensor(3, 4, 1);
+    const loss = lossFamilies.qMargin(1.25, 24);
+    expect(() => headOf(loss, prototypes, { shadow: 'int8' as never })).toThrow(
+      "PrototypeHead: expected shadow to be 'auto' or 'none' but received",
+    );
+    if (!onDevice) return;
+    expect(() => headOf(loss, prototypes, { shadow: 'none' })).toThrow(
+      "expected shadow to be 'auto' on a GPU but received 'none'",
+    );
+  });
+});
