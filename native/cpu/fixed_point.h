@@ -52,7 +52,6 @@ struct FilterBlock {
   const std::int32_t* bounds;  // [rows]; a class survives when its dot product is above
   const std::int16_t* groups;  // [group_count][chunks][kGroup][kChunk]
   std::size_t group_count;     // a multiple of kGroupsPerStep
-  bool cold;                   // the groups are not in a cache yet: ask for them ahead
 };
 
 }  // namespace alphamargin

@@ -218,16 +218,7 @@ std::size_t filter_panel(const FilterBlock& block, FilterHit* hits) {
         _mm_loadu_si128(reinterpret_cast<const __m128i*>(block.bounds + 4 * i)));
   }
   std::size_t found = 0;
-  const std::size_t stride = block.chunks * kGroup * kChunk;
   for (std::size_t group = 0; group < block.group_count; group += kTileGroups) {
-    // The first panel to meet the groups would wait for memory: ask for the tile after the next.
-    const std::size_t ahead = group + 2 * kTileGroups;
-    if (block.cold && ahead < block.group_count) {
-      const std::int16_t* soon = block.groups + ahead * stride;
-      for (std::size_t k = 0; k < kTileGroups * stride; k += kGroup * kChunk) {
-        __builtin_prefetch(soon + k, 0, 2);
-      }
-    }
     found += filter_tile<kTileRows, kTileGroups>(block, bounds, group, hits + found);
   }
   return found;

@@ -117,7 +117,6 @@ void PrototypeFilter::run_fixed(std::size_t begin, std::size_t end, PieceHits& f
     block.rows = batch_.rows - first > kFilterRowsShort ? kFilterRows : kFilterRowsShort;
     block.panel = fixed_panels_.data() + first * depth;
     block.bounds = fixed_bounds_.data() + first;
-    block.cold = panel == 0;
     const std::size_t count = kernel_set().filter(block, room.data());
     found.hits.insert(found.hits.end(), room.data(), room.data() + count);
     found.ends[panel] = static_cast<std::uint32_t>(found.hits.size());

@@ -107,8 +107,9 @@ StreamStats stream_candidates(Runtime& runtime, MemoryAccount& scratch, Prototyp
     const std::size_t group =
         begin == 0 ? kFirstGroup : std::min(3 * begin, largest_group(identities));
     const std::size_t last = std::min(identities, begin + group);
-    // Of the first group everything survives: its pieces are half as long.
-    const std::size_t piece_size = begin == 0 ? kPieceIdentities / 2 : kPieceIdentities;
+    // Short groups are cut finer, so that every thread has some of them.
+    const std::size_t piece_size =
+        group < 8 * kPieceIdentities ? kPieceIdentities / 2 : kPieceIdentities;
     const std::size_t pieces = (last - begin + piece_size - 1) / piece_size;
     std::vector<PieceHits> found(pieces, PieceHits(scratch));
     GroupCut cut(pieces);

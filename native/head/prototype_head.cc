@@ -53,13 +53,13 @@ PrototypeHead::PrototypeHead(std::shared_ptr<Runtime> runtime, const HeadSetting
   }
 }
 
-std::unique_lock<std::mutex> PrototypeHead::enter() {
+std::unique_lock<std::mutex> PrototypeHead::enter(bool fill) {
   std::unique_lock lock(mutex_, std::try_to_lock);
   if (!lock.owns_lock()) {
     throw Failure(FailureCode::kBusy, "another call on this head is still running");
   }
   if (!state_) throw Failure(FailureCode::kDisposed, "the head was disposed");
-  if (!filled_) {
+  if (fill && !filled_) {
     state_->fill_random(*runtime_, seed_);
     filled_ = true;
   }
@@ -212,8 +212,10 @@ void PrototypeHead::write_rows(StateArray array, std::size_t first, std::size_t 
 
 void PrototypeHead::set_prototypes(const std::int32_t* identities, std::size_t count,
                                    const float* values) {
-  const auto lock = enter();
+  // Whoever brings all prototypes needs no random ones first.
+  const auto lock = enter(identities != nullptr);
   state_->reset_rows(identities, count, values);
+  filled_ = true;
 }
 
 bool PrototypeHead::has_state(StateArray array) {

@@ -53,8 +53,8 @@ class PrototypeHead : public Head {
   void dispose() override;
 
  private:
-  // Locks, refuses a disposed head, fills in random prototypes on first use.
-  std::unique_lock<std::mutex> enter();
+  // Locks, refuses a disposed head, fills in random prototypes on first use (`fill`).
+  std::unique_lock<std::mutex> enter(bool fill = true);
   // What a call that filters reads.
   PrototypeView filtered_view();
   HeadInputs make_inputs(MemoryAccount& scratch, const PrototypeView& prototypes,
