@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { PrototypeHead, sgd } from '../lib/index.js';
+import { PrototypeHead, setThreadCount, sgd, tensor } from '../lib/index.js';
 import { contract, expectLoss, relativeError } from './helpers/contract.js';
+import { onDevice } from './helpers/emulation.js';
 import { familyNames, lossFamilies } from './helpers/losses.js';
 import {
   clusteredEmbeddings,
@@ -104,6 +105,39 @@ describe('rows of both kinds in one batch', () => {
     const { stats } = await run(loss, setting, 0);
     expect(stats.overflowRows).toBeGreaterThan(0);
     expect(stats.overflowRows).toBeLessThan(19);
+  });
+});
+
+// Three million survivors of one group: the stream stops to solve before it has seen the group's end.
+describe.runIf(!onDevice)('more survivors than a group may have', () => {
+  it('are solved in between: same results, for any number of threads', () => {
+    const [identities, dim, batch] = [4000, 3, 1300];
+    const embeddings = normalTensor(batch, dim, 3);
+    const labels = randomLabels(batch, identities, 2);
+    using head = new PrototypeHead({
+      identities,
+      dim,
+      loss: lossFamilies.qMargin(1.5, 0.02),
+      optimizer: sgd(),
+      prototypes: normalTensor(identities, dim, 1),
+      scratchBudget: 2 ** 31,
+    });
+    setThreadCount(1);
+    const { stats, ...result } = head.evaluateSync(embeddings, labels);
+    expect(stats.overflowRows).toBe(0);
+    expect(stats.survivors).toBeGreaterThan(4e6);
+    setThreadCount(3);
+    const { stats: more, ...again } = head.evaluateSync(embeddings, labels);
+    expect(again).toEqual(result);
+    expect(more.survivors).toBe(stats.survivors);
+    for (const row of [0, 700, 1299]) {
+      const alone = head.evaluateSync(
+        tensor(embeddings.data.slice(dim * row, dim * (row + 1)), [1, dim]),
+        labels.slice(row, row + 1),
+      );
+      expectLoss(result.losses[row]!, alone.losses[0]!);
+      expect(result.supportSize[row]).toBe(alone.supportSize[0]);
+    }
   });
 });
 

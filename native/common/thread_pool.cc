@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <atomic>
 #include <exception>
+#include <new>
 #include <system_error>
+#include <utility>
 
 namespace alphamargin {
 namespace {
@@ -32,11 +34,10 @@ bool spin_until(const Condition& condition) {
 }  // namespace
 
 struct ThreadPool::Job {
-  Job(std::size_t pieces, const std::function<void(std::size_t)>& body)
-      : count(pieces), piece(body) {}
+  Job(std::size_t pieces, const Body& body) : count(pieces), piece(body) {}
 
   const std::size_t count;
-  const std::function<void(std::size_t)>& piece;  // outlives every call: run() waits for `finished`
+  const Body piece;  // what it refers to outlives every call: run_pieces waits for `finished`
   std::atomic<std::size_t> next{0};
   std::mutex mutex;
   std::condition_variable done;
@@ -131,15 +132,23 @@ void ThreadPool::work() {
   }
 }
 
-void ThreadPool::run(std::size_t count, const std::function<void(std::size_t)>& piece) {
+void ThreadPool::run_pieces(std::size_t count, const Body& piece) {
   if (count == 0) return;
-  auto job = std::make_shared<Job>(count, piece);
-  if (count > 1) {
+  std::shared_ptr<Job> job;
+  try {
+    job = std::make_shared<Job>(count, piece);
     const std::lock_guard lock(mutex_);
-    if (!workers_.empty()) {
+    if (count > 1 && !workers_.empty()) {
       jobs_.push_back(job);
       queued_ = jobs_.size();
       wake_.notify_all();
+    }
+  } catch (const std::bad_alloc&) {
+    if (!job) {
+      Job alone(count, piece);
+      alone.help();
+      if (alone.failure) std::rethrow_exception(alone.failure);
+      return;
     }
   }
   job->help();
@@ -154,7 +163,8 @@ void ThreadPool::run(std::size_t count, const std::function<void(std::size_t)>& 
     if (place != jobs_.end()) jobs_.erase(place);
     queued_ = jobs_.size();
   }
-  if (job->failure) std::rethrow_exception(job->failure);
+  // Out of the job: a worker that still holds that must not be who frees what the caller looks at.
+  if (const std::exception_ptr failure = std::move(job->failure)) std::rethrow_exception(failure);
 }
 
 }  // namespace alphamargin

@@ -7,7 +7,6 @@
 #include <condition_variable>
 #include <cstddef>
 #include <deque>
-#include <functional>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -24,15 +23,29 @@ class ThreadPool {
 
   // Runs piece(0) … piece(count − 1), the caller among the workers, and returns when all are done.
   // If pieces throw, the exception of the lowest piece is rethrown after all have ended. Several
-  // callers may run at once; a piece must not call run itself.
-  void run(std::size_t count, const std::function<void(std::size_t)>& piece);
+  // callers may run at once; a piece must not call run itself. Running itself never fails: without
+  // memory to share the work the caller does it alone.
+  template <class Piece>
+  void run(std::size_t count, const Piece& piece) {
+    run_pieces(count, {[](const void* body, std::size_t index) {
+                         (*static_cast<const Piece*>(body))(index);
+                       },
+                       &piece});
+  }
 
   // Changes the number of threads for later calls.
   void resize(std::size_t threads);
   std::size_t size() const;
 
  private:
+  // A reference to the body of a loop.
+  struct Body {
+    void (*call)(const void* body, std::size_t index);
+    const void* body;
+    void operator()(std::size_t index) const { call(body, index); }
+  };
   struct Job;
+  void run_pieces(std::size_t count, const Body& piece);
   void work();
   void start(std::size_t threads);
   void stop();
