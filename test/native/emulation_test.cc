@@ -1,8 +1,7 @@
 // The emulated device, tested itself: what it must do as a GPU does, and the mistakes it must
 // catch.
 //
-//   emulation_test --list      names of the cases
-//   emulation_test NAME        runs one; exit code 1 when it fails
+//   emulation_test --list | NAME
 //
 // Cases named "asan …" make a mistake that only AddressSanitizer sees; they are for its build,
 // where the report ends the process.
@@ -13,9 +12,9 @@
 #include <functional>
 #include <stdexcept>
 #include <string>
-#include <utility>
 #include <vector>
 
+#include "cases.h"
 #include "cuda/async_copy.cuh"
 #include "cuda/block_reduce.cuh"
 #include "cuda/launch.h"
@@ -25,9 +24,7 @@
 namespace alphamargin::emulated {
 namespace {
 
-void expect(bool condition, const std::string& what) {
-  if (!condition) throw std::runtime_error(what);
-}
+using test::expect;
 
 struct Bench {
   DevicePool pool{0};
@@ -551,7 +548,7 @@ void asan_freed() {
   bench.context.synchronize();
 }
 
-const std::vector<std::pair<std::string, void (*)()>> kCases = {
+const test::Cases kCases = {
     {"thread and block indices", &test_indices},
     {"warp operations", &test_warp},
     {"atomics", &test_atomics},
@@ -578,20 +575,5 @@ const std::vector<std::pair<std::string, void (*)()>> kCases = {
 }  // namespace alphamargin::emulated
 
 int main(int count, char** arguments) {
-  using alphamargin::emulated::kCases;
-  const std::string wanted = count > 1 ? arguments[1] : "--list";
-  for (const auto& [name, run] : kCases) {
-    if (wanted == "--list") std::printf("%s\n", name.c_str());
-    if (wanted != name) continue;
-    try {
-      run();
-      return 0;
-    } catch (const std::exception& error) {
-      std::fprintf(stderr, "%s: %s\n", name.c_str(), error.what());
-      return 1;
-    }
-  }
-  if (wanted == "--list") return 0;
-  std::fprintf(stderr, "no such case: %s\n", wanted.c_str());
-  return 2;
+  return alphamargin::test::run_cases(alphamargin::emulated::kCases, count, arguments);
 }
