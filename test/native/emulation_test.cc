@@ -533,6 +533,16 @@ __global__ void follow_kernel(const std::uint64_t* address, float* out) {
   *out = *reinterpret_cast<const float*>(*address);
 }
 
+// What a head without sparse rows has for their results: a buffer that no context made.
+void test_empty_buffer() {
+  DeviceBuffer<int> none;
+  none.upload(nullptr);
+  none.download(nullptr);
+  none.fill_bytes(0);
+  Bench bench;
+  expect(bench.read(bench.buffer<int>(0)).empty(), "an empty buffer has contents");
+}
+
 // A stale address that no argument shows.
 void asan_freed() {
   Bench bench;
@@ -562,6 +572,7 @@ const test::Cases kCases = {
     {"planted reads of uninitialised memory", &test_planted_uninitialised},
     {"planted divergent barriers", &test_planted_divergence},
     {"planted writes out of bounds", &test_planted_out_of_bounds},
+    {"empty buffers", &test_empty_buffer},
     {"host pointers", &test_host_pointer},
     {"freed memory", &test_freed_memory},
     {"a missing synchronisation", &test_missing_synchronize},
