@@ -4,6 +4,7 @@
 #include <atomic>
 #include <exception>
 #include <system_error>
+#include <utility>
 
 namespace alphamargin {
 
@@ -124,7 +125,8 @@ void ThreadPool::run(std::size_t count, const std::function<void(std::size_t)>& 
     const auto place = std::find(jobs_.begin(), jobs_.end(), job);
     if (place != jobs_.end()) jobs_.erase(place);
   }
-  if (job->failure) std::rethrow_exception(job->failure);
+  // Out of the job: a worker that still holds that must not be who frees what the caller looks at.
+  if (const std::exception_ptr failure = std::move(job->failure)) std::rethrow_exception(failure);
 }
 
 }  // namespace alphamargin

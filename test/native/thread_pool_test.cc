@@ -259,18 +259,22 @@ void test_busy() {
   expect(last == FailureCode::kBusy || last == FailureCode::kDisposed, code_name(last));
 }
 
-// Two threads that write the same plain memory: the mistake that must be reported. Each waits for
-// the other to have begun, so that one alone cannot do both pieces.
+// Two threads that add to the same plain memory: the mistake that must be reported. Each waits for
+// the other to have begun, so that one alone cannot do both pieces; a single pair of writes in the
+// very same moment could escape.
 void tsan_race() {
   ThreadPool pool(2);
   std::atomic<int> begun{0};
-  int last = -1;
+  long total = 0;
   pool.run(2, [&](std::size_t i) {
     begun.fetch_add(1, std::memory_order_relaxed);
     while (begun.load(std::memory_order_relaxed) < 2) std::this_thread::yield();
-    last = static_cast<int>(i);
+    for (int times = 0; times < 1000; ++times) {
+      total += static_cast<long>(i);
+      std::this_thread::yield();
+    }
   });
-  std::printf("%d\n", last);
+  std::printf("%ld\n", total);
 }
 
 const test::Cases kCases = {
