@@ -26,6 +26,8 @@ import { fileURLToPath } from 'node:url';
 const ASAN_TESTS = {
   cpu: {
     files: [
+      'test/cli/projection',
+      'test/cli/training.test',
       'test/device-',
       'test/entmax',
       'test/head-',
