@@ -5,7 +5,7 @@
 //   node bench/real-data.mjs --data DIR --name lfw [--seeds 3] [--json FILE]
 //
 // With --hold-out SEED the test split stays closed: a hundred training identities are verified
-// instead. That, and --recipe='FLAGS', is how the recipes below were chosen.
+// instead. That, and --recipe='FLAGS', is how the recipes (recipes.mjs) were chosen.
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
@@ -15,26 +15,9 @@ import { parseArgs } from 'node:util';
 import { readNpy, writeNpy } from '../dist/index.js';
 import { environment } from './environment.mjs';
 import { uniform } from './random.mjs';
+import { LOSSES, RECIPES } from './recipes.mjs';
 
 const cli = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
-
-/** One recipe per data set, the same for every loss. */
-const RECIPES = {
-  lfw: '--project 256 --project-init identity --project-lr 0.005 --lr 1 --noise 0.3 --epochs 15 --batch 128',
-  omniglot:
-    '--project 128 --project-init identity --project-lr 0.1 --lr 1 --noise 0.3 --epochs 15 --batch 128',
-};
-
-/** α-divergence losses at the face setting of the papers, softmax losses at the same scale. */
-const LOSSES = {
-  CosFace: '--loss cosface --scale 32 --margin 0.2',
-  ArcFace: '--loss arcface --scale 32 --margin 0.2',
-  'EntMax (α 1.25)': '--loss entmax --alpha 1.25 --scale 32',
-  'Q-Margin (α 1.25)': '--loss q-margin --alpha 1.25 --scale 32 --margin 0.2',
-  'Q-Margin (α 1.5)': '--loss q-margin --alpha 1.5 --scale 10 --margin 0.2',
-  'A3M-I (α 1.25)':
-    '--loss a3m --alpha 1.25 --scale 32 --margin 0.2 --reinitialize-at 8',
-};
 
 const FARS = [1e-1, 1e-2, 1e-3];
 

@@ -1,54 +1,208 @@
-// The CPU and the emulated CUDA backend under AddressSanitizer and UndefinedBehaviorSanitizer: the
-// emulated device's own cases must be clean, and its planted mistakes (cases "asan: …") must each end
-// in a report. The JavaScript suite is not part of it.
+// The native code under sanitizers, which g++ brings along. Two builds:
+//
+//   address   CPU and emulated CUDA backend under AddressSanitizer and UndefinedBehaviorSanitizer:
+//             the emulated device's own cases, whose planted mistakes (cases "asan: …") must each end
+//             in a report; then the JavaScript suite on the instrumented addon (ASAN_TESTS).
+//   thread    the thread pool and heads that share it (test/native/thread_pool_test.cc) under
+//             ThreadSanitizer, which must see the planted race (case "tsan: …").
+//
+//   node scripts/test-sanitize.mjs                     everything
+//   node scripts/test-sanitize.mjs PROJECT [TEST …]    these tests on the instrumented addon
+//
+// Threads of the emulated device are one thread of the processor, so ThreadSanitizer has no part in
+// them: their races are what the permuted orders of test/device-order.test.ts find.
 import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+/**
+ * What of the suite runs on the instrumented addon. On the CPU everything that computes: the rest has
+ * no native code in it, or starts the command line, which calls the same. On the emulated device, where
+ * a step takes a second, the files that reach most kernels and odd sizes. Both without the longest
+ * tests, by parts of their names.
+ */
+const ASAN_TESTS = {
+  cpu: {
+    files: [
+      'test/cli/projection',
+      'test/cli/training.test',
+      'test/device-',
+      'test/entmax',
+      'test/head-',
+      'test/loss-',
+      'test/memory',
+      'test/option',
+      'test/verification/score-trials',
+    ],
+    without: [
+      'does not hold the pairs of a large set',
+      'a signal aborted before or during',
+    ],
+  },
+  'cuda-emulated': {
+    files: [
+      'test/device-',
+      'test/entmax.test',
+      'test/head-hostile',
+      'test/head-overflow',
+      'test/head-vectors',
+      'test/loss-vectors',
+    ],
+    without: [
+      '989 rows of 2 classes',
+      'loss curves of three epochs',
+      'a gallery of equal prototypes',
+    ],
+  },
+};
+
 const root = fileURLToPath(new URL('..', import.meta.url));
-const folder = path.join(root, 'build', 'sanitize');
-const flags =
-  '-fsanitize=address,undefined -fno-sanitize-recover=undefined -g1';
-const show = { cwd: root, stdio: ['ignore', 'ignore', 'inherit'] };
-
-execFileSync(
-  'cmake',
-  [
-    '-S',
-    root,
-    '-B',
-    folder,
-    '-DALPHAMARGIN_CUDA=OFF',
-    '-DCMAKE_BUILD_TYPE=Release',
-    `-DCMAKE_CXX_FLAGS=${flags}`,
-  ],
-  show,
-);
-execFileSync(
-  'cmake',
-  ['--build', folder, '--target', 'emulation_test', '--parallel'],
-  show,
-);
-
-const program = path.join(folder, 'Release', 'emulation_test');
-const env = { ...process.env, ASAN_OPTIONS: 'detect_leaks=0' };
-const names = execFileSync(program, ['--list'], { env, encoding: 'utf8' });
 let failed = 0;
-for (const name of names.trim().split('\n')) {
-  const { status, stderr } = spawnSync(program, [name], {
-    env,
-    encoding: 'utf8',
-  });
-  // Mistakes that guards catch in other builds are reports here.
-  const planted =
-    name.startsWith('asan') || name === 'planted writes out of bounds';
-  const good = planted
-    ? status !== 0 && stderr.includes('AddressSanitizer')
-    : status === 0;
+
+function report(good, name, details = '') {
   console.log(`${good ? 'ok    ' : 'FAILED'} ${name}`);
-  if (!good) {
-    failed += 1;
-    console.error(stderr.slice(0, 4000));
+  if (good) return;
+  failed += 1;
+  console.error(details);
+}
+
+/** Builds targets with flags in a folder of their own; returns the folder. */
+function build(name, flags, targets, definitions) {
+  const folder = path.join(root, 'build', name);
+  const run = (...args) => {
+    const { status, stdout, stderr } = spawnSync('cmake', args, {
+      cwd: root,
+      encoding: 'utf8',
+    });
+    if (status !== 0) throw new Error(`cmake failed:\n${stdout}${stderr}`);
+  };
+  run(
+    ...['-S', root, '-B', folder, '-DCMAKE_BUILD_TYPE=Release'],
+    '-DALPHAMARGIN_CUDA=OFF',
+    `-DCMAKE_CXX_FLAGS=${flags} -g1`,
+    ...definitions(folder),
+  );
+  const jobs =
+    process.env.CMAKE_BUILD_PARALLEL_LEVEL ?? os.availableParallelism();
+  run('--build', folder, '--parallel', String(jobs), '--target', ...targets);
+  return folder;
+}
+
+/** Runs every case of a program; those that `mistake` names must end in a report of `sanitizer`. */
+function runCases([command, ...before], env, sanitizer, mistake) {
+  const run = (name) =>
+    spawnSync(command, [...before, name], { env, encoding: 'utf8' });
+  const list = run('--list');
+  if (list.status !== 0) throw new Error(`no list of cases: ${list.stderr}`);
+  for (const name of list.stdout.trim().split('\n')) {
+    const { status, stderr } = run(name);
+    const good = mistake(name)
+      ? status !== 0 && stderr.includes(sanitizer)
+      : status === 0 && stderr === '';
+    report(good, name, stderr.slice(0, 8000) || `exit status ${status}`);
   }
+}
+
+/** Runtime libraries of the sanitizers, which a program that is not instrumented must load first. */
+function runtimeLibraries(addon) {
+  const linked = execFileSync('ldd', [addon], { encoding: 'utf8' });
+  const found = [...linked.matchAll(/=> (\S*lib(?:asan|ubsan)\.so\S*)/g)];
+  if (found.length !== 2) {
+    throw new Error(
+      `${addon} lacks the shared libraries of the sanitizers: build with g++`,
+    );
+  }
+  return found.map(([, file]) => file).join(' ');
+}
+
+/** Runs part of the suite on the instrumented addon; reports of AddressSanitizer go to files. */
+function runSuite(project, { files, without }, folder) {
+  const addon = path.join(folder, 'build', 'Release', 'alphamargin.node');
+  const reports = path.join(folder, 'reports');
+  rmSync(reports, { recursive: true, force: true });
+  mkdirSync(reports);
+  const log = `log_path=${path.join(reports, 'report')}`;
+  const env = {
+    ...process.env,
+    LD_PRELOAD: runtimeLibraries(addon),
+    // Node keeps what it has until the end. A crash is reported although Node would handle it.
+    ASAN_OPTIONS: `detect_leaks=0:handle_segv=2:${log}`,
+    // Its reports go to stderr, whatever else is asked for.
+    UBSAN_OPTIONS: 'print_stacktrace=1',
+    // Where node-gyp-build looks for build/Release/*.node.
+    ALPHAMARGIN_PREBUILD: folder,
+  };
+  // The suite must not pass because it ran on another addon.
+  const loaded = execFileSync(
+    process.execPath,
+    [
+      ...['--input-type=module', '-e'],
+      "import { backendInfo } from './dist/index.js';" +
+        'backendInfo();' +
+        'console.log(process.report.getReport().sharedObjects.join("\\n"));',
+    ],
+    { cwd: root, env, encoding: 'utf8' },
+  );
+  const { status } = spawnSync(
+    process.execPath,
+    [
+      path.join(root, 'node_modules', 'vitest', 'vitest.mjs'),
+      ...['run', '--project', project, '--reporter', 'dot', ...files],
+      ...(without.length > 0 ? ['-t', `^(?!.*(${without.join('|')}))`] : []),
+    ],
+    { cwd: root, env, stdio: ['ignore', 'inherit', 'inherit'] },
+  );
+  const texts = readdirSync(reports).map((file) =>
+    readFileSync(path.join(reports, file), 'utf8').slice(0, 8000),
+  );
+  const right = loaded.split('\n').includes(addon);
+  report(
+    right && status === 0 && texts.length === 0,
+    `the suite on ${project}`,
+    right ? texts.join('\n') : `${addon} was not loaded`,
+  );
+}
+
+const [only, ...files] = process.argv.slice(2);
+const folder = build(
+  'sanitize',
+  '-fsanitize=address,undefined -fno-sanitize-recover=undefined',
+  ['emulation_test', 'alphamargin'],
+  (built) => [
+    `-DCMAKE_JS_INC=${path.join(root, 'node_modules', 'node-api-headers', 'include')}`,
+    `-DCMAKE_LIBRARY_OUTPUT_DIRECTORY=${path.join(built, 'build', 'Release')}`,
+  ],
+);
+if (only !== undefined) {
+  runSuite(only, { files, without: [] }, folder);
+} else {
+  runCases(
+    [path.join(folder, 'Release', 'emulation_test')],
+    { ...process.env, ASAN_OPTIONS: 'detect_leaks=0' },
+    'AddressSanitizer',
+    // Mistakes that guards catch in other builds are reports here.
+    (name) =>
+      name.startsWith('asan') || name === 'planted writes out of bounds',
+  );
+  for (const [device, tests] of Object.entries(ASAN_TESTS)) {
+    runSuite(device, tests, folder);
+  }
+  const threads = build(
+    'sanitize-thread',
+    '-fsanitize=thread',
+    ['thread_pool_test'],
+    () => ['-DALPHAMARGIN_EMULATION=OFF'],
+  );
+  // ThreadSanitizer of older compilers does not start where addresses are too random.
+  const canFix = spawnSync('setarch', ['-R', 'true']).status === 0;
+  const fixed = canFix ? ['setarch', '-R'] : [];
+  runCases(
+    [...fixed, path.join(threads, 'Release', 'thread_pool_test')],
+    process.env,
+    'ThreadSanitizer: data race',
+    (name) => name.startsWith('tsan'),
+  );
 }
 process.exitCode = failed > 0 ? 1 : 0;

@@ -109,9 +109,16 @@ class DeviceBuffer {
   std::size_t bytes() const { return size_ * sizeof(T); }
   bool empty() const { return size_ == 0; }
 
-  void upload(const T* host) { context_->upload(data_, host, bytes()); }
-  void download(T* host) const { context_->download(host, data_, bytes()); }
-  void fill_bytes(int value) { context_->fill_bytes(data_, value, bytes()); }
+  // Of an empty buffer, which may have no context, there is nothing to copy.
+  void upload(const T* host) {
+    if (!empty()) context_->upload(data_, host, bytes());
+  }
+  void download(T* host) const {
+    if (!empty()) context_->download(host, data_, bytes());
+  }
+  void fill_bytes(int value) {
+    if (!empty()) context_->fill_bytes(data_, value, bytes());
+  }
 
  private:
   void swap(DeviceBuffer& other) noexcept {

@@ -1,8 +1,7 @@
 // The emulated device, tested itself: what it must do as a GPU does, and the mistakes it must
 // catch.
 //
-//   emulation_test --list      names of the cases
-//   emulation_test NAME        runs one; exit code 1 when it fails
+//   emulation_test --list | NAME
 //
 // Cases named "asan …" make a mistake that only AddressSanitizer sees; they are for its build,
 // where the report ends the process.
@@ -13,9 +12,9 @@
 #include <functional>
 #include <stdexcept>
 #include <string>
-#include <utility>
 #include <vector>
 
+#include "cases.h"
 #include "cuda/async_copy.cuh"
 #include "cuda/block_reduce.cuh"
 #include "cuda/launch.h"
@@ -25,9 +24,7 @@
 namespace alphamargin::emulated {
 namespace {
 
-void expect(bool condition, const std::string& what) {
-  if (!condition) throw std::runtime_error(what);
-}
+using test::expect;
 
 struct Bench {
   DevicePool pool{0};
@@ -536,6 +533,16 @@ __global__ void follow_kernel(const std::uint64_t* address, float* out) {
   *out = *reinterpret_cast<const float*>(*address);
 }
 
+// What a head without sparse rows has for their results: a buffer that no context made.
+void test_empty_buffer() {
+  DeviceBuffer<int> none;
+  none.upload(nullptr);
+  none.download(nullptr);
+  none.fill_bytes(0);
+  Bench bench;
+  expect(bench.read(bench.buffer<int>(0)).empty(), "an empty buffer has contents");
+}
+
 // A stale address that no argument shows.
 void asan_freed() {
   Bench bench;
@@ -551,7 +558,7 @@ void asan_freed() {
   bench.context.synchronize();
 }
 
-const std::vector<std::pair<std::string, void (*)()>> kCases = {
+const test::Cases kCases = {
     {"thread and block indices", &test_indices},
     {"warp operations", &test_warp},
     {"atomics", &test_atomics},
@@ -565,6 +572,7 @@ const std::vector<std::pair<std::string, void (*)()>> kCases = {
     {"planted reads of uninitialised memory", &test_planted_uninitialised},
     {"planted divergent barriers", &test_planted_divergence},
     {"planted writes out of bounds", &test_planted_out_of_bounds},
+    {"empty buffers", &test_empty_buffer},
     {"host pointers", &test_host_pointer},
     {"freed memory", &test_freed_memory},
     {"a missing synchronisation", &test_missing_synchronize},
@@ -578,20 +586,5 @@ const std::vector<std::pair<std::string, void (*)()>> kCases = {
 }  // namespace alphamargin::emulated
 
 int main(int count, char** arguments) {
-  using alphamargin::emulated::kCases;
-  const std::string wanted = count > 1 ? arguments[1] : "--list";
-  for (const auto& [name, run] : kCases) {
-    if (wanted == "--list") std::printf("%s\n", name.c_str());
-    if (wanted != name) continue;
-    try {
-      run();
-      return 0;
-    } catch (const std::exception& error) {
-      std::fprintf(stderr, "%s: %s\n", name.c_str(), error.what());
-      return 1;
-    }
-  }
-  if (wanted == "--list") return 0;
-  std::fprintf(stderr, "no such case: %s\n", wanted.c_str());
-  return 2;
+  return alphamargin::test::run_cases(alphamargin::emulated::kCases, count, arguments);
 }
