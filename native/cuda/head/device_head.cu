@@ -272,9 +272,9 @@ std::unique_lock<std::mutex> DeviceHead::enter() {
   return lock;
 }
 
-// What a call reads and writes of shadow, prototypes and optimiser state when nothing of it stays in
-// a cache: one pass of the filter, a row for each class of a support in rescoring and again in ∂x,
-// two passes over all classes where rows are dense, and the rows that are updated.
+// What a call reads and writes of shadow, prototypes and optimiser state when nothing of it stays
+// in a cache: one pass of the filter, a row for each class of a support in rescoring and again in
+// ∂x, two passes over all classes where rows are dense, and the rows that are updated.
 std::size_t DeviceHead::moved_bytes(const HeadStats& stats, const Loss& loss, bool has_dense_rows,
                                     const Optimizer* optimizer) const {
   const std::size_t row = dim_ * sizeof(float);
