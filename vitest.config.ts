@@ -8,7 +8,9 @@ const source = (file: string) =>
 const INDEPENDENT = [
   'test/docs.test.ts',
   'test/emulation.test.ts',
+  'test/data/**',
   'test/io/**',
+  'test/random.test.ts',
   'test/reference.test.ts',
   'test/tensor.test.ts',
   'test/verification/**',
