@@ -43,6 +43,7 @@ export default defineConfig({
     // The examples of the documentation import the package by its name.
     alias: [
       { find: /^alphamargin$/, replacement: source('index.ts') },
+      { find: /^alphamargin\/data$/, replacement: source('data/index.ts') },
       {
         find: /^alphamargin\/verification$/,
         replacement: source('verification/index.ts'),
