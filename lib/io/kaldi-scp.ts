@@ -36,7 +36,7 @@ export async function readScp(path: string): Promise<ScpEntries> {
     const trimmed = line.trim();
     if (trimmed === '') continue;
     const [, name, archive, digits = '0'] =
-      /^(\S+)\s+([^|]*?)(?::(\d+))?$/.exec(trimmed) ?? [];
+      /^(\S+)\s+([^|\0]*?)(?::(\d+))?$/.exec(trimmed) ?? [];
     const at = Number(digits);
     if (
       name === undefined ||
