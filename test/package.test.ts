@@ -52,11 +52,12 @@ describe('the package', () => {
     expect(await run(script, 'commonjs')).toBe(expected);
   });
 
-  it('has its verification part under a name of its own', async () => {
+  it('has its parts under names of their own', async () => {
     const script = `
+      import { openEmbeddings } from 'alphamargin/data';
       import { eer } from 'alphamargin/verification';
-      console.log(typeof eer);`;
-    expect(await run(script, 'module')).toBe('function');
+      console.log(typeof openEmbeddings, typeof eer);`;
+    expect(await run(script, 'module')).toBe('function function');
   });
 
   it('is not loaded natively until it is used', async () => {

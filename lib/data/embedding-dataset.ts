@@ -1,6 +1,9 @@
 import { AlphaMarginError, invalidArgument } from '../errors.js';
 import type { RowSource } from './row-source.js';
 
+/** Rows read at once, so that what is kept of each does not add up. */
+const PIECE_ROWS = 2 ** 14;
+
 /** Rows that batches can be made of: an {@link EmbeddingDataset}, or rows held in some other way. */
 export interface EmbeddingRows {
   /** Number of rows N. */
@@ -62,10 +65,6 @@ export class EmbeddingDataset implements EmbeddingRows {
         target,
       );
     }
-    const rows = Int32Array.from(
-      { length: count },
-      (_, index) => first + index,
-    );
     if (!Number.isInteger(first) || first < 0 || first + count > this.count) {
       throw invalidArgument(
         'readRows',
@@ -74,7 +73,12 @@ export class EmbeddingDataset implements EmbeddingRows {
         first,
       );
     }
-    await this.gather(rows, target);
+    for (let done = 0; done < count; done += PIECE_ROWS) {
+      const length = Math.min(PIECE_ROWS, count - done);
+      const rows = Int32Array.from({ length }, (_, i) => first + done + i);
+      const part = target.subarray(done * this.dim, (done + length) * this.dim);
+      await this.gather(rows, part);
+    }
   }
 
   /**
