@@ -2,7 +2,7 @@ import { invalidArgument } from '../errors.js';
 import { readOptions } from '../options.js';
 import { RandomStream } from '../random.js';
 import { type BatchPlan, checkCount, STREAM } from './batch-plan.js';
-import { ClassIndex } from './class-index.js';
+import { ClassIndex, firstNotBelow } from './class-index.js';
 
 /** Steps whose rows are read together: what lies anywhere gains little. */
 export const RANDOM_READ_AHEAD = 8;
@@ -59,7 +59,9 @@ export function classBalanced(options: ClassBalancedOptions): BatchPlan {
       const random = new RandomStream(seed, STREAM.balanced, step);
       return Int32Array.from({ length: batch }, () => {
         const mark = random.nextUniform() * sums.at(-1)!;
-        const rows = index.rowsOf(firstAbove(sums, mark));
+        const rows = index.rowsOf(
+          firstNotBelow(sums.length, (position) => sums[position]! <= mark),
+        );
         return rows[random.nextBelow(rows.length)]!;
       });
     },
@@ -75,15 +77,4 @@ function cumulativeWeights(index: ClassIndex, power: number): Float64Array {
     sums[identity] = sum;
   }
   return sums;
-}
-
-/** Position of the first sum > mark; the last one for a mark rounded up to the whole sum. */
-function firstAbove(sums: Float64Array, mark: number): number {
-  let [low, high] = [0, sums.length - 1];
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (sums[middle]! <= mark) low = middle + 1;
-    else high = middle;
-  }
-  return low;
 }

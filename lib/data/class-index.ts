@@ -37,7 +37,10 @@ export class ClassIndex {
     const next = this.starts.slice();
     for (const [row, label] of labels.entries()) {
       if (label < 0) continue;
-      const identity = this.#find(label);
+      const identity = firstNotBelow(
+        this.count,
+        (position) => this.identities[position]! < label,
+      );
       this.rows[next[identity]!] = row;
       next[identity]! += 1;
     }
@@ -52,14 +55,18 @@ export class ClassIndex {
   rowsOf(identity: number): Int32Array {
     return this.rows.subarray(this.starts[identity], this.starts[identity + 1]);
   }
+}
 
-  #find(label: number): number {
-    let [low, high] = [0, this.identities.length - 1];
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (this.identities[middle]! < label) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+/** The first of the positions 0 … length − 1 that is not below; the last one if all are. */
+export function firstNotBelow(
+  length: number,
+  isBelow: (position: number) => boolean,
+): number {
+  let [low, high] = [0, length - 1];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (isBelow(middle)) low = middle + 1;
+    else high = middle;
   }
+  return low;
 }

@@ -35,9 +35,9 @@ export interface EmbeddingBatchesOptions {
  *   {@link sequential}, or a plan of your own.
  * @param options Defaults: one epoch from step 0 on.
  * @returns Batches for `head.step` and `head.reinitialize`.
- * @throws AlphaMarginError `ERR_INVALID_ARGUMENT` for labels of another number, an option out of
- *   range or a plan whose rows are not in the data set; `ERR_CHECKPOINT` when a file cannot be
- *   read.
+ * @throws AlphaMarginError, when a batch is asked for: `ERR_INVALID_ARGUMENT` for labels of another
+ *   number, an option out of range or a plan whose rows are not in the data set; `ERR_CHECKPOINT`
+ *   when a file cannot be read.
  * @example
  * const plan = shuffled({ rows: dataset.count, batch: 256 });
  * for await (const batch of embeddingBatches(dataset, labels, plan, { epochs: 10 })) {

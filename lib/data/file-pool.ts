@@ -37,7 +37,9 @@ export class FilePool {
       return await work(await entry.file);
     } catch (cause) {
       // A file that could not be opened is tried again by the next call.
-      await entry.file.catch(() => this.#open.delete(index));
+      await entry.file.catch(() => {
+        if (this.#open.get(index) === entry) this.#open.delete(index);
+      });
       throw cause;
     } finally {
       entry.users -= 1;

@@ -3,8 +3,7 @@ import { readArk } from '../io/kaldi-ark.js';
 import { readScp, type ScpEntries } from '../io/kaldi-scp.js';
 import { FilePool } from './file-pool.js';
 import {
-  copyBinary,
-  copyText,
+  copyVectors,
   notAVector,
   readForm,
   type VectorPlace,
@@ -57,9 +56,16 @@ async function locatedRows(entries: ScpEntries): Promise<RowSource> {
           else same.push(place);
         }
         for (const [index, places] of byFile) {
-          const copy = first.header === undefined ? copyText : copyBinary;
+          const path = pool.path(index);
           await pool.use(index, (open) =>
-            copy(pool.path(index), open, first, places, whereOf, target),
+            copyVectors({
+              path,
+              file: open,
+              form: first,
+              places,
+              whereOf,
+              target,
+            }),
           );
         }
       },

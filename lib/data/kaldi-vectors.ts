@@ -56,25 +56,26 @@ async function onlyRow(where: string, reader: ByteReader) {
   return rows[0]!;
 }
 
-/** Copies vectors of one form from a file to rows of the target. */
-type Copy = (
-  path: string,
-  file: OpenFile,
-  form: VectorForm,
-  places: VectorPlace[],
-  whereOf: (row: number) => string,
-  target: Float32Array,
-) => Promise<void>;
+/** Vectors of one form to copy from a file to rows of the target. */
+export interface VectorCopy {
+  readonly path: string;
+  readonly file: OpenFile;
+  readonly form: VectorForm;
+  readonly places: VectorPlace[];
+  /** Path and name of a row, for messages. */
+  readonly whereOf: (row: number) => string;
+  readonly target: Float32Array;
+}
 
-export const copyBinary: Copy = async (
-  path,
-  file,
-  form,
-  places,
-  whereOf,
-  target,
-) => {
-  const { element, headerBytes, dim } = form.header!;
+/** Copies the vectors; each must be what the first one of the data set is. */
+export function copyVectors(work: VectorCopy): Promise<void> {
+  const { header } = work.form;
+  return header === undefined ? copyText(work) : copyBinary(work, header);
+}
+
+async function copyBinary(work: VectorCopy, header: KaldiHeader) {
+  const { path, file, form, places, whereOf, target } = work;
+  const { element, headerBytes, dim } = header;
   const recordBytes = headerBytes + dim * elementBytes(element);
   for (const { position, row } of places) {
     if (position + recordBytes <= file.size) continue;
@@ -92,29 +93,22 @@ export const copyBinary: Copy = async (
     if (is.dim !== dim || is.element !== element || is.rows !== 1) {
       throw otherForm(where, `${is.rows} × ${is.dim} of ${is.element}`, form);
     }
-    const row_ = target.subarray(slot * dim, (slot + 1) * dim);
-    copyElements(element, record.subarray(headerBytes), row_);
+    const own = target.subarray(slot * dim, (slot + 1) * dim);
+    copyElements(element, record.subarray(headerBytes), own);
   });
-};
+}
 
-export const copyText: Copy = async (
-  path,
-  file,
-  form,
-  places,
-  whereOf,
-  target,
-) => {
+async function copyText(work: VectorCopy): Promise<void> {
+  const { path, file, form, places, whereOf, target } = work;
   for (const { position, slot, row } of places) {
-    const where = whereOf(row);
     const reader = new ByteReader(path, file, position, TEXT_CHUNK_BYTES);
-    const vector = await onlyRow(where, reader);
+    const vector = await onlyRow(whereOf(row), reader);
     if (vector.length !== form.dim) {
-      throw otherForm(where, `a vector of ${vector.length}`, form);
+      throw otherForm(whereOf(row), `a vector of ${vector.length}`, form);
     }
     target.set(vector, slot * form.dim);
   }
-};
+}
 
 function otherForm(
   where: string,
