@@ -8,7 +8,9 @@ const source = (file: string) =>
 const INDEPENDENT = [
   'test/docs.test.ts',
   'test/emulation.test.ts',
+  'test/data/**',
   'test/io/**',
+  'test/random.test.ts',
   'test/reference.test.ts',
   'test/tensor.test.ts',
   'test/verification/**',
@@ -41,6 +43,7 @@ export default defineConfig({
     // The examples of the documentation import the package by its name.
     alias: [
       { find: /^alphamargin$/, replacement: source('index.ts') },
+      { find: /^alphamargin\/data$/, replacement: source('data/index.ts') },
       {
         find: /^alphamargin\/verification$/,
         replacement: source('verification/index.ts'),

@@ -9,6 +9,7 @@ export { arcFaceLoss, arcFaceLossSync } from './arcface-loss.js';
 export { type BackendInfo, backendInfo } from './backend-info.js';
 export type { CheckpointExtra } from './checkpoint.js';
 export { cosFaceLoss, cosFaceLossSync } from './cosface-loss.js';
+export * from './data/index.js';
 export type { Device } from './device.js';
 export {
   DeviceTensor,

@@ -88,6 +88,7 @@ describe('examples of the documentation', () => {
         typeRoots: [path.join(root, 'node_modules/@types')],
         paths: {
           alphamargin: [path.join(root, 'lib/index.ts')],
+          'alphamargin/data': [path.join(root, 'lib/data/index.ts')],
           'alphamargin/verification': [
             path.join(root, 'lib/verification/index.ts'),
           ],

@@ -52,11 +52,12 @@ describe('the package', () => {
     expect(await run(script, 'commonjs')).toBe(expected);
   });
 
-  it('has its verification part under a name of its own', async () => {
+  it('has its parts under names of their own', async () => {
     const script = `
+      import { openEmbeddings } from 'alphamargin/data';
       import { eer } from 'alphamargin/verification';
-      console.log(typeof eer);`;
-    expect(await run(script, 'module')).toBe('function');
+      console.log(typeof openEmbeddings, typeof eer);`;
+    expect(await run(script, 'module')).toBe('function function');
   });
 
   it('is not loaded natively until it is used', async () => {
@@ -125,7 +126,7 @@ describe('a worker that is terminated with work pending', () => {
         const head = new PrototypeHead({
           identities: 30000, dim: 64, loss: cosFace(), optimizer: sgd(),
         });
-        const x = tensor(Float32Array.from({ length: 64 * 64 }, Math.sin), [64, 64]);
+        const x = tensor(Float32Array.from({ length: 64 * 64 }, (_, i) => Math.sin(i)), [64, 64]);
         const big = tensor(new Float32Array(4000 * 500), [4000, 500]);
         for (let i = 0; i < 4; i += 1) {
           if ('${call}' === 'step') head.step(x, new Int32Array(64));

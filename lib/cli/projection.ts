@@ -1,5 +1,5 @@
 import { native } from '../native.js';
-import { RandomStream } from './random.js';
+import { RandomStream } from '../random.js';
 
 /** How a projection starts. */
 export type ProjectionStart = 'identity' | 'random';

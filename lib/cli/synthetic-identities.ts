@@ -1,4 +1,4 @@
-import { RandomStream } from './random.js';
+import { RandomStream } from '../random.js';
 import { type TrainingData, withClasses } from './training-data.js';
 
 /** Sizes of a made-up set of recordings. */

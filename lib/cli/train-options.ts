@@ -60,8 +60,9 @@ export const TRAIN_HELP = `Usage: alphamargin train --embeddings x.npy --labels 
 Trains a prototype head on embeddings, with a linear projection in front of it if asked for.
 
 Files
-  --embeddings FILE     npy, float32 or float16 [N, D]
-  --labels FILE         npy, int32, int64 or uint8 [N]: the identity of each row
+  --embeddings FILE     npy or safetensors, [N, D]; Kaldi scp or ark
+  --labels FILE         npy, int32, int64 or uint8 [N]: the identity of each row; for Kaldi
+                        files an utt2spk map, too
   --split FILE          npy [N]: only rows with value 0 are trained on (1 marks the test rows)
   --out FILE            checkpoint to write (safetensors)
   --log FILE            history of the epochs to write (JSON)

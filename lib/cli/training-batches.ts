@@ -1,6 +1,6 @@
+import { RandomStream } from '../random.js';
 import type { Tensor } from '../tensor.js';
 import type { Projection } from './projection.js';
-import { RandomStream } from './random.js';
 import { gatherRows, type TrainingData } from './training-data.js';
 import type { TrainingRecipe } from './training-recipe.js';
 

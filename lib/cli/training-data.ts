@@ -1,6 +1,7 @@
 import { AlphaMarginError } from '../errors.js';
 import { float16Values } from '../io/float16.js';
-import { embeddingsFromNpy, labelsFromNpy } from '../io/npy-inputs.js';
+import { labelsFromNpy } from '../io/npy-inputs.js';
+import { readEmbeddings, readIdentities } from './embedding-inputs.js';
 import { checkFeatures, checkLabels } from './input-checks.js';
 
 /** Part of a labelled set: which rows of the features belong to it, and whose they are. */
@@ -34,9 +35,9 @@ export async function readLabelledRows(
   files: { embeddings: string; labels: string; split?: string | undefined },
   part: keyof typeof SPLIT,
 ): Promise<LabelledRows> {
-  const { data, dims } = await embeddingsFromNpy(files.embeddings);
-  const labels = await labelsFromNpy(files.labels);
-  const [count, dim] = dims as [number, number];
+  const input = await readEmbeddings(files.embeddings);
+  const { data, count, dim } = input;
+  const labels = await readIdentities(files.labels, input);
   checkCount(files.labels, labels.length, count);
   let rows = Int32Array.from({ length: count }, (_, row) => row);
   if (files.split !== undefined) {

@@ -3,7 +3,6 @@ import path from 'node:path';
 import { AlphaMarginError } from '../errors.js';
 import { writeTextAtomically } from '../io/atomic-file.js';
 import { damagedFile, fileError } from '../io/file-errors.js';
-import { embeddingsFromNpy } from '../io/npy-inputs.js';
 import { openSafetensors } from '../io/safetensors-reader.js';
 import type { Tensor } from '../tensor.js';
 import { setThreadCount } from '../thread-count.js';
@@ -13,6 +12,7 @@ import { summarize } from '../verification/summarize.js';
 import type { NamedScores } from '../verification/systems.js';
 import { verificationReport } from '../verification/verification-report.js';
 import { readProjection } from './checkpoint-projection.js';
+import { readEmbeddings } from './embedding-inputs.js';
 import { checkFeatures, findUnusable } from './input-checks.js';
 import { gatherRows, readLabelledRows } from './training-data.js';
 import { verificationTable } from './verification-table.js';
@@ -72,18 +72,19 @@ async function readTrialSet(
     };
   }
   const { trials: list, names: nameFile } = options.source;
-  const { data, dims } = await embeddingsFromNpy(options.embeddings);
-  const [count, dim] = dims as [number, number];
+  const input = await readEmbeddings(options.embeddings);
+  const { data, count, dim } = input;
   const rows = Int32Array.from({ length: count }, (_, row) => row);
   // Scoring a list normalises every row, so every row must have a direction.
   checkFeatures(options.embeddings, data, dim, rows);
   const trials = await readTrials(list);
-  const names = nameFile === undefined ? undefined : await readNames(nameFile);
+  const names =
+    nameFile === undefined ? input.names : await readNames(nameFile);
   return {
     embeddings: {
       type: 'float32',
       data: gatherRows({ features: data, dim }, rows),
-      dims,
+      dims: [count, dim],
     },
     rows,
     source: names === undefined ? { trials } : { trials, names },

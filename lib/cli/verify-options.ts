@@ -34,12 +34,13 @@ export const VERIFY_HELP = `Usage: alphamargin verify --embeddings x.npy (--labe
 
 Measures verification by cosine: TAR at FAR 1e-1 ... 1e-6, EER, minDCF.
 
-  --embeddings FILE  npy, float32 or float16 [N, D]
-  --labels FILE      npy, int32, int64 or uint8 [N]: all pairs of rows are compared
+  --embeddings FILE  npy or safetensors, [N, D]; Kaldi scp or ark
+  --labels FILE      npy, int32, int64 or uint8 [N], or utt2spk of Kaldi: all pairs of rows are
+                     compared
   --split FILE       with --labels: npy [N]; only rows with value 1 are compared
   --trials FILE      list of pairs, one a line: label (1 same, 0 different), enrolment, test
-  --names FILE       with --trials: the name of each row, one a line; without it the
-                     list names rows by number, from 0
+  --names FILE       with --trials: the name of each row, one a line; without it the list
+                     names rows by number, from 0, or by the utterances of a Kaldi file
   --head FILE        checkpoint of "alphamargin train": its projection is applied first, and the
                      embeddings as they are become the baseline; may be repeated to compare
   --report FILE      report to write (HTML)

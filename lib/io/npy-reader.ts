@@ -1,14 +1,8 @@
 import type { FileHandle } from 'node:fs/promises';
 import { AlphaMarginError, invalidArgument } from '../errors.js';
-import { damagedFile } from './file-errors.js';
-import { openForReading, readExactly } from './file-reading.js';
-import {
-  decodeNpyHeader,
-  LONG_PREFIX,
-  NPY_TYPES,
-  type NpyHeader,
-  SHORT_PREFIX,
-} from './npy-header.js';
+import { readExactly } from './file-reading.js';
+import type { NpyHeader } from './npy-header.js';
+import { openNpyForReading } from './npy-opening.js';
 
 /** Element types of an {@link NpyArray}, with their arrays; float16 is kept as bits. */
 export interface NpyDataByType {
@@ -30,8 +24,6 @@ export type NpyArray = {
 /** Values of an int64 file converted at a time. */
 const INT64_CHUNK = 2 ** 20;
 
-const MAGIC = '\x93NUMPY';
-
 /**
  * Reads an npy file (versions 1 to 3): float32, float16 (as bits), int32, uint8, and int64 whose
  * values fit int32; little-endian, C order. The sizes are checked against the file's size
@@ -44,19 +36,8 @@ const MAGIC = '\x93NUMPY';
  * const { type, data, dims } = await readNpy('embeddings.npy');
  */
 export async function readNpy(path: string): Promise<NpyArray> {
-  const { handle, size } = await openForReading(path);
+  const { handle, size, header, dataStart } = await openNpyForReading(path);
   try {
-    const { header, dataStart } = await readHeader(handle, path, size);
-    const expected = header.elements * NPY_TYPES[header.description].bytes;
-    if (expected !== size - dataStart) {
-      const problem = expected > size - dataStart ? 'truncated' : 'too long';
-      throw damagedFile(
-        path,
-        `${problem}: sizes (${header.dims.join(', ')}) of ` +
-          `${NPY_TYPES[header.description].name} take ${expected} bytes, ` +
-          `the file holds ${size - dataStart}`,
-      );
-    }
     return await readData(handle, path, header, dataStart);
   } catch (cause) {
     if (!(cause instanceof RangeError)) throw cause;
@@ -68,35 +49,6 @@ export async function readNpy(path: string): Promise<NpyArray> {
   } finally {
     await handle.close();
   }
-}
-
-async function readHeader(handle: FileHandle, path: string, size: number) {
-  const prefix = new Uint8Array(Math.min(size, LONG_PREFIX));
-  await readExactly(handle, path, prefix, 0);
-  const bytes = Buffer.from(prefix.buffer);
-  const magic = bytes.toString('latin1', 0, MAGIC.length);
-  if (magic !== MAGIC.slice(0, magic.length) || size === 0) {
-    throw damagedFile(path, 'not an npy file');
-  }
-  if (size < LONG_PREFIX) {
-    throw damagedFile(path, `truncated: ${size} bytes hold no header`);
-  }
-  const version = bytes[6]!;
-  if (version < 1 || version > 3) {
-    throw damagedFile(path, `npy version ${version} (1 to 3 can be read)`);
-  }
-  const textStart = version === 1 ? SHORT_PREFIX : LONG_PREFIX;
-  const length = version === 1 ? bytes.readUInt16LE(8) : bytes.readUInt32LE(8);
-  const dataStart = textStart + length;
-  if (dataStart > size) {
-    throw damagedFile(
-      path,
-      `truncated: the header takes ${length} bytes, the file holds ${size}`,
-    );
-  }
-  const text = Buffer.alloc(length);
-  await readExactly(handle, path, text, textStart);
-  return { header: decodeNpyHeader(path, text.toString()), dataStart };
 }
 
 async function readData(

@@ -7,6 +7,7 @@ export {
   minDcf,
 } from './min-dcf.js';
 export { parseTrials, type TrialList } from './parse-trials.js';
+export { readTemplatePairs } from './read-template-pairs.js';
 export { readTrials } from './read-trials.js';
 export { type RocCurve, roc } from './roc.js';
 export { rocPlot } from './roc-plot.js';

@@ -47,8 +47,26 @@ export function parseTrials(text: string): TrialList {
   return collector.finish();
 }
 
+/** Where the fields of a line stand: VoxCeleb's lists have the label first, IJB's last. */
+export const LABEL_FIRST = {
+  label: 0,
+  enrolment: 1,
+  test: 2,
+  shown: "'label enrolment test'",
+} as const;
+export const LABEL_LAST = {
+  label: 2,
+  enrolment: 0,
+  test: 1,
+  shown: "'enrolment test label'",
+} as const;
+
 /** Collects trials line by line, so that a file need not be held as one string. */
-export function collectTrials(functionName: string, source: string) {
+export function collectTrials(
+  functionName: string,
+  source: string,
+  form: typeof LABEL_FIRST | typeof LABEL_LAST = LABEL_FIRST,
+) {
   const genuine: number[] = [];
   const enrolment: number[] = [];
   const test: number[] = [];
@@ -68,17 +86,18 @@ export function collectTrials(functionName: string, source: string) {
       const trimmed = line.trim();
       if (trimmed === '') return;
       const fields = trimmed.split(/[ \t]+/);
-      if (fields.length !== 3 || (fields[0] !== '0' && fields[0] !== '1')) {
+      const label = fields[form.label];
+      if (fields.length !== 3 || (label !== '0' && label !== '1')) {
         throw invalidArgument(
           functionName,
           `line ${lines} of ${source}`,
-          "'label enrolment test' with label 0 or 1",
+          `${form.shown} with label 0 or 1`,
           trimmed,
         );
       }
-      genuine.push(fields[0] === '1' ? 1 : 0);
-      enrolment.push(positionOf(fields[1]!));
-      test.push(positionOf(fields[2]!));
+      genuine.push(label === '1' ? 1 : 0);
+      enrolment.push(positionOf(fields[form.enrolment]!));
+      test.push(positionOf(fields[form.test]!));
     },
     /** The list of all lines taken. */
     finish(): TrialList {

@@ -1,6 +1,6 @@
-import { open } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
 import { invalidArgument } from '../errors.js';
-import { fileError } from '../io/file-errors.js';
+import { readTextLines } from '../io/text-lines.js';
 import { collectTrials, type TrialList } from './parse-trials.js';
 
 /**
@@ -24,17 +24,8 @@ export async function readTrials(path: string | URL): Promise<TrialList> {
   if (typeof path !== 'string' && !(path instanceof URL)) {
     throw invalidArgument('readTrials', 'path', 'a path or a file URL', path);
   }
-  const source = String(path);
+  const source = typeof path === 'string' ? path : fileURLToPath(path);
   const collector = collectTrials('readTrials', source);
-  try {
-    const file = await open(path);
-    try {
-      for await (const line of file.readLines()) collector.addLine(line);
-    } finally {
-      await file.close();
-    }
-  } catch (cause) {
-    throw fileError(source, 'read', cause);
-  }
+  for await (const line of readTextLines(source)) collector.addLine(line);
   return collector.finish();
 }

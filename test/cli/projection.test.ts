@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { Projection } from '../../lib/cli/projection.js';
-import { RandomStream } from '../../lib/cli/random.js';
+import { RandomStream } from '../../lib/random.js';
 
 function noise(length: number, key: number): Float32Array {
   const values = new Float32Array(length);

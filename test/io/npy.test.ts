@@ -1,4 +1,4 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { open, readFile, writeFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
 import { embeddingsFromNpy, labelsFromNpy } from '../../lib/io/npy-inputs.js';
 import { type NpyArray, readNpy } from '../../lib/io/npy-reader.js';
@@ -168,6 +168,19 @@ test('a file cut anywhere, foreign or absent is refused', async () => {
   await expect(readNpy(file('absent.npy'))).rejects.toMatchObject(
     checkpointError,
   );
+});
+
+test('a header of gigabytes is refused unread', async () => {
+  const path = await writeRaw('', 0, 2);
+  const handle = await open(path, 'r+');
+  await handle.write(Uint8Array.of(0, 0, 0, 0x80), 0, 4, 8);
+  // A hole: it takes no room on the disk.
+  await handle.truncate(3 * 2 ** 30);
+  await handle.close();
+  await expect(readNpy(path)).rejects.toMatchObject({
+    code: 'ERR_CHECKPOINT',
+    message: expect.stringMatching(/header is too large: 2147483648 bytes/),
+  });
 });
 
 test('embeddings are [N, D] of float32 or float16, labels [N] of integers', async () => {

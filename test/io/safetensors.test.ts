@@ -30,7 +30,9 @@ const u8 = (begin: number, end: number) => ({
 });
 
 test('tensors, metadata and odd names come back as they were written', async () => {
-  const prototypes = Float32Array.from({ length: 111 * 19 }, Math.sin);
+  const prototypes = Float32Array.from({ length: 111 * 19 }, (_, i) =>
+    Math.sin(i),
+  );
   const flags = new Uint8Array([1, 2, 3]);
   const rowBytes = 19 * 4;
   async function* pieces() {

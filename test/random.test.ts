@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { RandomStream } from '../../lib/cli/random.js';
+import { RandomStream } from '../lib/random.js';
 
 function draw(key: number[], count: number): number[] {
   const stream = new RandomStream(...key);

@@ -63,6 +63,11 @@ export class RandomStream {
     return (this.nextUint32() + 0.5) / 2 ** 32;
   }
 
+  /** A whole number in [0, limit), for limit ≤ 2^32; the bias is below limit / 2^32. */
+  nextBelow(limit: number): number {
+    return Math.floor(this.nextUniform() * limit);
+  }
+
   /** Adds σ times standard normal numbers to every element (Box–Muller, in pairs). */
   addGaussian(values: Float32Array, sigma: number): void {
     for (let index = 0; index < values.length; index += 2) {
@@ -78,7 +83,7 @@ export class RandomStream {
   /** Brings the elements into random order (Fisher–Yates). */
   shuffle(values: Int32Array): void {
     for (let last = values.length - 1; last > 0; last -= 1) {
-      const other = Math.floor(this.nextUniform() * (last + 1));
+      const other = this.nextBelow(last + 1);
       const kept = values[last]!;
       values[last] = values[other]!;
       values[other] = kept;

@@ -1,0 +1,147 @@
+import { invalidArgument } from '../errors.js';
+import { readOptions } from '../options.js';
+import type { Tensor } from '../tensor.js';
+import type { BatchPlan } from './batch-plan.js';
+import type { EmbeddingRows } from './embedding-dataset.js';
+
+/** A batch of {@link embeddingBatches}: what `head.step` takes, and where it is from. */
+export interface EmbeddingBatch {
+  /** Number of the step; a run that goes on after it begins `from: step + 1`. */
+  readonly step: number;
+  /** Int32Array [B], rows of the data set. */
+  readonly rows: Int32Array;
+  /** [B, D]; the array belongs to the caller. */
+  readonly embeddings: Tensor;
+  /** Int32Array [B]. */
+  readonly labels: Int32Array;
+}
+
+/** Options of {@link embeddingBatches}. */
+export interface EmbeddingBatchesOptions {
+  /** First step, a whole number; default 0. */
+  readonly from?: number;
+  /** Epochs, counted from step 0; default 1. */
+  readonly epochs?: number;
+}
+
+/**
+ * Reads the batches of a plan from a data set, while the caller computes: rows are read for
+ * several steps at once, and the next ones while those are used. Memory is two such buffers
+ * (`2 × readAhead × B × D` float32) whatever the size of the data set.
+ *
+ * @param dataset Rows [N, D], of {@link openEmbeddings} for instance.
+ * @param labels Int32Array [N], the identity of each row; it may not change meanwhile.
+ * @param plan Of {@link shuffled}, {@link classBalanced}, {@link identitySamples},
+ *   {@link sequential}, or a plan of your own.
+ * @param options Defaults: one epoch from step 0 on.
+ * @returns Batches for `head.step` and `head.reinitialize`.
+ * @throws AlphaMarginError, when a batch is asked for: `ERR_INVALID_ARGUMENT` for labels of another
+ *   number, an option out of range or a plan whose rows are not in the data set; `ERR_CHECKPOINT`
+ *   when a file cannot be read.
+ * @example
+ * const plan = shuffled({ rows: dataset.count, batch: 256 });
+ * for await (const batch of embeddingBatches(dataset, labels, plan, { epochs: 10 })) {
+ *   await head.step(batch.embeddings, batch.labels);
+ * }
+ */
+export async function* embeddingBatches(
+  dataset: EmbeddingRows,
+  labels: Int32Array,
+  plan: BatchPlan,
+  options: EmbeddingBatchesOptions = {},
+): AsyncGenerator<EmbeddingBatch> {
+  const { from, end } = checkArguments(dataset, labels, plan, options);
+  const { dim } = dataset;
+  const buffers = [new Float32Array(0), new Float32Array(0)];
+
+  /** Reads the rows of the steps from one on, into one buffer; the other one is in use. */
+  const read = async (first: number) => {
+    const inEpoch = first % plan.stepsPerEpoch;
+    const length = Math.min(
+      plan.readAhead - (inEpoch % plan.readAhead),
+      plan.stepsPerEpoch - inEpoch,
+      end - first,
+    );
+    const steps = Array.from({ length }, (_, i) => plan.rowsOf(first + i));
+    const count = steps.reduce((sum, rows) => sum + rows.length, 0);
+    const rows = new Int32Array(count);
+    let place = 0;
+    for (const own of steps) {
+      rows.set(own, place);
+      place += own.length;
+    }
+    let buffer = buffers.shift()!;
+    if (buffer.length < count * dim) buffer = new Float32Array(count * dim);
+    buffers.push(buffer);
+    await dataset.gather(rows, buffer.subarray(0, count * dim));
+    return { steps, buffer, next: first + length };
+  };
+
+  let reading: ReturnType<typeof read> | undefined;
+  if (from < end) reading = read(from);
+  try {
+    for (let step = from; step < end; ) {
+      const { steps, buffer, next } = await reading!;
+      reading = next < end ? read(next) : undefined;
+      // Its failure is reported when its turn comes.
+      reading?.catch(() => {});
+      let place = 0;
+      for (const own of steps) {
+        const data = buffer.slice(place * dim, (place + own.length) * dim);
+        place += own.length;
+        yield {
+          step,
+          rows: own.slice(),
+          embeddings: { type: 'float32', data, dims: [own.length, dim] },
+          labels: own.map((row) => labels[row]!),
+        };
+        step += 1;
+      }
+    }
+  } finally {
+    // A caller that stops early may close the files at once.
+    await reading?.catch(() => {});
+  }
+}
+
+function checkArguments(
+  dataset: EmbeddingRows,
+  labels: unknown,
+  plan: BatchPlan,
+  options: EmbeddingBatchesOptions,
+) {
+  const name = 'embeddingBatches';
+  if (!(labels instanceof Int32Array) || labels.length !== dataset.count) {
+    throw invalidArgument(
+      name,
+      'labels',
+      `an Int32Array of one label for each of ${dataset.count} rows`,
+      labels,
+    );
+  }
+  for (const property of ['stepsPerEpoch', 'readAhead'] as const) {
+    const value: unknown = plan?.[property];
+    if (Number.isSafeInteger(value) && (value as number) > 0) continue;
+    throw invalidArgument(
+      name,
+      `plan.${property}`,
+      'a whole number > 0',
+      value,
+    );
+  }
+  const { from = 0, epochs = 1 } = readOptions<EmbeddingBatchesOptions>(
+    name,
+    options,
+    ['from', 'epochs'],
+  );
+  for (const [option, value] of Object.entries({ from, epochs })) {
+    if (Number.isSafeInteger(value) && value >= 0) continue;
+    throw invalidArgument(
+      name,
+      `options.${option}`,
+      'a whole number >= 0',
+      value,
+    );
+  }
+  return { from, end: epochs * plan.stepsPerEpoch };
+}
