@@ -83,7 +83,7 @@ class GroupCut {
 
  private:
   static constexpr std::size_t kPending = ~std::size_t{0};
-  static constexpr std::size_t kMostSurvivors = std::size_t{1} << 21;
+  static constexpr std::size_t kMostSurvivors = std::size_t{1} << 20;
   std::mutex mutex_;
   std::vector<std::size_t> counts_;
   std::size_t next_ = 0;

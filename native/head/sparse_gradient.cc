@@ -44,7 +44,7 @@ ClassGradient PairGradients::gradient() const {
 namespace {
 
 // Bytes of partial sums of ∂x at a time; a larger batch takes several passes over the classes.
-constexpr std::size_t kPartialBytes = std::size_t{1} << 25;
+constexpr std::size_t kPartialBytes = std::size_t{1} << 24;
 
 class SparseBackward {
  public:
