@@ -10,6 +10,7 @@ const INDEPENDENT = [
   'test/docs.test.ts',
   'test/emulation.test.ts',
   'test/io/**',
+  'test/onnxruntime.test.ts',
   'test/reference.test.ts',
   'test/tensor.test.ts',
   'test/verification/**',
