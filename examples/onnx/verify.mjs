@@ -113,7 +113,9 @@ try {
   alphamargin('verify', ...files, '--head', head, '--json', json);
 
   const { systems } = JSON.parse(await readFile(json, 'utf8'));
-  const { tar } = systems.at(-1).summary.tarAtFar.find(({ far }) => far === 1e-2);
+  const { tar } = systems
+    .at(-1)
+    .summary.tarAtFar.find(({ far }) => far === 1e-2);
   if (tar < REQUIRED) {
     console.error(`TAR ${tar} at FAR 1e-2 is below ${REQUIRED}`);
     process.exitCode = 1;

@@ -28,10 +28,11 @@ export interface HeadLossOptions {
  *
  * `optimizer.minimize(() => headLoss(head, model.apply(x), labels))` trains the backbone, and the
  * prototypes with it. **Each call is one step of the head**: loss, gradient and update happen
- * together, when the call is made, exactly once, whether a gradient is asked for or not. The gradient
- * is that of the prototypes before the update. The head's own update rule moves the prototypes;
- * factors on the loss (`mul(0.5, headLoss(…))`) reach the embeddings only. To measure without
- * training: `{ update: false }`. If a later part of the loss function throws, the step stays done.
+ * together, when the call is made, exactly once, whether a gradient is asked for or not. The
+ * gradient is that of the prototypes before the update. The head's own update rule moves the
+ * prototypes; factors on the loss (`mul(0.5, headLoss(…))`) reach the embeddings only. To measure
+ * without training: `{ update: false }`. If a later part of the loss function throws, the step
+ * stays done.
  *
  * The call blocks the event loop, since custom gradients of tfjs are synchronous. Embeddings pass
  * through the memory of Node; a head on a GPU uploads them. First derivatives only.
