@@ -1,8 +1,9 @@
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
-const source = (file: string) =>
-  fileURLToPath(new URL(`lib/${file}`, import.meta.url));
+const inRepository = (file: string) =>
+  fileURLToPath(new URL(file, import.meta.url));
+const source = (file: string) => inRepository(`lib/${file}`);
 
 /** Tests of what no device has a part in: they run once, beside the CPU. */
 const INDEPENDENT = [
@@ -11,6 +12,7 @@ const INDEPENDENT = [
   'test/data/**',
   'test/io/**',
   'test/random.test.ts',
+  'test/onnxruntime.test.ts',
   'test/reference.test.ts',
   'test/tensor.test.ts',
   'test/verification/**',
@@ -40,10 +42,15 @@ function onDevice(device: string, exclude: string[]) {
 
 export default defineConfig({
   resolve: {
-    // The examples of the documentation import the package by its name.
+    // The examples of the documentation import the packages by their names.
     alias: [
+      {
+        find: /^@tensorflow\/tfjs$/,
+        replacement: inRepository('test/helpers/tfjs.ts'),
+      },
       { find: /^alphamargin$/, replacement: source('index.ts') },
       { find: /^alphamargin\/data$/, replacement: source('data/index.ts') },
+      { find: /^alphamargin\/tfjs$/, replacement: source('tfjs/index.ts') },
       {
         find: /^alphamargin\/verification$/,
         replacement: source('verification/index.ts'),

@@ -1,4 +1,4 @@
-import { invalidArgument } from './errors.js';
+import { AlphaMarginError, invalidArgument } from './errors.js';
 
 /** Element types a {@link Tensor} of this package may carry, with their arrays. */
 export interface TensorDataByType {
@@ -24,7 +24,8 @@ export interface Tensor<Type extends TensorType = 'float32'> {
 
 /**
  * What functions accept in place of a {@link Tensor}: any object with `data` and
- * `dims` (or `shape`). `type` may be left out for Float32Array data.
+ * `dims` (or `shape`), such as the tensors of onnxruntime and transformers.js. `type` may be left
+ * out for Float32Array and Float16Array data.
  */
 export interface TensorLike {
   readonly type?: string;
@@ -141,7 +142,9 @@ export function readTensor(
   if (typeof value !== 'object' || value === null) {
     throw invalidArgument(functionName, argument, 'a tensor', value);
   }
-  const { type, data, dims, shape } = value as TensorLike;
+  const { type, data, dims, shape } = withBits(
+    readFields(functionName, argument, value),
+  );
   const sizes = dims ?? shape;
   const isFloat32 = data instanceof Float32Array;
   const isFloat16 = data instanceof Uint16Array && type === 'float16';
@@ -149,7 +152,7 @@ export function readTensor(
     throw invalidArgument(
       functionName,
       `${argument}.data`,
-      "a Float32Array (or a Uint16Array with type 'float16')",
+      "a Float32Array or Float16Array (or a Uint16Array with type 'float16')",
       data,
     );
   }
@@ -166,6 +169,43 @@ export function readTensor(
   return { data, dims: copy };
 }
 
+/**
+ * The fields of a tensor-like value, each read once. Reading may fail: a tensor of onnxruntime has
+ * no `data` while it lies on a GPU, or after `dispose()`.
+ */
+function readFields(
+  functionName: string,
+  argument: string,
+  value: object,
+): Partial<TensorLike> {
+  try {
+    const { type, data, dims, shape } = value as TensorLike;
+    return { type, data, dims, shape } as Partial<TensorLike>;
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new AlphaMarginError(
+      'ERR_INVALID_ARGUMENT',
+      `${functionName}: expected ${argument} to be a tensor that can be read: ${reason}`,
+      { cause },
+    );
+  }
+}
+
+/**
+ * The bits in place of a Float16Array: that is what onnxruntime makes where there is one (Node 24
+ * and newer), and Uint16Array elsewhere.
+ */
+function withBits(fields: Partial<TensorLike>): Partial<TensorLike> {
+  const { data, type = 'float16' } = fields;
+  const kind = Object.prototype.toString.call(data);
+  if (!ArrayBuffer.isView(data) || kind !== '[object Float16Array]') {
+    return fields;
+  }
+  const { buffer, byteOffset, byteLength } = data;
+  const bits = new Uint16Array(buffer, byteOffset, byteLength / 2);
+  return { ...fields, type, data: bits };
+}
+
 /** Labels: one whole number for each row, as int32, int64 or plain numbers, or a tensor of them. */
 export type LabelsLike =
   | Int32Array
@@ -180,7 +220,10 @@ export function readLabels(
   rows: number,
 ): Int32Array {
   const isData = ArrayBuffer.isView(value) || Array.isArray(value);
-  const data = isData ? value : (value as Partial<TensorLike> | null)?.data;
+  const data =
+    isData || typeof value !== 'object' || value === null
+      ? value
+      : readFields(functionName, 'labels', value).data;
   if (
     !(data instanceof Int32Array) &&
     !(data instanceof BigInt64Array) &&

@@ -87,8 +87,10 @@ describe('examples of the documentation', () => {
         // The examples run in another directory, where no types are found.
         typeRoots: [path.join(root, 'node_modules/@types')],
         paths: {
+          '@tensorflow/tfjs': [path.join(root, 'test/helpers/tfjs.ts')],
           alphamargin: [path.join(root, 'lib/index.ts')],
           'alphamargin/data': [path.join(root, 'lib/data/index.ts')],
+          'alphamargin/tfjs': [path.join(root, 'lib/tfjs/index.ts')],
           'alphamargin/verification': [
             path.join(root, 'lib/verification/index.ts'),
           ],

@@ -60,6 +60,21 @@ describe('the package', () => {
     expect(await run(script, 'module')).toBe('function function');
   });
 
+  it('has its operations for tfjs under a name of their own', async () => {
+    const ending = `
+      console.log(entmax(tf.tensor1d([2, 1, -1]), { alpha: 2 }).dataSync().join());`;
+    const es = `
+      import '@tensorflow/tfjs-backend-cpu';
+      import * as tf from '@tensorflow/tfjs-core';
+      import { entmax } from 'alphamargin/tfjs';`;
+    const commonjs = `
+      require('@tensorflow/tfjs-backend-cpu');
+      const tf = require('@tensorflow/tfjs-core');
+      const { entmax } = require('alphamargin/tfjs');`;
+    expect(await run(es + ending, 'module')).toBe('1,0,0');
+    expect(await run(commonjs + ending, 'commonjs')).toBe('1,0,0');
+  });
+
   it('is not loaded natively until it is used', async () => {
     const script = `
       import 'alphamargin';

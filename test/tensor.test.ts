@@ -1,3 +1,4 @@
+import { Tensor as OrtTensor } from 'onnxruntime-common';
 import { describe, expect, it } from 'vitest';
 import {
   entmaxHead,
@@ -14,30 +15,20 @@ import { normalTensor, randomLabels } from './helpers/random.js';
 const plain = normalTensor(4, 7, 1, 0.3);
 const labels = randomLabels(4, 7, 2);
 
-/** A tensor as onnxruntime makes them: an object of a class, its fields behind getters. */
-class OrtTensor {
-  readonly #data: Float32Array | Int32Array;
-  readonly #dims: readonly number[];
-  readonly type: string;
-  readonly location = 'cpu';
-  constructor(
-    type: string,
-    data: Float32Array | Int32Array,
-    dims: readonly number[],
-  ) {
-    this.type = type;
-    this.#data = data;
-    this.#dims = dims;
-  }
-  get data() {
-    return this.#data;
-  }
-  get dims() {
-    return this.#dims;
-  }
-  get size() {
-    return this.#data.length;
-  }
+/** A tensor as transformers.js makes them: a proxy around one of onnxruntime. */
+function proxyOf(ortTensor: OrtTensor): TensorLike {
+  const wrapper = {
+    get type() {
+      return ortTensor.type;
+    },
+    get data() {
+      return ortTensor.data;
+    },
+    get dims() {
+      return ortTensor.dims;
+    },
+  };
+  return new Proxy(wrapper, { get: (target, key) => Reflect.get(target, key) });
 }
 
 /** A window on a larger buffer, as views of memory-mapped files are. */
@@ -51,6 +42,10 @@ const forms: [string, TensorLike][] = [
   ['dims', { data: plain.data, dims: plain.dims }],
   ['shape', { type: 'float32', data: plain.data, shape: [4, 7] }],
   ['an onnxruntime tensor', new OrtTensor('float32', plain.data, [4, 7])],
+  [
+    'a tensor of transformers.js',
+    proxyOf(new OrtTensor('float32', plain.data, [4, 7])),
+  ],
   ['frozen sizes', { ...plain, dims: Object.freeze([4, 7]) }],
   ['a window', { data: windowOf(plain.data), dims: [4, 7] }],
 ];
