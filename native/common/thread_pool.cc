@@ -7,18 +7,49 @@
 #include <system_error>
 #include <utility>
 
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
 namespace alphamargin {
 namespace {
 
 // The parts of a step follow each other within microseconds, sooner than a sleeping thread wakes:
 // who has nothing to do looks around for about this many pauses (tens of microseconds) first.
-constexpr int kSpins = 1000;
+constexpr int kSpins = 4000;
 
 void pause_briefly() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
 #elif defined(__aarch64__)
   asm volatile("yield");
+#endif
+}
+
+// The processor this thread runs on, or −1.
+int current_processor() {
+#if defined(__linux__)
+  return sched_getcpu();
+#else
+  return -1;
+#endif
+}
+
+// Moves the calling thread to a processor that is none of `taken`, if it may run on one.
+void leave_processors(const std::vector<int>& taken) {
+#if defined(__linux__)
+  cpu_set_t allowed;
+  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+  cpu_set_t others = allowed;
+  for (const int processor : taken) {
+    if (processor >= 0 && processor < CPU_SETSIZE) {
+      CPU_CLR(static_cast<std::size_t>(processor), &others);
+    }
+  }
+  if (CPU_COUNT(&others) == 0 || sched_setaffinity(0, sizeof others, &others) != 0) return;
+  sched_setaffinity(0, sizeof allowed, &allowed);
+#else
+  static_cast<void>(taken);
 #endif
 }
 
@@ -78,9 +109,11 @@ void ThreadPool::start(std::size_t threads) {
   size_ = std::max<std::size_t>(1, threads);
   stopping_ = false;
   workers_.reserve(size_);
+  processors_ = std::vector<std::atomic<int>>(size_ - 1);
+  for (std::atomic<int>& processor : processors_) processor = -1;
   for (std::size_t i = 1; i < size_; ++i) {
     try {
-      workers_.emplace_back([this] { work(); });
+      workers_.emplace_back([this, i] { work(i - 1); });
     } catch (const std::system_error&) {
       // The system grants fewer threads: the callers themselves still finish every job.
       size_ = i;
@@ -113,7 +146,7 @@ std::size_t ThreadPool::size() const {
   return size_;
 }
 
-void ThreadPool::work() {
+void ThreadPool::work(std::size_t index) {
   for (;;) {
     std::shared_ptr<Job> job;
     spin_until([this] { return queued_.load(std::memory_order_relaxed) > 0; });
@@ -129,7 +162,24 @@ void ThreadPool::work() {
       }
     }
     job->help();
+    processors_[index].store(current_processor(), std::memory_order_relaxed);
   }
+}
+
+// A thread is woken where it ran last. When the caller runs there now, as a call that comes from
+// the event loop's threads often does, the worker would wait behind it until the kernel notices,
+// which takes milliseconds: longer than a short step.
+void ThreadPool::make_way() {
+  const int here = current_processor();
+  if (here < 0) return;
+  bool is_taken = false;
+  for (const std::atomic<int>& processor : processors_) {
+    is_taken = is_taken || processor.load(std::memory_order_relaxed) == here;
+  }
+  if (!is_taken) return;
+  std::vector<int> taken;
+  for (const std::atomic<int>& processor : processors_) taken.push_back(processor);
+  leave_processors(taken);
 }
 
 void ThreadPool::run_pieces(std::size_t count, const Body& piece) {
@@ -139,6 +189,7 @@ void ThreadPool::run_pieces(std::size_t count, const Body& piece) {
     job = std::make_shared<Job>(count, piece);
     const std::lock_guard lock(mutex_);
     if (count > 1 && !workers_.empty()) {
+      make_way();
       jobs_.push_back(job);
       queued_ = jobs_.size();
       wake_.notify_all();

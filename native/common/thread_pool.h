@@ -46,7 +46,8 @@ class ThreadPool {
   };
   struct Job;
   void run_pieces(std::size_t count, const Body& piece);
-  void work();
+  void work(std::size_t index);
+  void make_way();
   void start(std::size_t threads);
   void stop();
 
@@ -55,6 +56,7 @@ class ThreadPool {
   std::deque<std::shared_ptr<Job>> jobs_;
   std::atomic<std::size_t> queued_{0};  // jobs_.size(), for a look without the lock
   std::vector<std::thread> workers_;
+  std::vector<std::atomic<int>> processors_;  // where each worker ran last
   std::size_t size_ = 1;
   bool stopping_ = false;
 };

@@ -27,7 +27,27 @@ std::size_t divided_up(std::size_t value, std::size_t by) { return (value + by -
 
 }  // namespace
 
+void pack_left(Runtime& runtime, const MatrixView& left, std::size_t rows, std::size_t inner,
+               Buffer<float>& packed) {
+  const KernelSet& kernels = kernel_set();
+  const std::size_t tile_rows = kernels.tile_rows;
+  const std::size_t row_panels = divided_up(rows, tile_rows);
+  packed.resize(row_panels * tile_rows * inner);
+  runtime.pool.run(row_panels, [&](std::size_t panel) {
+    const std::size_t begin = panel * tile_rows;
+    pack_panel(kernels, left, !left.transposed, begin, std::min(tile_rows, rows - begin), tile_rows,
+               inner, packed.data() + begin * inner);
+  });
+}
+
 void matrix_product(Runtime& runtime, ProductPanels& panels, const MatrixView& left,
+                    const MatrixView& right, std::size_t rows, std::size_t inner,
+                    std::size_t columns, float* out) {
+  pack_left(runtime, left, rows, inner, panels.left);
+  packed_product(runtime, panels.left, panels.right, right, rows, inner, columns, out);
+}
+
+void packed_product(Runtime& runtime, const Buffer<float>& left, Buffer<float>& room,
                     const MatrixView& right, std::size_t rows, std::size_t inner,
                     std::size_t columns, float* out) {
   const KernelSet& kernels = kernel_set();
@@ -36,24 +56,17 @@ void matrix_product(Runtime& runtime, ProductPanels& panels, const MatrixView& l
   const std::size_t row_panels = divided_up(rows, tile_rows);
   const std::size_t column_panels = divided_up(columns, tile_columns);
 
-  panels.left.resize(row_panels * tile_rows * inner);
-  runtime.pool.run(row_panels, [&](std::size_t panel) {
-    const std::size_t begin = panel * tile_rows;
-    pack_panel(kernels, left, !left.transposed, begin, std::min(tile_rows, rows - begin), tile_rows,
-               inner, panels.left.data() + begin * inner);
-  });
-
   // A piece packs its own column panel, so only as many as there are threads are hot at a time.
-  panels.right.resize(column_panels * tile_columns * inner);
+  room.resize(column_panels * tile_columns * inner);
   runtime.pool.run(column_panels, [&](std::size_t panel) {
     const std::size_t first = panel * tile_columns;
     const std::size_t count = std::min(tile_columns, columns - first);
-    float* packed = panels.right.data() + first * inner;
+    float* packed = room.data() + first * inner;
     pack_panel(kernels, right, right.transposed, first, count, tile_columns, inner, packed);
     float tile[kLargestTileRows * kLargestTileColumns];
     for (std::size_t row_panel = 0; row_panel < row_panels; ++row_panel) {
       const std::size_t begin = row_panel * tile_rows;
-      kernels.multiply_long(inner, panels.left.data() + begin * inner, packed, tile);
+      kernels.multiply_long(inner, left.data() + begin * inner, packed, tile);
       const std::size_t end = std::min(rows, begin + tile_rows);
       for (std::size_t i = begin; i < end; ++i) {
         std::copy_n(tile + (i - begin) * tile_columns, count, out + i * columns + first);

@@ -32,4 +32,12 @@ void matrix_product(Runtime& runtime, ProductPanels& panels, const MatrixView& l
                     const MatrixView& right, std::size_t rows, std::size_t inner,
                     std::size_t columns, float* out);
 
+// The same in two parts, for a left operand that meets several right ones: pack_left once, then
+// products with it. `room` is scratch for the right operand.
+void pack_left(Runtime& runtime, const MatrixView& left, std::size_t rows, std::size_t inner,
+               Buffer<float>& packed);
+void packed_product(Runtime& runtime, const Buffer<float>& left, Buffer<float>& room,
+                    const MatrixView& right, std::size_t rows, std::size_t inner,
+                    std::size_t columns, float* out);
+
 }  // namespace alphamargin

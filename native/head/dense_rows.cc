@@ -251,7 +251,7 @@ void measure_rows(const HeadInputs& inputs, const DenseRows& rows, SolvedBatch& 
 }  // namespace
 
 DenseRows::DenseRows(const HeadInputs& inputs, const SolvedBatch& solved)
-    : unit_(make_buffer<float>(inputs.scratch)) {
+    : unit_(make_buffer<float>(inputs.scratch)), packed_unit_(make_buffer<float>(inputs.scratch)) {
   for (std::size_t row = 0; row < solved.rows.size(); ++row) {
     if (solved.rows[row].dense) indices_.push_back(row);
   }
@@ -261,6 +261,7 @@ DenseRows::DenseRows(const HeadInputs& inputs, const SolvedBatch& solved)
     const float* source = inputs.batch.unit_row(indices_[i]);
     std::copy(source, source + dim, unit_.data() + i * dim);
   }
+  pack_left(inputs.runtime, {unit_.data(), dim}, size(), dim, packed_unit_);
 }
 
 void DenseRows::cosines(const HeadInputs& inputs, std::size_t begin, std::size_t count,
@@ -271,7 +272,7 @@ void DenseRows::cosines(const HeadInputs& inputs, std::size_t begin, std::size_t
     chunk.factors[j] = static_cast<float>(1 / inputs.prototypes.norms[begin + j]);
   }
   chunk.cosines.resize(size() * count);
-  matrix_product(inputs.runtime, chunk.panels, {unit_.data(), dim},
+  packed_product(inputs.runtime, packed_unit_, chunk.panels.right,
                  {inputs.prototypes.row(begin), dim, true, chunk.factors.data()}, size(), dim,
                  count, chunk.cosines.data());
 }

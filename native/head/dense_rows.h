@@ -64,6 +64,7 @@ class DenseRows {
  private:
   std::vector<std::size_t> indices_;
   Buffer<float> unit_;
+  Buffer<float> packed_unit_;
 };
 
 }  // namespace alphamargin
