@@ -9,6 +9,7 @@ const INDEPENDENT = [
   'test/docs.test.ts',
   'test/emulation.test.ts',
   'test/io/**',
+  'test/kernel-sets.test.ts',
   'test/reference.test.ts',
   'test/tensor.test.ts',
   'test/verification/**',

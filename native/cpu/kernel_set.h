@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "cpu/fixed_point.h"
 #include "math/threshold.h"
@@ -119,6 +120,9 @@ struct KernelSet {
 // The best set this CPU runs. `ALPHAMARGIN_INSTRUCTION_SET=portable|avx2|avx512|avx512-vnni` lowers
 // it.
 const KernelSet& kernel_set();
+
+// All sets this CPU runs, best first; the last is the portable one.
+std::vector<const KernelSet*> usable_kernel_sets();
 
 const KernelSet& portable_kernel_set();
 #if defined(__x86_64__)
