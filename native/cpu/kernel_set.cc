@@ -30,6 +30,8 @@ constexpr Choice kChoices[] = {
     {avx512_vnni_kernel_set, has_avx512_vnni},
     {avx512_kernel_set, has_avx512},
     {avx2_kernel_set, has_avx2},
+#elif defined(__aarch64__)
+    {neon_kernel_set, always},
 #endif
     {portable_kernel_set, always},
 };
