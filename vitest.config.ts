@@ -13,6 +13,7 @@ const INDEPENDENT = [
   'test/io/**',
   'test/random.test.ts',
   'test/onnxruntime.test.ts',
+  'test/kernel-sets.test.ts',
   'test/reference.test.ts',
   'test/tensor.test.ts',
   'test/verification/**',

@@ -24,7 +24,7 @@ const PACKAGES = 'apt-get install cmake g++ make';
 const PARTS = [
   {
     script: 'build:native',
-    sources: ['native', 'CMakeLists.txt', 'package.json'],
+    sources: ['native', 'test/native', 'CMakeLists.txt', 'package.json'],
     output: 'build/Release/alphamargin.node',
     before: prepareNativeBuild,
   },

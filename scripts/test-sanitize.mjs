@@ -2,7 +2,8 @@
 //
 //   address   CPU and emulated CUDA backend under AddressSanitizer and UndefinedBehaviorSanitizer:
 //             the emulated device's own cases, whose planted mistakes (cases "asan: …") must each end
-//             in a report; then the JavaScript suite on the instrumented addon (ASAN_TESTS).
+//             in a report; the test of the kernel sets; then the JavaScript suite on the instrumented
+//             addon (ASAN_TESTS).
 //   thread    the thread pool and heads that share it (test/native/thread_pool_test.cc) under
 //             ThreadSanitizer, which must see the planted race (case "tsan: …").
 //
@@ -169,7 +170,7 @@ const [only, ...files] = process.argv.slice(2);
 const folder = build(
   'sanitize',
   '-fsanitize=address,undefined -fno-sanitize-recover=undefined',
-  ['emulation_test', 'alphamargin'],
+  ['emulation_test', 'kernel_sets_test', 'alphamargin'],
   (built) => [
     `-DCMAKE_JS_INC=${path.join(root, 'node_modules', 'node-api-headers', 'include')}`,
     `-DCMAKE_LIBRARY_OUTPUT_DIRECTORY=${path.join(built, 'build', 'Release')}`,
@@ -186,6 +187,11 @@ if (only !== undefined) {
     (name) =>
       name.startsWith('asan') || name === 'planted writes out of bounds',
   );
+  const sets = spawnSync(path.join(folder, 'Release', 'kernel_sets_test'), {
+    encoding: 'utf8',
+    env: { ...process.env, ASAN_OPTIONS: 'detect_leaks=0' },
+  });
+  report(sets.status === 0, 'kernel sets', sets.stdout + sets.stderr);
   for (const [device, tests] of Object.entries(ASAN_TESTS)) {
     runSuite(device, tests, folder);
   }

@@ -58,6 +58,10 @@ struct Double8 {
 #elif defined(__AVX2__)
     result.part[0] = reinterpret_cast<DoubleVector>(_mm256_cvtps_pd(_mm_loadu_ps(values)));
     result.part[1] = reinterpret_cast<DoubleVector>(_mm256_cvtps_pd(_mm_loadu_ps(values + 4)));
+#elif defined(ALPHAMARGIN_NEON)
+    for_parts([&](int i) __attribute__((always_inline)) {
+      result.part[i] = reinterpret_cast<DoubleVector>(vcvt_f64_f32(vld1_f32(values + 2 * i)));
+    });
 #else
     for_parts([&](int i) __attribute__((always_inline)) {
       result.part[i] = __builtin_convertvector(

@@ -160,7 +160,7 @@ double class_step(const ClassGradient& gradient, const DescentRule& rule, std::s
   return kept;
 }
 
-float largest(const float* values, std::size_t count) {
+[[maybe_unused]] float largest(const float* values, std::size_t count) {
   constexpr std::size_t kLanes = 16;
   float best[kLanes];
   for (float& value : best) value = values[0];
@@ -176,7 +176,7 @@ float largest(const float* values, std::size_t count) {
 }
 
 // exp in float64 for exponents up to 700, within 1.5 units of the last digit, the same bits in
-// every kernel set; 0 below −708. x = n ln 2 + r, |r| ≤ ln 2/2; e^r by its Taylor polynomial of
+// every kernel set; 0 from −708 down. x = n ln 2 + r, |r| ≤ ln 2/2; e^r by its Taylor polynomial of
 // degree 13.
 ALPHAMARGIN_INLINE Double8 exp_of_eight(const Double8& exponent) {
   constexpr double kSmallest = -708;

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "cpu/fixed_point.h"
 #include "math/threshold.h"
@@ -116,15 +117,20 @@ struct KernelSet {
   void (*descend)(double rate, double decay, const double* gradient, std::size_t count, float* row);
 };
 
-// The best set this CPU runs. `ALPHAMARGIN_INSTRUCTION_SET=portable|avx2|avx512|avx512-vnni` lowers
-// it.
+// The best set this CPU runs. `ALPHAMARGIN_INSTRUCTION_SET=portable|avx2|avx512|avx512-vnni|neon`
+// lowers it.
 const KernelSet& kernel_set();
+
+// All sets this CPU runs, best first; the last is the portable one.
+std::vector<const KernelSet*> usable_kernel_sets();
 
 const KernelSet& portable_kernel_set();
 #if defined(__x86_64__)
 const KernelSet& avx2_kernel_set();
 const KernelSet& avx512_kernel_set();
 const KernelSet& avx512_vnni_kernel_set();
+#elif defined(__aarch64__)
+const KernelSet& neon_kernel_set();
 #endif
 
 }  // namespace alphamargin
