@@ -70,8 +70,11 @@ export function supportPlot(
   options: Required<PlotOptions>,
 ): Promise<string> {
   const sizes = valuesOf(trainings, ({ supportSize }) => supportSize);
-  const low = Math.min(...sizes) / 1.1;
-  const high = Math.max(Math.max(...sizes) * 1.1, 2 * low);
+  const [least, most] = [Math.min(...sizes), Math.max(...sizes)];
+  const middle = Math.sqrt(least * most);
+  // A factor of five between the ends always holds two labels.
+  const half = Math.max(1.1 * Math.sqrt(most / least), Math.sqrt(5));
+  const [low, high] = [middle / half, middle * half];
   const ticks = logarithmicTicks(low, high).map((tick) => ({
     at: Math.log10(tick),
     label: tick.toLocaleString('en'),

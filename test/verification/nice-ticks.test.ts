@@ -19,6 +19,12 @@ test('whole numbers stay whole', () => {
   expect(labels(0, 1, 6, { least: 1 })).toEqual(['0', '1']);
 });
 
+test('a factor of five holds two logarithmic ticks, wherever it begins', () => {
+  for (let low = 1; low < 10; low *= 1.01) {
+    expect(logarithmicTicks(low, 5 * low).length).toBeGreaterThanOrEqual(2);
+  }
+});
+
 test('logarithmic ticks thin out over many decades', () => {
   expect(logarithmicTicks(3, 60)).toEqual([5, 10, 20, 50]);
   expect(logarithmicTicks(0.9, 5e5)).toEqual([1, 10, 100, 1e3, 1e4, 1e5]);
