@@ -24,6 +24,13 @@ const gpuWanted = process.argv.some((argument) =>
   /^(--project=)?cuda$/.test(argument),
 );
 
+/** `npm run test:browser` asks for Chromium; without that, none is expected. */
+const browserWanted = process.argv.some((argument) =>
+  /^(--project=)?browser$/.test(argument),
+);
+
+const BROWSER = 'test/browser/**/*.test.ts';
+
 /** The one suite, on one device: what 'auto' means, in child processes too. */
 function onDevice(device: string, exclude: string[]) {
   return {
@@ -31,7 +38,11 @@ function onDevice(device: string, exclude: string[]) {
     test: {
       name: device,
       include: ['test/**/*.test.ts'],
-      exclude: device === 'cuda' ? exclude : [...exclude, 'test/gpu.test.ts'],
+      exclude: [
+        BROWSER,
+        ...exclude,
+        ...(device === 'cuda' ? [] : ['test/gpu.test.ts']),
+      ],
       env: { ALPHAMARGIN_DEVICE: device },
       // Every thread of a kernel is run in turn: what takes seconds elsewhere takes a minute here.
       ...(device === 'cuda-emulated' ? { testTimeout: 300_000 } : {}),
@@ -67,6 +78,14 @@ export default defineConfig({
       onDevice('cpu', []),
       onDevice('cuda-emulated', INDEPENDENT),
       ...(gpuWanted ? [onDevice('cuda', INDEPENDENT)] : []),
+      ...(browserWanted
+        ? [
+            {
+              extends: true as const,
+              test: { name: 'browser', include: [BROWSER] },
+            },
+          ]
+        : []),
     ],
   },
 });

@@ -12,8 +12,10 @@ import { sgd } from '../optimizer.js';
 import { setThreadCount } from '../thread-count.js';
 import { scoreTrials } from '../verification/score-trials.js';
 import { summarize } from '../verification/summarize.js';
-import type { NamedScores } from '../verification/systems.js';
-import { verificationReport } from '../verification/verification-report.js';
+import {
+  type ReportSystem,
+  verificationReport,
+} from '../verification/verification-report.js';
 import { syntheticIdentities } from './synthetic-identities.js';
 import { train } from './training.js';
 import type { TrainingData } from './training-data.js';
@@ -89,7 +91,7 @@ export async function run(args: string[]): Promise<number> {
     { ...sizes, identities: TEST_IDENTITIES },
     TRAINING_IDENTITIES,
   );
-  const systems: NamedScores[] = [
+  const systems: ReportSystem[] = [
     { name: 'raw features', scores: await score(test, null) },
   ];
   for (const { name, loss, reinitializeAt = null } of LOSSES) {
@@ -97,7 +99,8 @@ export async function run(args: string[]): Promise<number> {
       ...recipe(loss, seed),
       reinitializeAt,
     });
-    systems.push({ name, scores: await score(test, state) });
+    const scores = await score(test, state);
+    systems.push({ name, scores, training: state.history });
     state.dispose();
   }
   const summaries = systems.map(({ name, scores }) => ({

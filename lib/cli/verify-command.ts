@@ -1,19 +1,21 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { AlphaMarginError } from '../errors.js';
-import { writeTextAtomically } from '../io/atomic-file.js';
-import { damagedFile, fileError } from '../io/file-errors.js';
-import { openSafetensors } from '../io/safetensors-reader.js';
+import { checkWritable, writeTextAtomically } from '../io/atomic-file.js';
+import { fileError } from '../io/file-errors.js';
 import type { Tensor } from '../tensor.js';
 import { setThreadCount } from '../thread-count.js';
 import { readTrials } from '../verification/read-trials.js';
 import { scoreTrials, type TrialSource } from '../verification/score-trials.js';
 import { summarize } from '../verification/summarize.js';
-import type { NamedScores } from '../verification/systems.js';
-import { verificationReport } from '../verification/verification-report.js';
-import { readProjection } from './checkpoint-projection.js';
+import {
+  type ReportSystem,
+  verificationReport,
+} from '../verification/verification-report.js';
+import { otherTrials, withCompared } from './compared-systems.js';
 import { readEmbeddings } from './embedding-inputs.js';
-import { checkFeatures, findUnusable } from './input-checks.js';
+import { checkFeatures } from './input-checks.js';
+import { BASELINE, projectEmbeddings, systemName } from './projected-system.js';
+import { resultsText } from './saved-results.js';
 import { gatherRows, readLabelledRows } from './training-data.js';
 import { verificationTable } from './verification-table.js';
 import {
@@ -23,38 +25,49 @@ import {
 
 export { VERIFY_HELP as help } from './verify-options.js';
 
-/** Name of the baseline when heads are compared. */
-const BASELINE = 'embeddings';
-
 /** Runs `alphamargin verify`; returns the exit code. */
 export async function run(args: string[]): Promise<number> {
   const options = parseVerifyArguments(args);
   if (options.threads !== undefined) setThreadCount(options.threads);
-  const { embeddings, rows, source } = await readTrialSet(options);
-  const systems: NamedScores[] = [
-    { name: BASELINE, scores: await scoreTrials(embeddings, source) },
-  ];
-  for (const [index, head] of options.heads.entries()) {
-    const projected = await project(head, embeddings, rows);
-    const scores = await scoreTrials(projected, source);
-    systems.push({ name: systemName(options.heads, index), scores });
+  // Better now than after the scoring.
+  for (const file of [options.json, options.report]) {
+    if (file !== undefined) await checkWritable(file);
   }
+  const own = await measure(options);
+  const systems = await withCompared(own, options.compare);
+  const notes = otherTrials(systems);
   const summaries = systems.map(({ name, scores }) => ({
     name,
     summary: summarize(scores),
   }));
-  console.log(verificationTable(summaries));
+  console.log([verificationTable(summaries), ...notes].join('\n'));
   if (options.json !== undefined) {
-    const content = { embeddings: options.embeddings, systems: summaries };
-    const json = `${JSON.stringify(content, null, 2)}\n`;
-    await writeTextAtomically(options.json, json);
+    const text = resultsText(options.embeddings, own);
+    await writeTextAtomically(options.json, text);
   }
   if (options.report !== undefined) {
     const title = `Verification on ${path.basename(options.embeddings)}`;
-    const html = await verificationReport({ title, systems });
+    const html = await verificationReport({ title, systems, notes });
     await writeTextAtomically(options.report, html);
   }
   return 0;
+}
+
+/** The embeddings as they are, and after the projection of each head. */
+async function measure(options: VerifyArguments): Promise<ReportSystem[]> {
+  const { embeddings, rows, source } = await readTrialSet(options);
+  const systems: ReportSystem[] = [
+    { name: BASELINE, scores: await scoreTrials(embeddings, source) },
+  ];
+  for (const [index, head] of options.heads.entries()) {
+    const projected = await projectEmbeddings(head, embeddings, rows);
+    systems.push({
+      name: systemName(options.heads, index),
+      scores: await scoreTrials(projected.embeddings, source),
+      training: projected.training,
+    });
+  }
+  return systems;
 }
 
 /** The embeddings to compare, as float32, their rows in the file, and the pairs. */
@@ -99,54 +112,4 @@ async function readNames(file: string): Promise<string[]> {
   } catch (cause) {
     throw fileError(file, 'read', cause);
   }
-}
-
-/** The embeddings after the projection of a checkpoint. */
-async function project(
-  path: string,
-  embeddings: Tensor,
-  inFile: Int32Array,
-): Promise<Tensor> {
-  const file = await openSafetensors(path);
-  try {
-    const projection = await readProjection(file);
-    if (projection === null) {
-      throw damagedFile(
-        path,
-        'holds no projection (train with --project), so it does not change the embeddings',
-      );
-    }
-    const [rows, dim] = embeddings.dims as [number, number];
-    if (dim !== projection.inputs) {
-      throw new AlphaMarginError(
-        'ERR_INVALID_ARGUMENT',
-        `${path}: its projection takes embeddings of dimension ${projection.inputs}, ` +
-          `these have ${dim}`,
-      );
-    }
-    const data = await projection.applyAll(embeddings.data, rows);
-    const found = findUnusable(data, projection.outputs, inFile.keys());
-    if (found !== undefined) {
-      throw damagedFile(
-        path,
-        `its projection gives row ${inFile[found.row]} of the embeddings no direction ` +
-          `(norm ${found.norm})`,
-      );
-    }
-    return { type: 'float32', data, dims: [rows, projection.outputs] };
-  } finally {
-    await file.close();
-  }
-}
-
-/** The file's name, or its path where two files share a name, or both with a number. */
-function systemName(heads: readonly string[], index: number): string {
-  const short = heads.map((head) => path.basename(head, '.safetensors'));
-  const candidates = [short, heads];
-  for (const names of candidates) {
-    const name = names[index]!;
-    const used = names.filter((other) => other === name).length;
-    if (used === 1 && name !== BASELINE && name.trim() !== '') return name;
-  }
-  return `${index + 1}: ${heads[index]}`;
 }

@@ -10,6 +10,8 @@ export interface VerifyArguments {
     | { readonly trials: string; readonly names: string | undefined };
   /** Checkpoints whose projections are compared with the embeddings as they are. */
   readonly heads: readonly string[];
+  /** Results of earlier runs to show beside this one's. */
+  readonly compare: readonly string[];
   readonly report: string | undefined;
   readonly json: string | undefined;
   readonly threads: number | undefined;
@@ -24,6 +26,7 @@ const OPTIONS = {
   trials: text,
   names: text,
   head: { type: 'string', multiple: true },
+  compare: { type: 'string', multiple: true },
   report: text,
   json: text,
   threads: text,
@@ -43,8 +46,11 @@ Measures verification by cosine: TAR at FAR 1e-1 ... 1e-6, EER, minDCF.
                      names rows by number, from 0, or by the utterances of a Kaldi file
   --head FILE        checkpoint of "alphamargin train": its projection is applied first, and the
                      embeddings as they are become the baseline; may be repeated to compare
-  --report FILE      report to write (HTML)
-  --json FILE        results to write (JSON)
+  --compare FILE     results of an earlier run (its --json) to show beside this one's; may be
+                     repeated
+  --report FILE      report to write: one HTML page with curves, histograms, a chooser of
+                     thresholds and the history of the training
+  --json FILE        results to write (JSON), for --compare and for programs
   --threads N        threads of the CPU backend
 
 Example
@@ -73,6 +79,7 @@ export function parseVerifyArguments(args: string[]): VerifyArguments {
         ? { labels, split }
         : { trials: read.required('trials'), names },
     heads: values.head ?? [],
+    compare: values.compare ?? [],
     report: read.text('report'),
     json: read.text('json'),
     threads: readThreads(read),

@@ -14,6 +14,8 @@ export interface PlotOptions {
    * of the surrounding text (`currentColor`), for SVG inside HTML. Default 'paper'.
    */
   readonly theme?: 'paper' | 'page';
+  /** Whether several systems are named below the plot. Default true. */
+  readonly legend?: boolean;
 }
 
 /** Reads and checks plot options. */
@@ -26,12 +28,16 @@ export function readPlotOptions(
     theme = 'paper',
     width = 380,
     height = 380,
+    legend = true,
   } = options ?? {};
   if (typeof title !== 'string') {
     throw invalidArgument(functionName, 'title', 'a string', title);
   }
   if (theme !== 'paper' && theme !== 'page') {
     throw invalidArgument(functionName, 'theme', "'paper' or 'page'", theme);
+  }
+  if (typeof legend !== 'boolean') {
+    throw invalidArgument(functionName, 'legend', 'true or false', legend);
   }
   for (const [name, size] of Object.entries({ width, height })) {
     if (typeof size !== 'number' || !(size >= 100 && size <= 4000)) {
@@ -43,7 +49,7 @@ export function readPlotOptions(
       );
     }
   }
-  return { title, theme, width, height };
+  return { title, theme, width, height, legend };
 }
 
 /** Draws curves as an SVG string, without a DOM. */

@@ -32,7 +32,7 @@ const UPPER = { usual: 0.5, nearChance: 0.99 };
  *
  * @param systems The scores of one system, or several `{ name, scores }`; the
  *   legend is shown for several.
- * @param options Title, size, theme. Default 380 × 380 pixels between the axes,
+ * @param options Title, size, theme, legend. Default 380 × 380 pixels between the axes,
  *   dark ink on white.
  * @returns An SVG document without references to other files.
  * @throws AlphaMarginError `ERR_INVALID_ARGUMENT` when an option is out of range,

@@ -19,12 +19,14 @@ export {
 export { summarize, type VerificationSummary } from './summarize.js';
 export type { NamedScores } from './systems.js';
 export { type TarAtFar, tarAtFar } from './tar-at-far.js';
+export type { TrainingEpoch } from './training-history.js';
 export {
   type RawScores,
   type TrialScores,
   trialScoresFrom,
 } from './trial-scores.js';
 export {
+  type ReportSystem,
   type VerificationReportOptions,
   verificationReport,
 } from './verification-report.js';

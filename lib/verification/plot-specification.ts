@@ -17,6 +17,8 @@ export interface CurvePlot {
   readonly y: PlotAxis;
   readonly curves: readonly {
     readonly name: string;
+    /** Decides colour and dashes. Default its position among the curves. */
+    readonly place?: number;
     /** Already thinned, in drawing order. */
     readonly points: readonly Point[];
     /** Point to mark with a dot. */
@@ -24,12 +26,14 @@ export interface CurvePlot {
   }[];
   /** Reference line, drawn thin and dashed. */
   readonly guide?: readonly [Point, Point];
+  /** Whether what each curve encloses is shaded. Default false. */
+  readonly filled?: boolean;
 }
 
 /** The vega-lite specification of a plot. */
 export function plotSpecification(
   plot: CurvePlot,
-  { title, width, height, theme }: Required<PlotOptions>,
+  { title, width, height, theme, legend: named }: Required<PlotOptions>,
 ): TopLevelSpec {
   const ink = theme === 'paper' ? '#1f2328' : 'currentColor';
   const names = plot.curves.map(({ name }) => name);
@@ -48,9 +52,11 @@ export function plotSpecification(
     mark === undefined ? [] : [of(index, mark, 0)],
   );
   const pick = <Value>(from: readonly Value[]) =>
-    names.map((_, index) => from[index % from.length]!);
+    plot.curves.map(
+      ({ place }, index) => from[(place ?? index) % from.length]!,
+    );
   const legend =
-    names.length < 2
+    names.length < 2 || !named
       ? null
       : ({
           orient: 'bottom',
@@ -97,10 +103,16 @@ export function plotSpecification(
       },
       {
         data: { values: lines },
-        mark: { type: 'line', strokeWidth: 2, strokeJoin: 'miter' },
+        mark: {
+          type: 'line',
+          strokeWidth: 2,
+          strokeJoin: 'miter',
+          fillOpacity: 0.18,
+        },
         encoding: {
           ...position,
           color,
+          ...(plot.filled && { fill: color }),
           strokeDash: {
             ...bySystem,
             scale: { domain: names, range: pick(DASHES) },

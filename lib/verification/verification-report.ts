@@ -1,16 +1,29 @@
 import { invalidArgument } from '../errors.js';
-import { detPlot } from './det-plot.js';
-import { escapeHtml, metricsTable, REPORT_STYLE } from './report-parts.js';
-import { rocPlot } from './roc-plot.js';
+import { escapeHtml } from './html.js';
+import {
+  curveSection,
+  histogramSection,
+  trainingSection,
+} from './report-sections.js';
+import { REPORT_STYLE } from './report-style.js';
+import { metricsTable } from './report-table.js';
 import { summarize } from './summarize.js';
 import { type NamedScores, readSystems } from './systems.js';
+import { thresholdChooser } from './threshold-chooser.js';
+import { readTrainingEpochs, type TrainingEpoch } from './training-history.js';
+
+/** A system of a report. */
+export interface ReportSystem extends NamedScores {
+  /** How it was trained, epoch by epoch, to be plotted. Default not shown. */
+  readonly training?: readonly TrainingEpoch[];
+}
 
 /** What {@link verificationReport} shows. */
 export interface VerificationReportOptions {
   /** Heading of the page. */
   readonly title: string;
   /** The systems to compare, in the order of the table's columns. */
-  readonly systems: readonly NamedScores[];
+  readonly systems: readonly ReportSystem[];
   /** Paragraphs of plain text below the heading. Default none. */
   readonly notes?: string | readonly string[];
   /** Facts shown as a list of names and values. Default none. */
@@ -19,14 +32,20 @@ export interface VerificationReportOptions {
 
 /**
  * A report on one or several systems as one HTML page: TAR at FAR, EER and minDCF
- * in a table, DET and ROC plots inline. The page loads nothing else, fits a
- * phone, and follows the reader's choice of light or dark.
+ * in a table, a chooser of thresholds, DET and ROC plots, histograms of the scores,
+ * and support size and loss of the training where its history is given. The page
+ * loads nothing else, fits a phone, and follows the reader's choice of light or dark.
+ *
+ * The chooser gives, for a false accept rate f from 1e-6 to 0.5, the threshold of
+ * {@link tarAtFar} at f, TAR there, and the false accepts to expect of a million
+ * impostor trials, 10⁶ · FAR(threshold). It needs scripts; the rest does not.
  *
  * @param options Title, systems, and optional notes and details; all text is
  *   escaped.
  * @returns The HTML document.
  * @throws AlphaMarginError `ERR_INVALID_ARGUMENT` when an option has the wrong type,
- *   names are not different, or a system lacks genuine or impostor pairs.
+ *   names are not different, a system lacks genuine or impostor pairs, or a number of
+ *   a training is not finite.
  * @example
  * import { writeFileSync } from 'node:fs';
  * import { trialScoresFrom, verificationReport } from 'alphamargin/verification';
@@ -68,15 +87,13 @@ export async function verificationReport(
     );
   }
   const systems = readSystems('verificationReport', rest.systems);
-  // Small enough that a phone hardly shrinks the labels.
-  const look = { theme: 'page', width: 330, height: 330 } as const;
-  const plots = [
-    await detPlot(systems, { ...look, title: 'Detection error tradeoff' }),
-    await rocPlot(systems, {
-      ...look,
-      title: 'Receiver operating characteristic',
-    }),
-  ];
+  const trainings = rest.systems.flatMap(({ training }, place) => {
+    if (training === undefined) return [];
+    const argument = `systems[${place}].training`;
+    const epochs = readTrainingEpochs('verificationReport', argument, training);
+    const { name } = systems[place]!;
+    return epochs.length === 0 ? [] : [{ name, place, epochs }];
+  });
   const rows = Object.entries(details ?? {}).map(
     ([name, value]) =>
       `<dt>${escapeHtml(name)}</dt><dd>${escapeHtml(String(value))}</dd>`,
@@ -87,6 +104,7 @@ export async function verificationReport(
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
 <title>${escapeHtml(title)}</title>
 <style>${REPORT_STYLE}</style>
 </head>
@@ -96,9 +114,10 @@ export async function verificationReport(
 ${paragraphs.map((note) => `<p>${escapeHtml(note)}</p>`).join('\n')}
 ${rows.length > 0 ? `<dl>${rows.join('\n')}</dl>` : ''}
 ${metricsTable(systems.map(({ name, scores }) => ({ name, summary: summarize(scores) })))}
-<div class="plots">
-${plots.map((svg) => `<figure>${svg}</figure>`).join('\n')}
-</div>
+${thresholdChooser(systems)}
+${await curveSection(systems)}
+${await histogramSection(systems)}
+${await trainingSection(trainings)}
 </main>
 </body>
 </html>

@@ -1,4 +1,4 @@
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { beforeAll, expect, test } from 'vitest';
 import type { NpyArray } from '../../lib/io/npy-reader.js';
 import { writeNpy } from '../../lib/io/npy-writer.js';
@@ -66,6 +66,9 @@ test('sets that do not fit together are refused in one line', async () => {
     [['--embeddings', set.embeddings, '--trials', set.labels], /readTrials/],
     [[...setOptions(set), '--head', set.labels], /not a safetensors file/],
     [[...setOptions(set), '--head', file('absent')], /no such file/],
+    [[...setOptions(set), '--compare', file('absent')], /no such file/],
+    [[...setOptions(set), '--compare', set.labels], /y\.npy: not JSON/],
+    [[...setOptions(set), '--report', file('no/r.html')], /cannot write/],
   ];
   for (const [args, message] of cases) {
     const result = await runCli(['verify', ...args]);
@@ -82,4 +85,41 @@ test('a head without a projection cannot be compared', async () => {
   const result = await runCli(['verify', ...setOptions(set), '--head', head]);
   expect(result.code).toBe(1);
   expect(result.stderr).toMatch(/holds no projection/);
+});
+
+test('earlier results and the history of the training are in the report', async () => {
+  const recipe = [...setOptions(set), '--project', '8', '--epochs', '3'];
+  for (const loss of ['cosface', 'q-margin']) {
+    const out = ['--loss', loss, '--out', file(`${loss}.safetensors`)];
+    expect((await runCli(['train', ...recipe, ...out])).code).toBe(0);
+  }
+  const verify = (loss: string, ...more: string[]) =>
+    runCli([
+      'verify',
+      ...setOptions(set),
+      ...['--head', file(`${loss}.safetensors`), ...more],
+    ]);
+  const earlier = await verify('cosface', '--json', file('earlier.json'));
+  const [embeddings, cosface] = earlier.stdout.split('\n').slice(2, 4);
+
+  const report = ['--report', file('r.html'), '--json', file('later.json')];
+  const compare = ['--compare', file('earlier.json')];
+  const later = await verify('q-margin', ...compare, ...report);
+  expect(later).toMatchObject({ code: 0, stderr: '' });
+  const rows = later.stdout.split('\n').slice(2, 5);
+  const cells = (row = '') => row.split(/ {2,}/);
+  // The embeddings are the same in both runs and are shown once.
+  expect(rows.map((row) => cells(row)[0])).toEqual([
+    'embeddings',
+    'q-margin',
+    'cosface',
+  ]);
+  expect(cells(rows[0])).toEqual(cells(embeddings));
+  expect(cells(rows[2])).toEqual(cells(cosface));
+  const html = await readFile(file('r.html'), 'utf8');
+  expect(html).toContain('Mean loss over the epochs, for q-margin, cosface');
+  const saved = JSON.parse(await readFile(file('later.json'), 'utf8'));
+  expect(saved.embeddings).toBe(set.embeddings);
+  expect(saved.systems).toHaveLength(2);
+  expect(saved.systems[1].training).toHaveLength(3);
 });

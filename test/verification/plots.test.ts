@@ -61,6 +61,16 @@ describe.each([
     expect(curves(svg)).toHaveLength(2);
   });
 
+  it('leaves the legend to the page on request', async () => {
+    const systems = [
+      { name: 'first', scores: system(1, 2) },
+      { name: 'second', scores: system(2, 3) },
+    ];
+    const svg = await plot(systems, { legend: false });
+    expect(texts(svg)).not.toContain('first');
+    expect(curves(svg)).toHaveLength(2);
+  });
+
   it('stays within its axes and is monotone', async () => {
     const svg = await plot(system(3, 2), { width: 300, height: 200 });
     const [curve = []] = curves(svg);
@@ -128,6 +138,9 @@ describe.each([
     );
     await expect(plot(scores, { theme: 'dark' as never })).rejects.toThrow(
       `${name}: expected theme to be 'paper' or 'page'`,
+    );
+    await expect(plot(scores, { legend: 1 as never })).rejects.toThrow(
+      `${name}: expected legend to be true or false`,
     );
     await expect(plot(scores, { title: 7 as never })).rejects.toThrow(
       `${name}: expected title to be a string`,

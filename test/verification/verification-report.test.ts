@@ -98,7 +98,8 @@ describe('verificationReport', () => {
       'too few impostor pairs',
     ]);
     expect(row(html, 'Impostor pairs')).toEqual(['2,000', '2,000']);
-    expect(html.match(/<svg /g)).toHaveLength(2);
+    // DET, ROC, and a histogram for each system.
+    expect(html.match(/<figure>/g)).toHaveLength(4);
   });
 
   it('marks no best value when there is nothing to compare', async () => {
@@ -121,7 +122,8 @@ describe('verificationReport', () => {
       notes: [evil],
       details: { [evil]: evil },
     });
-    expect(html).not.toMatch(/<img|<script/);
+    expect(html).not.toContain('<img');
+    expect(html.match(/<script/g)).toHaveLength(2);
     const escaped = '&lt;img src=x onerror=&quot;alert(1)&quot;&gt;&amp;&#39;';
     expect(html).toContain(`<title>${escaped}</title>`);
     expect(html).toContain(`<p>${escaped}</p>`);
@@ -142,6 +144,96 @@ describe('verificationReport', () => {
     );
   });
 
+  it('embeds what the chooser shows, and shows the first choice', async () => {
+    const html = await verificationReport({
+      title: 'Chooser',
+      systems: [
+        { name: 'weak', scores: weak },
+        { name: 'strong', scores: strong },
+      ],
+    });
+    const [, text] = /id="operating-points">(.*?)<\/script>/.exec(html)!;
+    const { rates, cells } = JSON.parse(text!);
+    // 2000 impostor pairs measure rates from 5e-4.
+    expect(rates).toHaveLength(5 + 9 + 9 + 5);
+    expect(rates[0]).toBe('0.05 % (1 in 2,000)');
+    expect(rates[14]).toBe('1 % (1 in 100)');
+    const atPercent = [weak, strong].map(
+      (scores) => tarAtFar(scores, [0.01])[0]!,
+    );
+    expect(cells[14].slice(2, 4)).toEqual(
+      atPercent.map(({ tar }) => `${(100 * tar!).toFixed(2)} %`),
+    );
+    expect(html).toContain('<output id="chosen" for="far">0.1 % (1 in 1,000)');
+    expect(row(html, '>Threshold<')).toEqual(cells[5].slice(0, 2));
+    expect(
+      row(html, 'per million').every(
+        (cell) => Number(cell.replace(',', '')) <= 1000,
+      ),
+    ).toBe(true);
+  });
+
+  it('has no choice to offer where the trials support no rate', async () => {
+    const scores = trialScoresFrom(Float32Array.of(1), Float32Array.of(0));
+    const html = await verificationReport({
+      title: 'Tiny',
+      systems: [{ name: 'only', scores }],
+    });
+    expect(html).toContain('Too few impostor pairs to choose a threshold by.');
+    expect(html).not.toContain('<script');
+  });
+
+  it('plots the training of the systems that have a history', async () => {
+    const training = [
+      { epoch: 1, loss: 9, supportSize: 800 },
+      { epoch: 2, loss: 4, supportSize: 12.5 },
+    ];
+    const page = (first?: object) =>
+      verificationReport({
+        title: 'Trained',
+        systems: [
+          { name: 'weak', scores: weak },
+          { name: 'strong', scores: strong, ...first },
+        ],
+      });
+    expect(await page()).not.toContain('<h2>Training</h2>');
+    expect(await page({ training: [] })).not.toContain('<h2>Training</h2>');
+    const html = await page({ training });
+    const part = html.slice(html.indexOf('<h2>Training</h2>'));
+    expect(part.match(/<figure>/g)).toHaveLength(2);
+    expect(part).toContain('for strong"');
+    expect(part).not.toContain('weak');
+    // The second system's colour, as in the other plots.
+    expect(part).toContain('stroke="#d9660a"');
+    expect(part).not.toContain('stroke="#2f7fc1"');
+    expect(part).toMatch(/>20<.*>50<.*>100<.*>200<.*>500</);
+    const single = await page({ training: training.slice(0, 1) });
+    expect(single).not.toMatch(/NaN|Infinity|undefined/);
+  });
+
+  it.each([
+    ['equal scores', [2, 2], [2, 2]],
+    ['scores of another scale', [40, 30, 7], [-80, -3]],
+    ['cosines', [0.9, 0.8], [-0.2, 0.1]],
+  ])('draws histograms of %s', async (_, genuine, impostor) => {
+    const html = await verificationReport({
+      title: 'Histograms',
+      systems: [
+        { name: 'weak', scores: weak },
+        {
+          name: 'other',
+          scores: trialScoresFrom(
+            Float64Array.from(genuine),
+            Float64Array.from(impostor),
+          ),
+        },
+      ],
+    });
+    const part = html.slice(html.indexOf('<h2>Scores</h2>'));
+    expect(part.match(/fill-opacity="0.18"/g)).toHaveLength(4);
+    expect(part).not.toMatch(/NaN|Infinity|undefined/);
+  });
+
   it('says when thresholds were binned', async () => {
     const binned = { ...weak, resolution: 2 ** -17 };
     const html = await verificationReport({
@@ -157,6 +249,18 @@ describe('verificationReport', () => {
     ['systems[0].name', { systems: [{ name: '', scores: weak }] }],
     ['systems[0].scores', { systems: [{ name: 'a', scores: [1] }] }],
     ['notes', { notes: [1] }],
+    [
+      'systems[0].training',
+      {
+        systems: [
+          {
+            name: 'a',
+            scores: weak,
+            training: [{ epoch: 1, loss: Number.NaN }],
+          },
+        ],
+      },
+    ],
   ])('refuses a wrong %s', async (argument, change) => {
     const options = { title: 'x', systems: [{ name: 'a', scores: weak }] };
     await expect(

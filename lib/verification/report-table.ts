@@ -1,3 +1,4 @@
+import { escapeHtml, percent, scrollingTable } from './html.js';
 import type { VerificationSummary } from './summarize.js';
 
 /** A column of the table of metrics. */
@@ -16,43 +17,6 @@ interface MetricRow {
   readonly best?: 'largest' | 'smallest';
 }
 
-/** Style of the report: no fonts or images from elsewhere, light and dark. */
-export const REPORT_STYLE = `
-:root { color-scheme: light dark; --ink: #1f2328; --soft: #59636e; --line: #d8dee4; --ground: #ffffff; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6e9ed; --soft: #9aa4af; --line: #343b44; --ground: #14181d; }
-}
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--ground); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }
-main { max-width: 62rem; margin: 0 auto; padding: 1.5rem 1rem 3rem; }
-h1 { margin: 0 0 .75rem; font-size: 1.5rem; line-height: 1.25; overflow-wrap: anywhere; }
-p { margin: 0 0 .75rem; max-width: 44rem; overflow-wrap: anywhere; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .125rem 1rem; margin: 0 0 1rem; font-size: .9375rem; }
-dt { color: var(--soft); }
-dd { margin: 0; overflow-wrap: anywhere; }
-.table { overflow-x: auto; margin: 1.25rem 0 .5rem; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9375rem; }
-th, td { padding: .375rem .625rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: baseline; }
-thead th { vertical-align: bottom; border-bottom-width: 2px; min-width: 6rem; max-width: 12rem; overflow-wrap: break-word; }
-tbody th { white-space: nowrap; }
-th:first-child { text-align: left; padding-left: 0; font-weight: 500; position: sticky; left: 0; background: var(--ground); }
-td.none { color: var(--soft); font-size: .8125rem; white-space: nowrap; }
-.legend { color: var(--soft); font-size: .875rem; }
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 1.5rem; margin-top: 1.5rem; align-items: start; }
-figure { margin: 0; }
-figure svg { display: block; max-width: 100%; height: auto; }
-`;
-
-/** Escapes text for HTML content and attributes. */
-export function escapeHtml(text: string): string {
-  return text
-    .replaceAll('&', '&amp;')
-    .replaceAll('<', '&lt;')
-    .replaceAll('>', '&gt;')
-    .replaceAll('"', '&quot;')
-    .replaceAll("'", '&#39;');
-}
-
 /** Table of all metrics: a row for each, a column for each system. */
 export function metricsTable(columns: readonly ReportColumn[]): string {
   const heads = columns.map(
@@ -63,12 +27,11 @@ export function metricsTable(columns: readonly ReportColumn[]): string {
     (row) =>
       `<tr><th scope="row">${row.heading}</th>${cells(row, several).join('')}</tr>`,
   );
-  return `<div class="table"><table>
-<thead><tr><th scope="col">Metric</th>${heads.join('')}</tr></thead>
+  const content = `<thead><tr><th scope="col">Metric</th>${heads.join('')}</tr></thead>
 <tbody>
 ${rows.join('\n')}
-</tbody>
-</table></div>
+</tbody>`;
+  return `${scrollingTable('Metrics', content)}
 <p class="legend">${legend(columns, several)}</p>`;
 }
 
@@ -136,8 +99,4 @@ function legend(columns: readonly ReportColumn[], several: boolean): string {
       : []),
     ...(several ? ['The best value of a row is bold.'] : []),
   ].join(' ');
-}
-
-function percent(rate: number): string {
-  return `${(100 * rate).toFixed(2)} %`;
 }
