@@ -44,7 +44,7 @@ export interface PrototypeHeadOptions {
   /**
    * What the filter reads. `'auto'`: a copy of the unit prototypes in half precision, 16-bit fixed
    * point on the CPU and float16 on a GPU, 2·C·D bytes. `'none'` (CPU only): the float32
-   * prototypes themselves, which takes no memory and more than twice the time. Results agree
+   * prototypes themselves, which takes no memory and about 1.6 times as long. Results agree
    * within the numerical contract. Default `'auto'`.
    */
   shadow?: 'auto' | 'none';

@@ -165,6 +165,12 @@ describe.runIf(!onDevice)('what the filter reads', () => {
     const slimStats = slim.evaluateSync(embeddings, labels).stats;
     expect(slim.memory().prototypes).toBe(bytes);
     expect(slimStats.movedBytes).toBeGreaterThan(4 * dim * identities);
+    // Softmax reads all prototypes for the loss, for its gradient and for that of the embeddings.
+    using dense = headOf(lossFamilies.cosFace(1, 24), prototypes);
+    const denseStats = dense.evaluateSync(embeddings, labels).stats;
+    expect(denseStats.movedBytes).toBeGreaterThanOrEqual(
+      3 * 4 * dim * identities,
+    );
   });
 });
 

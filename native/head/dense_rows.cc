@@ -282,10 +282,11 @@ void solve_dense_rows(const HeadInputs& inputs, SolvedBatch& solved) {
   if (rows.empty()) return;
   if (inputs.loss.order.is_softmax()) {
     solve_softmax_rows(inputs, rows, solved);
-    return;
+  } else {
+    PassSolver(inputs, rows, solved).solve();
+    measure_rows(inputs, rows, solved);
   }
-  PassSolver(inputs, rows, solved).solve();
-  measure_rows(inputs, rows, solved);
+  solved.bytes_read += rows.bytes_read();
 }
 
 }  // namespace alphamargin

@@ -43,11 +43,15 @@ class DenseRows {
   std::size_t index(std::size_t i) const { return indices_[i]; }
   const float* unit() const { return unit_.data(); }  // [R, D]
 
+  // Bytes of prototypes that the passes so far have read.
+  std::size_t bytes_read() const { return bytes_read_; }
+
   // Streams all classes past the rows: body(i, cosines, begin, count) for every row and chunk,
   // chunks in order, the rows of a chunk in parallel.
   template <class Body>
   void for_chunks(const HeadInputs& inputs, const Body& body) const {
     ChunkScratch chunk(inputs.scratch);
+    bytes_read_ += inputs.prototypes.identities * inputs.prototypes.dim * sizeof(float);
     for (std::size_t begin = 0; begin < inputs.prototypes.identities; begin += kChunkIdentities) {
       inputs.cancellation.check();
       const std::size_t count = std::min(kChunkIdentities, inputs.prototypes.identities - begin);
@@ -65,6 +69,7 @@ class DenseRows {
   std::vector<std::size_t> indices_;
   Buffer<float> unit_;
   Buffer<float> packed_unit_;
+  mutable std::size_t bytes_read_ = 0;
 };
 
 }  // namespace alphamargin

@@ -97,10 +97,14 @@ class SparseBackward {
   void pass(std::size_t first, std::size_t last, bool update) {
     inputs_.runtime.pool.run(ranges_, [&](std::size_t index) {
       const ClassRange& range = solved_.by_class[index];
-      double* partial = partial_.data() + index * rows_per_pass_ * dim_;
-      double* projections = projections_.data() + index * rows_per_pass_;
-      std::fill_n(partial, (last - first) * dim_, 0.0);
-      std::fill_n(projections, last - first, 0.0);
+      double* partial = nullptr;
+      double* projections = nullptr;
+      if (last > first) {
+        partial = partial_.data() + index * rows_per_pass_ * dim_;
+        projections = projections_.data() + index * rows_per_pass_;
+        std::fill_n(partial, (last - first) * dim_, 0.0);
+        std::fill_n(projections, last - first, 0.0);
+      }
       for (std::size_t i = 0; i < range.segments.size(); ++i) {
         if (i + kPrefetchAhead < range.segments.size()) {
           const auto soon = static_cast<std::size_t>(range.segments[i + kPrefetchAhead].identity);
