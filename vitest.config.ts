@@ -8,6 +8,7 @@ const source = (file: string) =>
 const INDEPENDENT = [
   'test/docs.test.ts',
   'test/emulation.test.ts',
+  'test/find-binary.test.ts',
   'test/io/**',
   'test/reference.test.ts',
   'test/tensor.test.ts',
