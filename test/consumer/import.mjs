@@ -1,0 +1,5 @@
+import * as alphamargin from 'alphamargin';
+import * as verification from 'alphamargin/verification';
+import trainingStep from './training-step.cjs';
+
+await trainingStep(alphamargin, verification);
