@@ -149,14 +149,14 @@ function checkContents(tarball) {
       name.startsWith('native/emulation/'),
   );
   if (strange.length > 0) throw new Error(`it has ${strange.join(', ')}`);
+  if (!paths.some((name) => name.startsWith(`prebuilds/${platform}/`))) {
+    throw new Error(`it has no binary for ${platform}: run npm run prebuilds`);
+  }
   const absent = CONTENTS.filter(
     (name) =>
       !paths.some((file) => file === name || file.startsWith(`${name}/`)),
   );
   if (absent.length > 0) throw new Error(`it lacks ${absent.join(', ')}`);
-  if (!paths.some((name) => name.startsWith(`prebuilds/${platform}/`))) {
-    throw new Error(`it has no binary for ${platform}`);
-  }
   const hooks = ['preinstall', 'install', 'postinstall', 'prepare'];
   const scripts = hooks.filter((name) => manifest.scripts[name] !== undefined);
   if (scripts.length > 0) throw new Error(`it has scripts: ${scripts}`);
