@@ -31,7 +31,8 @@ export function checkWhole(file: string): void {
   } finally {
     closeSync(descriptor);
   }
-  if (header.readUInt32BE(0) !== 0x7f454c46) return; // not ELF: the loader says so
+  const isElf64 = header.readUInt32BE(0) === 0x7f454c46 && header[4] === 2;
+  if (!isElf64) return; // the loader says so
   // The table of sections is the last thing in the file.
   const start = header.readBigUInt64LE(0x28);
   const length = header.readUInt16LE(0x3a) * header.readUInt16LE(0x3c);
@@ -81,9 +82,8 @@ function finding(folder: string, tried: string | undefined, cause: Error) {
       })
       .join('; ');
   }
-  const platforms = folder.includes('prebuilds')
-    ? namesIn(path.dirname(folder))
-    : [];
+  const above = path.dirname(folder);
+  const platforms = path.basename(above) === 'prebuilds' ? namesIn(above) : [];
   return platforms.length > 0
     ? `nothing; there are binaries for ${platforms.join(', ')}`
     : 'nothing';
