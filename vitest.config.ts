@@ -10,6 +10,7 @@ const INDEPENDENT = [
   'test/docs.test.ts',
   'test/emulation.test.ts',
   'test/data/**',
+  'test/find-binary.test.ts',
   'test/io/**',
   'test/random.test.ts',
   'test/onnxruntime.test.ts',

@@ -1,9 +1,8 @@
-import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { AlphaMarginError } from './errors.js';
+import { checkWhole, findBinary, noBinary } from './find-binary.js';
 import type { LossSpecification } from './loss-specification.js';
 import type { OptimizerSpecification } from './optimizer.js';
 
@@ -363,32 +362,13 @@ const packageRoot = path.resolve(
 
 /** Loads the prebuilt or locally built addon; the error lists what was tried and the remedy. */
 function load(): NativeAddon {
-  const require = createRequire(import.meta.url);
+  let file: string | undefined;
   try {
-    const loader = require('node-gyp-build') as (root: string) => NativeAddon;
-    return loader(packageRoot);
+    file = findBinary(packageRoot);
+    checkWhole(file);
+    return createRequire(import.meta.url)(file) as NativeAddon;
   } catch (cause) {
-    const tried = [
-      path.join(packageRoot, 'build', 'Release', 'alphamargin.node'),
-      path.join(
-        packageRoot,
-        'prebuilds',
-        `${process.platform}-${process.arch}`,
-        '*.node',
-      ),
-    ];
-    const found = tried.filter((file) => existsSync(file));
-    throw new AlphaMarginError(
-      'ERR_NO_BINARY',
-      `alphamargin: no native addon could be loaded for ${process.platform}-${process.arch}, ` +
-        `Node ${process.version}.\n  tried: ${tried.join('\n         ')}\n` +
-        (found.length > 0
-          ? `  found but not loadable: ${(cause as Error).message}\n`
-          : '') +
-        '  remedy: build it from source in a clone of the repository with "npm run build" ' +
-        '(needs cmake and a C++20 compiler; on Debian: apt-get install cmake g++ make).',
-      { cause },
-    );
+    throw noBinary(packageRoot, file, cause as Error);
   }
 }
 

@@ -9,14 +9,14 @@ import { availableParallelism, tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
+import { CUDA_ARCHITECTURES } from './cuda-architectures.mjs';
 
-const ARCHITECTURES = ['75', '80', '86', '89', '90a', '100', '120'];
 const root = fileURLToPath(new URL('..', import.meta.url));
 
 const { values } = parseArgs({
   options: { arch: { type: 'string' }, json: { type: 'string' } },
 });
-const architectures = values.arch ? values.arch.split(',') : ARCHITECTURES;
+const architectures = values.arch ? values.arch.split(',') : CUDA_ARCHITECTURES;
 
 function findNvcc() {
   for (const nvcc of ['nvcc', '/usr/local/cuda/bin/nvcc']) {

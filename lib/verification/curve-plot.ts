@@ -1,5 +1,35 @@
 import { invalidArgument } from '../errors.js';
-import { type CurvePlot, plotSpecification } from './plot-specification.js';
+import { plotSpecification } from './plot-specification.js';
+import type { PlotWindow, Point } from './thin-curve.js';
+
+// The types stand here so that no declaration a program reads leads to those of vega-lite, which do not
+// compile under every strict option of TypeScript.
+
+/** One axis: its title and its labelled positions. */
+export interface PlotAxis {
+  readonly title: string;
+  readonly ticks: readonly { readonly at: number; readonly label: string }[];
+}
+
+/** What {@link renderCurves} draws. */
+export interface CurvePlot {
+  readonly window: PlotWindow;
+  readonly x: PlotAxis;
+  readonly y: PlotAxis;
+  readonly curves: readonly {
+    readonly name: string;
+    /** Decides colour and dashes. Default its position among the curves. */
+    readonly place?: number;
+    /** Already thinned, in drawing order. */
+    readonly points: readonly Point[];
+    /** Point to mark with a dot. */
+    readonly mark?: Point;
+  }[];
+  /** Reference line, drawn thin and dashed. */
+  readonly guide?: readonly [Point, Point];
+  /** Whether what each curve encloses is shaded. Default false. */
+  readonly filled?: boolean;
+}
 
 /** Options of {@link detPlot} and {@link rocPlot}. */
 export interface PlotOptions {

@@ -1,10 +1,10 @@
 import {
+  type PlotAxis,
   type PlotOptions,
   readPlotOptions,
   renderCurves,
 } from './curve-plot.js';
 import { eer } from './eer.js';
-import type { PlotAxis } from './plot-specification.js';
 import { probit } from './probit.js';
 import { type RocCurve, roc } from './roc.js';
 import { type NamedScores, readSystems } from './systems.js';

@@ -1,34 +1,8 @@
 import type { TopLevelSpec } from 'vega-lite';
-import type { PlotOptions } from './curve-plot.js';
+import type { CurvePlot, PlotAxis, PlotOptions } from './curve-plot.js';
 import { COLORS, DASHES, plotConfiguration } from './plot-theme.js';
 import { printable } from './systems.js';
-import { clipCurve, type PlotWindow, type Point } from './thin-curve.js';
-
-/** One axis: its title and its labelled positions. */
-export interface PlotAxis {
-  readonly title: string;
-  readonly ticks: readonly { readonly at: number; readonly label: string }[];
-}
-
-/** What {@link renderCurves} draws. */
-export interface CurvePlot {
-  readonly window: PlotWindow;
-  readonly x: PlotAxis;
-  readonly y: PlotAxis;
-  readonly curves: readonly {
-    readonly name: string;
-    /** Decides colour and dashes. Default its position among the curves. */
-    readonly place?: number;
-    /** Already thinned, in drawing order. */
-    readonly points: readonly Point[];
-    /** Point to mark with a dot. */
-    readonly mark?: Point;
-  }[];
-  /** Reference line, drawn thin and dashed. */
-  readonly guide?: readonly [Point, Point];
-  /** Whether what each curve encloses is shaded. Default false. */
-  readonly filled?: boolean;
-}
+import { clipCurve, type Point } from './thin-curve.js';
 
 /** The vega-lite specification of a plot. */
 export function plotSpecification(

@@ -1,9 +1,9 @@
 import {
+  type PlotAxis,
   type PlotOptions,
   readPlotOptions,
   renderCurves,
 } from './curve-plot.js';
-import type { PlotAxis } from './plot-specification.js';
 import { type RocCurve, roc } from './roc.js';
 import { type NamedScores, readSystems } from './systems.js';
 import { type Point, thinCurve } from './thin-curve.js';

@@ -1,7 +1,6 @@
 import { invalidArgument } from '../errors.js';
-import { type PlotOptions, renderCurves } from './curve-plot.js';
+import { type PlotAxis, type PlotOptions, renderCurves } from './curve-plot.js';
 import { logarithmicTicks, niceTicks } from './nice-ticks.js';
-import type { PlotAxis } from './plot-specification.js';
 import type { Point } from './thin-curve.js';
 
 /** One epoch of a training: means over its rows. */

@@ -1,0 +1,304 @@
+// The package as users get it. Packs it, installs the tarball into an empty folder, and there, with
+// nothing but `node` on PATH, trains through `import` and `require` on every supported Node; checks
+// what is in the tarball, and its types as TypeScript projects resolve them.
+//
+//   node scripts/test-package.mjs              the prebuilt binary of `npm run prebuilds`
+//   node scripts/test-package.mjs --cpu-only   a binary without CUDA, built here (a minute)
+//
+// Versions of Node and the checkers come from npm into build/package-test/tools, once.
+import { execFileSync } from 'node:child_process';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { reportBinary } from './check-binary.mjs';
+
+/** The oldest that package.json allows, and what was current of each later line. */
+const NODES = ['20.19.0', '22.23.3', '24.21.0', '26.10.0'];
+const LARGEST_TARBALL = 20e6;
+const CONTENTS = [
+  ...['dist', 'prebuilds', 'native', 'CMakeLists.txt', 'package.json'],
+  ...['README.md', 'LICENSE', 'CHANGELOG.md'],
+];
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const work = path.join(root, 'build', 'package-test');
+const { values } = parseArgs({
+  options: { 'cpu-only': { type: 'boolean', default: false } },
+});
+const cpuOnly = values['cpu-only'];
+const platform = `${process.platform}-${process.arch}`;
+const manifest = JSON.parse(readFileSync(path.join(root, 'package.json')));
+
+let failed = 0;
+function report(good, name, details = '') {
+  console.log(`${good ? 'ok    ' : 'FAILED'} ${name}`);
+  if (good) return;
+  failed += 1;
+  if (details !== '') console.error(details);
+}
+
+/** Standard output of a program; throws with all it said when it fails. */
+function run(command, args, options = {}) {
+  try {
+    return execFileSync(command, args, {
+      ...{ encoding: 'utf8', stdio: 'pipe', maxBuffer: 2 ** 26 },
+      ...options,
+    });
+  } catch (error) {
+    const said = `${error.stdout ?? ''}${error.stderr ?? ''}`.trim();
+    throw new Error(said || error.message);
+  }
+}
+
+/** Runs a check of one name; what it throws is its failure. */
+function check(name, action) {
+  try {
+    const details = action();
+    report(true, details ? `${name}: ${details}` : name);
+  } catch (error) {
+    report(false, name, error.message);
+  }
+}
+
+/** Runs npm as this Node does, so that PATH need not have it. */
+const npmProgram =
+  process.env.npm_execpath ??
+  realpathSync(path.join(path.dirname(process.execPath), 'npm'));
+function npm(args, options) {
+  return run(process.execPath, [npmProgram, ...args], options);
+}
+const QUIET = ['--no-audit', '--no-fund', '--prefer-offline'];
+
+/** Installs what this script runs, unless it is there; returns its node_modules. */
+function installTools() {
+  const folder = path.join(work, 'tools');
+  const binary = `npm:node-${platform}`;
+  const wanted = JSON.stringify({
+    private: true,
+    dependencies: {
+      ...Object.fromEntries(
+        NODES.map((version) => [`node-${version}`, `${binary}@${version}`]),
+      ),
+      '@arethetypeswrong/cli': '0.18.5',
+      publint: '0.3.25',
+    },
+  });
+  const file = path.join(folder, 'package.json');
+  const lock = path.join(folder, 'node_modules', '.package-lock.json');
+  const isCurrent = existsSync(lock) && readFileSync(file, 'utf8') === wanted;
+  if (!isCurrent) {
+    rmSync(folder, { recursive: true, force: true });
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(file, wanted);
+    npm(['install', '--ignore-scripts', ...QUIET], { cwd: folder });
+  }
+  return path.join(folder, 'node_modules');
+}
+
+/** A copy of what is packed with a binary of its own: prebuilds/ stays as it is. */
+function stage() {
+  const folder = path.join(work, 'stage');
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  for (const name of CONTENTS) {
+    if (name === 'prebuilds') continue;
+    cpSync(path.join(root, name), path.join(folder, name), { recursive: true });
+  }
+  const script = path.join(root, 'scripts', 'prebuild.mjs');
+  run(process.execPath, [script, '--cpu-only', '--out', folder]);
+  return folder;
+}
+
+/** Packs the package; returns the tarball and what npm says of it. */
+function pack() {
+  npm(['run', '--silent', 'build:ts'], { cwd: root });
+  const source = cpuOnly ? stage() : root;
+  rmSync(path.join(work, 'tarball'), { recursive: true, force: true });
+  mkdirSync(path.join(work, 'tarball'), { recursive: true });
+  const [about] = JSON.parse(
+    // The one script of packing has run above.
+    npm(
+      [
+        ...['pack', '--json', '--ignore-scripts'],
+        ...['--pack-destination', path.join(work, 'tarball')],
+      ],
+      { cwd: source },
+    ),
+  );
+  return { ...about, file: path.join(work, 'tarball', about.filename) };
+}
+
+function checkContents(tarball) {
+  const paths = tarball.files.map((file) => file.path);
+  const strange = paths.filter(
+    (name) =>
+      !CONTENTS.includes(name.split('/')[0]) ||
+      name.startsWith('native/emulation/'),
+  );
+  if (strange.length > 0) throw new Error(`it has ${strange.join(', ')}`);
+  if (!paths.some((name) => name.startsWith(`prebuilds/${platform}/`))) {
+    throw new Error(`it has no binary for ${platform}: run npm run prebuilds`);
+  }
+  const absent = CONTENTS.filter(
+    (name) =>
+      !paths.some((file) => file === name || file.startsWith(`${name}/`)),
+  );
+  if (absent.length > 0) throw new Error(`it lacks ${absent.join(', ')}`);
+  const hooks = ['preinstall', 'install', 'postinstall', 'prepare'];
+  const scripts = hooks.filter((name) => manifest.scripts[name] !== undefined);
+  if (scripts.length > 0) throw new Error(`it has scripts: ${scripts}`);
+  if (tarball.size >= LARGEST_TARBALL) {
+    throw new Error(`it has ${tarball.size} bytes`);
+  }
+  const megabytes = (bytes) => `${(bytes / 1e6).toFixed(2)} MB`;
+  return `${tarball.entryCount} files, ${megabytes(tarball.size)} packed, ${megabytes(tarball.unpackedSize)} unpacked`;
+}
+
+/** An environment with nothing but one Node on PATH. */
+function bareEnvironment(folder, node) {
+  const bin = path.join(folder, 'bin');
+  rmSync(bin, { recursive: true, force: true });
+  mkdirSync(bin);
+  symlinkSync(node, path.join(bin, 'node'));
+  return { PATH: bin, HOME: folder, PREBUILDS_ONLY: '1' };
+}
+
+/** Trains in both module systems on one Node; returns what the steps gave. */
+function train(folder, node, version) {
+  const env = bareEnvironment(folder, node);
+  const runNode = (...args) => run('node', args, { cwd: folder, env });
+  const found = runNode('--version').trim();
+  if (found !== `v${version}`) throw new Error(`this is Node ${found}`);
+  const [imported, required] = ['import.mjs', 'require.cjs'].map((program) =>
+    runNode(program),
+  );
+  if (imported !== required) {
+    throw new Error(`import: ${imported}require: ${required}`);
+  }
+  const { addons, ...result } = JSON.parse(imported);
+  const home = path.join(folder, 'node_modules', 'alphamargin', 'prebuilds');
+  if (addons.length !== 1 || !addons[0].startsWith(home)) {
+    throw new Error(`loaded: ${addons}`);
+  }
+  if (!(result.second < result.first)) {
+    throw new Error(`the loss does not fall: ${imported}`);
+  }
+  if (result.emulation) throw new Error('the binary has the emulated device');
+  // Release runners for arm64 have no CUDA toolkit.
+  if (!cpuOnly && process.arch === 'x64' && !result.cuda) {
+    throw new Error('the binary has no CUDA kernels: nvcc was not found');
+  }
+  const info = runNode('node_modules/alphamargin/dist/cli/main.js', 'info');
+  if (!info.includes(manifest.version)) throw new Error(info);
+  return JSON.stringify(result);
+}
+
+/** Compiles a file as projects of one kind do, declarations of libraries included. */
+function compile(folder, file, options) {
+  const name = `tsconfig.${options.moduleResolution}.json`;
+  writeFileSync(
+    path.join(folder, name),
+    JSON.stringify({
+      compilerOptions: {
+        ...{ strict: true, skipLibCheck: false, noEmit: true },
+        ...{ exactOptionalPropertyTypes: true, target: 'es2022' },
+        types: ['node'],
+        ...options,
+      },
+      files: [file],
+    }),
+  );
+  const compiler = path.join(root, 'node_modules', 'typescript', 'bin', 'tsc');
+  run(process.execPath, [compiler, '-p', name], { cwd: folder });
+}
+
+const tools = installTools();
+const tarball = pack();
+check('the tarball', () => checkContents(tarball));
+
+const consumer = realpathSync(
+  mkdtempSync(path.join(tmpdir(), 'alphamargin-consumer-')),
+);
+try {
+  cpSync(path.join(root, 'test', 'consumer'), consumer, { recursive: true });
+  writeFileSync(path.join(consumer, 'package.json'), '{"private":true}');
+  const types = `@types/node@${manifest.devDependencies['@types/node']}`;
+  check('it installs with nothing but node', () => {
+    const env = bareEnvironment(consumer, process.execPath);
+    const cache = npm(['config', 'get', 'cache']).trim();
+    npm(['install', tarball.file, types, ...QUIET, '--cache', cache], {
+      cwd: consumer,
+      env,
+    });
+  });
+  const installed = path.join(consumer, 'node_modules', 'alphamargin');
+  const prebuilds = path.join(installed, 'prebuilds', platform);
+  const binaries = existsSync(prebuilds) ? readdirSync(prebuilds) : [];
+  for (const name of binaries) {
+    const file = path.join(prebuilds, name);
+    report(reportBinary(file), `${name} may be published`);
+  }
+
+  const results = new Set();
+  for (const version of NODES) {
+    const node = path.join(tools, `node-${version}`, 'bin', 'node');
+    check(`a training step on Node ${version}`, () => {
+      const result = train(consumer, node, version);
+      results.add(result);
+      return result;
+    });
+  }
+  check('alphamargin/tfjs names the peer it misses', () => {
+    const code =
+      "import('alphamargin/tfjs').catch((e) => console.log(e.message))";
+    const said = run(process.execPath, ['-e', code], { cwd: consumer });
+    if (!said.includes('@tensorflow/tfjs-core')) throw new Error(said);
+  });
+  report(
+    results.size === 1,
+    'the same bits on every Node',
+    [...results].join(),
+  );
+
+  check('types: moduleResolution node16', () =>
+    compile(consumer, 'types.mts', {
+      ...{ module: 'node16', moduleResolution: 'node16' },
+    }),
+  );
+  check('types: moduleResolution nodenext, CommonJS', () =>
+    compile(consumer, 'types.cts', {
+      ...{ module: 'nodenext', moduleResolution: 'nodenext' },
+    }),
+  );
+  check('types: moduleResolution bundler', () =>
+    compile(consumer, 'types.mts', {
+      ...{ module: 'esnext', moduleResolution: 'bundler' },
+    }),
+  );
+} finally {
+  rmSync(consumer, { recursive: true, force: true });
+}
+
+const bin = (name) => path.join(tools, '.bin', name);
+check('publint', () => {
+  run(bin('publint'), [tarball.file, '--strict']);
+});
+// The package has ES modules alone; `require` of them is what the steps above try.
+check('arethetypeswrong', () => {
+  run(bin('attw'), [tarball.file, '--profile', 'esm-only']);
+});
+console.log(tarball.file);
+process.exitCode = failed > 0 ? 1 : 0;
