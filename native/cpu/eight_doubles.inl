@@ -40,7 +40,7 @@ struct Double8 {
 
   ALPHAMARGIN_INLINE Double8() : Double8(0.0) {}
   ALPHAMARGIN_INLINE Double8(double value) {
-    for_parts([&](int i) __attribute__((always_inline)) { part[i] = DoubleVector{} + value; });
+    for_parts([&](int i) __attribute__((always_inline)) { part[i] = value - DoubleVector{}; });
   }
 
   ALPHAMARGIN_INLINE static Double8 load(const double* values) {
@@ -81,6 +81,21 @@ struct Double8 {
       *reinterpret_cast<SingleVector*>(out + i * kVectorLanes) =
           __builtin_convertvector(part[i], SingleVector);
     });
+  }
+  // The same, and what was stored.
+  ALPHAMARGIN_INLINE Double8 store_rounded(float* out) const {
+    Double8 result;
+    for_parts([&](int i) __attribute__((always_inline)) {
+      const auto rounded = __builtin_convertvector(part[i], SingleVector);
+      *reinterpret_cast<SingleVector*>(out + i * kVectorLanes) = rounded;
+#if defined(__AVX512F__)
+      result.part[i] =
+          reinterpret_cast<DoubleVector>(_mm512_cvtps_pd(reinterpret_cast<__m256>(rounded)));
+#else
+      result.part[i] = __builtin_convertvector(rounded, DoubleVector);
+#endif
+    });
+    return result;
   }
 
   // Lanes in ascending order.

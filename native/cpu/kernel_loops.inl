@@ -74,30 +74,55 @@ void descend(double rate, double decay, const double* gradient, std::size_t coun
   }
 }
 
-// ∂w of elements k … k + 7.
-ALPHAMARGIN_INLINE Double8 gradient_of_eight(const ClassGradient& gradient, const Double8& row,
-                                             std::size_t k) {
-  Double8 sum;
-  if (gradient.initial != nullptr) sum = Double8::load(gradient.initial + k);
-  for (std::size_t i = 0; i < gradient.pairs; ++i) {
-    sum = sum + gradient.coefficients[i] * Double8::load(gradient.embeddings[i] + k);
+// ∂w of sixteen elements at a time. It holds copies: what the caller stores could otherwise change
+// the original as far as the compiler knows, which then loads everything again for each element.
+struct GradientOfSixteen {
+  explicit GradientOfSixteen(const ClassGradient& gradient)
+      : source(gradient),
+        along(gradient.projection * gradient.inverse_norm),
+        inverse_norm(gradient.inverse_norm) {}
+
+  ALPHAMARGIN_INLINE void operator()(std::size_t k, const Double8* row, Double8* out) const {
+    Double8 low;
+    Double8 high;
+    if (source.initial != nullptr) {
+      low = Double8::load(source.initial + k);
+      high = Double8::load(source.initial + k + 8);
+    }
+    for (std::size_t i = 0; i < source.pairs; ++i) {
+      const Double8 coefficient = source.coefficients[i];
+      const float* embedding = source.embeddings[i] + k;
+      low = low + coefficient * Double8::load(embedding);
+      high = high + coefficient * Double8::load(embedding + 8);
+    }
+    out[0] = (low - along * row[0]) * inverse_norm;
+    out[1] = (high - along * row[1]) * inverse_norm;
   }
-  return (sum - gradient.projection * row * gradient.inverse_norm) * gradient.inverse_norm;
-}
+
+  const ClassGradient source;
+  const Double8 along;
+  const Double8 inverse_norm;
+};
 
 inline double gradient_of_one(const ClassGradient& gradient, float row, std::size_t k) {
   double sum = gradient.initial != nullptr ? gradient.initial[k] : 0.0;
   for (std::size_t i = 0; i < gradient.pairs; ++i) {
     sum += gradient.coefficients[i] * gradient.embeddings[i][k];
   }
-  return (sum - gradient.projection * row * gradient.inverse_norm) * gradient.inverse_norm;
+  const double along = gradient.projection * gradient.inverse_norm;
+  return (sum - along * row) * gradient.inverse_norm;
 }
 
 void class_gradient(const ClassGradient& gradient, const float* row, std::size_t count,
                     double* out) {
+  const GradientOfSixteen gradient_of(gradient);
   std::size_t k = 0;
-  for (; k + 8 <= count; k += 8) {
-    gradient_of_eight(gradient, Double8::load(row + k), k).store(out + k);
+  for (; k + 16 <= count; k += 16) {
+    const Double8 values[2] = {Double8::load(row + k), Double8::load(row + k + 8)};
+    Double8 result[2];
+    gradient_of(k, values, result);
+    result[0].store(out + k);
+    result[1].store(out + k + 8);
   }
   for (; k < count; ++k) out[k] = gradient_of_one(gradient, row[k], k);
 }
@@ -105,23 +130,26 @@ void class_gradient(const ClassGradient& gradient, const float* row, std::size_t
 template <bool kHasVelocity>
 double class_step_of(const ClassGradient& gradient, const DescentRule& rule, std::size_t count,
                      float* row, float* velocity) {
+  const GradientOfSixteen gradient_of(gradient);
+  const Double8 rate = rule.rate;
+  const Double8 momentum = rule.momentum;
+  const Double8 decay = rule.decay;
   // Σ w² in the order of `dot`: sixteen partial sums.
   Double8 squares[2];
-  const auto step = [&](std::size_t k, Double8& square) __attribute__((always_inline)) {
-    const Double8 before = Double8::load(row + k);
-    Double8 slope = gradient_of_eight(gradient, before, k) + rule.decay * before;
-    if constexpr (kHasVelocity) {
-      (rule.momentum * Double8::load(velocity + k) + slope).store(velocity + k);
-      slope = Double8::load(velocity + k);
-    }
-    (before - rule.rate * slope).store(row + k);
-    const Double8 after = Double8::load(row + k);
-    square = square + after * after;
-  };
   std::size_t k = 0;
   for (; k + 16 <= count; k += 16) {
-    step(k, squares[0]);
-    step(k + 8, squares[1]);
+    const Double8 before[2] = {Double8::load(row + k), Double8::load(row + k + 8)};
+    Double8 slopes[2];
+    gradient_of(k, before, slopes);
+    for (std::size_t half = 0; half < 2; ++half) {
+      const std::size_t at = k + 8 * half;
+      Double8 slope = slopes[half] + decay * before[half];
+      if constexpr (kHasVelocity) {
+        slope = (momentum * Double8::load(velocity + at) + slope).store_rounded(velocity + at);
+      }
+      const Double8 after = (before[half] - rate * slope).store_rounded(row + at);
+      squares[half] = squares[half] + after * after;
+    }
   }
   double sums[16];
   squares[0].store(sums);
@@ -220,11 +248,14 @@ double exp_sum(const SoftmaxTerm& term, const float* cosines, std::size_t count)
 
 double exp_coefficients(const SoftmaxTerm& term, double factor, float* cosines, float* products,
                         std::size_t count) {
+  const Double8 beta = term.beta;
+  const Double8 reference = term.reference;
+  const Double8 shift = term.shift;
+  const Double8 scale = factor;
   Double8 total;
   for (std::size_t j = 0; j < count; j += 8) {
     const Double8 values = load_cosines(cosines + j, count - j);
-    const Double8 coefficients =
-        factor * exp_of_eight(term.beta * (values - term.reference) - term.shift);
+    const Double8 coefficients = scale * exp_of_eight(beta * (values - reference) - shift);
     // −∞ marks what takes no part.
     const Double8 parts = coefficients * where_above(values, -2, values, 0.0);
     total = total + parts;
@@ -310,6 +341,26 @@ inline std::size_t append_hits(std::uint32_t mask, std::uint32_t rows, std::uint
     for (std::size_t lane = 0; lane < width; ++lane) sums[lane] += sums[lane + width];
   }
   return sums[0];
+}
+
+void accumulate_rows(std::size_t rows_count, const double* factors, const float* const* rows,
+                     std::size_t count, double* sums) {
+  std::size_t k = 0;
+  for (; k + 16 <= count; k += 16) {
+    Double8 low = Double8::load(sums + k);
+    Double8 high = Double8::load(sums + k + 8);
+    for (std::size_t i = 0; i < rows_count; ++i) {
+      low = low + factors[i] * Double8::load(rows[i] + k);
+      high = high + factors[i] * Double8::load(rows[i] + k + 8);
+    }
+    low.store(sums + k);
+    high.store(sums + k + 8);
+  }
+  for (std::size_t i = 0; i < rows_count; ++i) {
+    for (std::size_t j = k; j < count; ++j) {
+      sums[j] += factors[i] * static_cast<double>(rows[i][j]);
+    }
+  }
 }
 
 void accumulate_in_double(double factor, const float* values, std::size_t count, double* sums) {

@@ -16,7 +16,7 @@ inline constexpr std::size_t kLargestTileRows = 12;
 inline constexpr std::size_t kLargestTileColumns = 32;
 
 // Elements whose products are summed in float32 before float64 takes over.
-inline constexpr std::size_t kDepthBlock = 64;
+inline constexpr std::size_t kDepthBlock = 128;
 
 // ∂w = (initial + Σ_i coefficients[i]·embeddings[i] − projection·ŵ)/‖w‖ of one class, in float64
 // and in ascending order of the pairs.
@@ -74,6 +74,10 @@ struct KernelSet {
 
   // sums[k] += factor · values[k], in float64.
   void (*accumulate)(double factor, const float* values, std::size_t count, double* sums);
+
+  // sums[k] += Σ_i factors[i] · rows[i][k], in float64: what `accumulate` gives row after row.
+  void (*accumulate_rows)(std::size_t rows_count, const double* factors, const float* const* rows,
+                          std::size_t count, double* sums);
 
   // out[(k/8)·stride + k mod 8] = round(factor · values[k]) for k < count, ties to even; the last
   // chunk of 8 is filled up with zeros.

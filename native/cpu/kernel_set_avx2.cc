@@ -125,6 +125,7 @@ constexpr KernelSet kSet = {
     .copy_columns = copy_columns,
     .dot = dot_in_double,
     .accumulate = accumulate_in_double,
+    .accumulate_rows = accumulate_rows,
     .quantize = quantize,
     .filter = filter,
     .exp_sum = exp_sum,

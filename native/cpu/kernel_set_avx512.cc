@@ -159,6 +159,28 @@ inline __m512i add_halves(__m512i a, __m512i b) {
   return _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
 }
 
+// Appends the lanes of four classes × four rows that are set in `mask`.
+inline std::size_t append_group(__mmask16 mask, int first_place, __m512i sums, FilterHit* hits) {
+  static_assert(kRowsPerPlace == 16 && sizeof(FilterHit) == 8);
+  const __m512i lanes =
+      _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 32, 33, 34, 35, 48, 49, 50, 51);
+  const __m512i places =
+      _mm512_maskz_compress_epi32(mask, _mm512_add_epi32(_mm512_set1_epi32(first_place), lanes));
+  const __m512 unit = _mm512_set1_ps(static_cast<float>(1 / (kFixedScale * kFixedScale)));
+  const __m512i cosines = _mm512_maskz_compress_epi32(
+      mask, _mm512_castps_si512(_mm512_mul_ps(_mm512_cvtepi32_ps(sums), unit)));
+  const auto count = static_cast<std::size_t>(__builtin_popcount(mask));
+  const __m512i low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+  const auto written = static_cast<__mmask16>(count < 8 ? (1u << (2 * count)) - 1 : 0xffffu);
+  _mm512_mask_storeu_epi32(hits, written, _mm512_permutex2var_epi32(places, low, cosines));
+  if (count > 8) {
+    const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
+    const auto rest = static_cast<__mmask16>((1u << (2 * (count - 8))) - 1);
+    _mm512_mask_storeu_epi32(hits + 8, rest, _mm512_permutex2var_epi32(places, high, cosines));
+  }
+  return count;
+}
+
 // kTileRows × kTileGroups accumulators of 4 classes × 4 partial sums; 24 of the 32 registers.
 template <std::size_t kTileRows, std::size_t kTileGroups>
 inline std::size_t filter_tile(const FilterBlock& block, const __m512i* bounds, std::size_t group,
@@ -200,10 +222,8 @@ inline std::size_t filter_tile(const FilterBlock& block, const __m512i* bounds, 
                                              _mm512_unpackhi_epi64(first, second));
       const __mmask16 mask = _mm512_cmpgt_epi32_mask(total, bounds[i / 4]);
       if (__builtin_expect(mask == 0, 1)) continue;
-      alignas(64) std::int32_t totals[16];
-      _mm512_store_si512(totals, total);
-      found += append_hits(mask, 4, static_cast<std::uint32_t>((group + g) * kGroup),
-                           static_cast<std::uint32_t>(i), totals, hits + found);
+      const auto first_place = static_cast<int>((group + g) * kGroup * kRowsPerPlace + i);
+      found += append_group(mask, first_place, total, hits + found);
     }
   }
   return found;
@@ -269,6 +289,7 @@ constexpr KernelSet kSet = {
     .copy_columns = copy_columns,
     .dot = dot,
     .accumulate = accumulate_in_double,
+    .accumulate_rows = accumulate_rows,
     .quantize = quantize,
     .filter = filter,
     .exp_sum = exp_sum,

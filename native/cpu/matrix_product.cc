@@ -23,6 +23,15 @@ void pack_panel(const KernelSet& kernels, const MatrixView& view, bool stored_by
                        panel);
 }
 
+// A whole row of a tile is worth no call.
+void copy_row(const float* row, std::size_t count, float* out) {
+  if (count == kLargestTileColumns) {
+    std::copy_n(row, kLargestTileColumns, out);
+  } else {
+    std::copy_n(row, count, out);
+  }
+}
+
 std::size_t divided_up(std::size_t value, std::size_t by) { return (value + by - 1) / by; }
 
 }  // namespace
@@ -69,7 +78,7 @@ void packed_product(Runtime& runtime, const Buffer<float>& left, Buffer<float>& 
       kernels.multiply_long(inner, left.data() + begin * inner, packed, tile);
       const std::size_t end = std::min(rows, begin + tile_rows);
       for (std::size_t i = begin; i < end; ++i) {
-        std::copy_n(tile + (i - begin) * tile_columns, count, out + i * columns + first);
+        copy_row(tile + (i - begin) * tile_columns, count, out + i * columns + first);
       }
     }
   });

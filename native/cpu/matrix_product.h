@@ -1,10 +1,10 @@
 #pragma once
 // out [M, N] = left [M, K] · right [K, N] in float32, on packed panels.
 //
-// Accumulation: float32 over ascending k inside blocks of 64, blocks in float64: the error does not
-// grow with K, which a softmax of scale 64 would magnify. Independent of the number of threads and
-// of M, so a row of a product of many rows is the same bits as a product of that row alone.
-// Traffic: each operand is read once and written once packed (scratch (M + N)·K floats).
+// Accumulation: float32 over ascending k inside blocks of kDepthBlock, blocks in float64: the error
+// does not grow with K, which a softmax of scale 64 would magnify. Independent of the number of
+// threads and of M, so a row of a product of many rows is the same bits as a product of that row
+// alone. Traffic: each operand is read once and written once packed (scratch (M + N)·K floats).
 
 #include <cstddef>
 

@@ -80,50 +80,54 @@ void PrototypeFilter::prepare_single(Runtime& runtime) {
   bounds_.resize(panel_count_ * panel_rows_);
 }
 
-void PrototypeFilter::set_bounds(const float* bounds) {
-  // Rows that fill up the last panel can have no survivors.
-  if (prototypes_.shadow == nullptr) {
-    std::copy_n(bounds, batch_.rows, bounds_.begin());
-    std::fill(bounds_.begin() + static_cast<std::ptrdiff_t>(batch_.rows), bounds_.end(), INFINITY);
-    return;
-  }
+void PrototypeFilter::set_bounds(const float* bounds, std::size_t first_panel,
+                                 std::size_t last_panel) {
   constexpr double kLargest = 0x7fffffff;
-  for (std::size_t row = 0; row < fixed_bounds_.size(); ++row) {
+  for (std::size_t row = first_panel * panel_rows_; row < last_panel * panel_rows_; ++row) {
+    // Rows that fill up the last panel can have no survivors.
+    const bool exists = row < batch_.rows;
+    if (prototypes_.shadow == nullptr) {
+      bounds_[row] = exists ? bounds[row] : INFINITY;
+      continue;
+    }
     // Integer n: n > b ⇔ n > ⌊b⌋.
-    const double bound = row < batch_.rows ? bounds[row] * (kFixedScale * kFixedScale) : kLargest;
+    const double bound = exists ? bounds[row] * (kFixedScale * kFixedScale) : kLargest;
     fixed_bounds_[row] =
         static_cast<std::int32_t>(std::floor(std::clamp(bound, -kLargest, kLargest)));
   }
 }
 
-void PrototypeFilter::run(std::size_t begin, std::size_t end, PieceHits& found) const {
-  found.ends.resize(panel_count_);
+void PrototypeFilter::run(std::size_t begin, std::size_t end, std::size_t first_panel,
+                          std::size_t last_panel, PieceHits& found) const {
+  found.ends.resize(last_panel - first_panel);
   if (prototypes_.shadow == nullptr) {
-    run_single(begin, end, found);
+    run_single(begin, end, first_panel, last_panel, found);
   } else {
-    run_fixed(begin, end, found);
+    run_fixed(begin, end, first_panel, last_panel, found);
   }
 }
 
-void PrototypeFilter::run_fixed(std::size_t begin, std::size_t end, PieceHits& found) const {
+void PrototypeFilter::run_fixed(std::size_t begin, std::size_t end, std::size_t first_panel,
+                                std::size_t last_panel, PieceHits& found) const {
   const std::size_t depth = rounded_up(prototypes_.dim, kChunk);
   FilterBlock block{};
   block.chunks = depth / kChunk;
   block.groups = prototypes_.shadow + begin * depth;
   block.group_count = rounded_up(end - begin, kIdentitiesPerStep) / kGroup;
   auto room = make_buffer<FilterHit>(scratch_, kFilterRows * kGroup * block.group_count);
-  for (std::size_t panel = 0; panel < panel_count_; ++panel) {
+  for (std::size_t panel = first_panel; panel < last_panel; ++panel) {
     const std::size_t first = panel * panel_rows_;
     block.rows = batch_.rows - first > kFilterRowsShort ? kFilterRows : kFilterRowsShort;
     block.panel = fixed_panels_.data() + first * depth;
     block.bounds = fixed_bounds_.data() + first;
     const std::size_t count = kernel_set().filter(block, room.data());
     found.hits.insert(found.hits.end(), room.data(), room.data() + count);
-    found.ends[panel] = static_cast<std::uint32_t>(found.hits.size());
+    found.ends[panel - first_panel] = static_cast<std::uint32_t>(found.hits.size());
   }
 }
 
-void PrototypeFilter::run_single(std::size_t begin, std::size_t end, PieceHits& found) const {
+void PrototypeFilter::run_single(std::size_t begin, std::size_t end, std::size_t first_panel,
+                                 std::size_t last_panel, PieceHits& found) const {
   const KernelSet& kernels = kernel_set();
   const std::size_t dim = prototypes_.dim;
   const std::size_t width = kernels.tile_columns;
@@ -141,7 +145,7 @@ void PrototypeFilter::run_single(std::size_t begin, std::size_t end, PieceHits& 
   }
   float tile[kLargestTileRows * kLargestTileColumns];
   std::uint32_t masks[kLargestTileRows];
-  for (std::size_t panel = 0; panel < panel_count_; ++panel) {
+  for (std::size_t panel = first_panel; panel < last_panel; ++panel) {
     const std::size_t row = panel * panel_rows_;
     for (std::size_t column = 0; column < columns; ++column) {
       kernels.multiply(dim, panels_.data() + row * dim, packed.data() + column * width * dim, tile);
@@ -156,7 +160,7 @@ void PrototypeFilter::run_single(std::size_t begin, std::size_t end, PieceHits& 
         }
       }
     }
-    found.ends[panel] = static_cast<std::uint32_t>(found.hits.size());
+    found.ends[panel - first_panel] = static_cast<std::uint32_t>(found.hits.size());
   }
 }
 

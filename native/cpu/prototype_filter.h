@@ -33,12 +33,12 @@ struct PrototypeView {
 inline constexpr std::size_t kPieceIdentities = 192;
 static_assert(kPieceIdentities / 2 % kIdentitiesPerStep == 0);
 
-// Survivors of a piece, panel after panel of the batch; within a panel a row's classes ascend.
+// Survivors of a piece, panel after panel; within a panel a row's classes ascend.
 struct PieceHits {
   explicit PieceHits(MemoryAccount& scratch)
       : hits(make_buffer<FilterHit>(scratch)), ends(make_buffer<std::uint32_t>(scratch)) {}
   Buffer<FilterHit> hits;
-  Buffer<std::uint32_t> ends;  // of each panel
+  Buffer<std::uint32_t> ends;  // of each panel's hits
 };
 
 class PrototypeFilter {
@@ -54,18 +54,23 @@ class PrototypeFilter {
   // Bytes read for an identity.
   std::size_t bytes_per_identity() const;
 
-  // Bounds [B] of the runs that follow.
-  void set_bounds(const float* bounds);
+  bool has_shadow() const { return prototypes_.shadow != nullptr; }
 
-  // Survivors among identities [begin, end), at most kPieceIdentities, begin a multiple of
-  // kIdentitiesPerStep.
-  void run(std::size_t begin, std::size_t end, PieceHits& found) const;
+  // Bounds [B] for the rows of panels [first_panel, last_panel) in the runs that follow.
+  void set_bounds(const float* bounds, std::size_t first_panel, std::size_t last_panel);
+
+  // Survivors of the panels among identities [begin, end), at most kPieceIdentities, begin a
+  // multiple of kIdentitiesPerStep; they are added to `found`.
+  void run(std::size_t begin, std::size_t end, std::size_t first_panel, std::size_t last_panel,
+           PieceHits& found) const;
 
  private:
   void prepare_fixed(Runtime& runtime);
   void prepare_single(Runtime& runtime);
-  void run_fixed(std::size_t begin, std::size_t end, PieceHits& found) const;
-  void run_single(std::size_t begin, std::size_t end, PieceHits& found) const;
+  void run_fixed(std::size_t begin, std::size_t end, std::size_t first_panel,
+                 std::size_t last_panel, PieceHits& found) const;
+  void run_single(std::size_t begin, std::size_t end, std::size_t first_panel,
+                  std::size_t last_panel, PieceHits& found) const;
 
   MemoryAccount& scratch_;
   const PrototypeView& prototypes_;

@@ -4,7 +4,10 @@
 //
 // Groups depend on the number of identities alone (unless their survivors would fill the memory,
 // see GroupCut) and merge in class order, so what a row keeps depends neither on the number of
-// threads nor on the rest of the batch (the caller's budget may).
+// threads nor on the rest of the batch (the caller's budget may). Threads share the work by
+// classes, so that all rows meet a class while it is in cache, or, where the shadow is small enough
+// to stay there for everybody, by rows: then no thread waits for another. What rows keep is the
+// same.
 
 #include <algorithm>
 #include <cstdint>
@@ -29,10 +32,6 @@ struct CandidateList {
   Buffer<float> cosines;  // within the filter's slack of the true ones
 
   std::size_t size() const { return identities.size(); }
-  void push_back(std::int32_t identity, float cosine) {
-    identities.push_back(identity);
-    cosines.push_back(cosine);
-  }
   void keep_above(float bound) {
     resize(kernel_set().keep_above(bound, size(), identities.data(), cosines.data()));
   }
@@ -62,6 +61,8 @@ inline std::size_t largest_group(std::size_t identities) {
 // order in which threads complete them.
 class GroupCut {
  public:
+  static constexpr std::size_t kMostSurvivors = std::size_t{1} << 20;
+
   explicit GroupCut(std::size_t pieces) : counts_(pieces, kPending), end_(pieces) {}
 
   // Whether a piece lies beyond the end that is known by now.
@@ -83,7 +84,6 @@ class GroupCut {
 
  private:
   static constexpr std::size_t kPending = ~std::size_t{0};
-  static constexpr std::size_t kMostSurvivors = std::size_t{1} << 20;
   std::mutex mutex_;
   std::vector<std::size_t> counts_;
   std::size_t next_ = 0;
@@ -92,70 +92,197 @@ class GroupCut {
 };
 
 // Calls tighten(row, list) → new bound for rows whose list has doubled since the last time and for
-// all at the end, in parallel over panels of rows; it may shrink the list. A bound of +∞ ends the
-// row. `bounds` [B] are the bounds to begin with; `exclude[row]` (or −1) is never kept.
+// all at the end, rows in parallel; it may shrink the list. A bound of +∞ ends the row. `bounds`
+// [B] are the bounds to begin with; `exclude[row]` (or −1) is never kept.
 template <class Tighten>
-StreamStats stream_candidates(Runtime& runtime, MemoryAccount& scratch, PrototypeFilter& filter,
-                              std::size_t rows, std::size_t identities, const std::int32_t* exclude,
-                              Buffer<float>& bounds, std::vector<CandidateList>& lists,
-                              const Cancellation& cancellation, Tighten&& tighten) {
-  constexpr std::size_t kSmallestSolve = kFirstGroup / 2;
-  StreamStats stats;
-  std::vector<std::size_t> solved(rows, 0);
-  for (std::size_t begin = 0; begin < identities;) {
-    cancellation.check();
-    const std::size_t group =
-        begin == 0 ? kFirstGroup : std::min(3 * begin, largest_group(identities));
-    const std::size_t last = std::min(identities, begin + group);
-    // Short groups are cut finer, so that every thread has some of them.
-    const std::size_t piece_size =
-        group < 8 * kPieceIdentities ? kPieceIdentities / 2 : kPieceIdentities;
-    const std::size_t pieces = (last - begin + piece_size - 1) / piece_size;
-    std::vector<PieceHits> found(pieces, PieceHits(scratch));
-    GroupCut cut(pieces);
-    filter.set_bounds(bounds.data());
-    runtime.pool.run(pieces, [&](std::size_t piece) {
-      if (cut.beyond(piece)) return;
-      const std::size_t first = begin + piece * piece_size;
-      filter.run(first, std::min(last, first + piece_size), found[piece]);
-      cut.complete(piece, found[piece].hits.size());
-    });
-    const std::size_t kept = cut.pieces();
-    const std::size_t end = std::min(last, begin + kept * piece_size);
-    for (std::size_t piece = 0; piece < kept; ++piece) stats.survivors += found[piece].hits.size();
-    stats.bytes_read += (end - begin) * filter.bytes_per_identity();
-    const bool done = end == identities;
+class CandidateStream {
+ public:
+  CandidateStream(Runtime& runtime, MemoryAccount& scratch, PrototypeFilter& filter,
+                  std::size_t rows, std::size_t identities, const std::int32_t* exclude,
+                  Buffer<float>& bounds, std::vector<CandidateList>& lists,
+                  const Cancellation& cancellation, Tighten& tighten)
+      : runtime_(runtime),
+        scratch_(scratch),
+        filter_(filter),
+        rows_(rows),
+        identities_(identities),
+        exclude_(exclude),
+        bounds_(bounds),
+        lists_(lists),
+        cancellation_(cancellation),
+        tighten_(tighten),
+        solved_(rows, 0) {}
 
-    runtime.pool.run(filter.panel_count(), [&](std::size_t panel) {
-      const std::size_t first_row = panel * filter.panel_rows();
-      const std::size_t last_row = std::min(rows, first_row + filter.panel_rows());
-      if (begin == 0) {
-        for (std::size_t row = first_row; row < last_row; ++row)
-          lists[row].reserve(2 * kFirstGroup);
-      }
-      for (std::size_t piece = 0; piece < kept; ++piece) {
-        const PieceHits& hits = found[piece];
-        const std::size_t base = begin + piece * piece_size;
-        for (std::size_t i = panel == 0 ? 0 : hits.ends[panel - 1]; i < hits.ends[panel]; ++i) {
-          const std::size_t identity = base + hits.hits[i].place / kRowsPerPlace;
-          const std::size_t row = first_row + hits.hits[i].place % kRowsPerPlace;
-          // The shadow is filled up with zeros beyond the last identity, a panel beyond the last
-          // row.
-          if (identity >= end || row >= rows) continue;
-          if (exclude != nullptr && static_cast<std::int32_t>(identity) == exclude[row]) continue;
-          lists[row].push_back(static_cast<std::int32_t>(identity), hits.hits[i].cosine);
+  // Whether by_rows() is the faster way: every block of rows reads the whole shadow. Not a question
+  // of how many threads there are: what is counted should not depend on it.
+  bool fits_rows() const {
+    const std::size_t all_rows = filter_.panel_count() * filter_.panel_rows();
+    return identities_ * filter_.bytes_per_identity() <= kCachedBytes && filter_.has_shadow() &&
+           filter_.panel_count() >= kFewestPanels &&
+           all_rows * std::min(identities_, largest_group(identities_)) <= GroupCut::kMostSurvivors;
+  }
+
+  // Threads take pieces of a group, then panels of rows, group after group.
+  StreamStats by_classes() {
+    StreamStats stats;
+    for (std::size_t begin = 0; begin < identities_;) {
+      cancellation_.check();
+      const Group group = group_at(begin);
+      const std::size_t pieces = (group.end - begin + group.piece - 1) / group.piece;
+      std::vector<PieceHits> found(pieces, PieceHits(scratch_));
+      GroupCut cut(pieces);
+      filter_.set_bounds(bounds_.data(), 0, filter_.panel_count());
+      runtime_.pool.run(pieces, [&](std::size_t piece) {
+        if (cut.beyond(piece)) return;
+        const std::size_t first = begin + piece * group.piece;
+        filter_.run(first, std::min(group.end, first + group.piece), 0, filter_.panel_count(),
+                    found[piece]);
+        cut.complete(piece, found[piece].hits.size());
+      });
+      const std::size_t kept = cut.pieces();
+      const std::size_t end = std::min(group.end, begin + kept * group.piece);
+      for (std::size_t i = 0; i < kept; ++i) stats.survivors += found[i].hits.size();
+      stats.bytes_read += (end - begin) * filter_.bytes_per_identity();
+      runtime_.pool.run(filter_.panel_count(), [&](std::size_t panel) {
+        if (begin == 0) reserve(panel);
+        for (std::size_t piece = 0; piece < kept; ++piece) {
+          merge(found[piece], panel, 0, begin + piece * group.piece, end);
         }
+        tighten_panel(panel, end == identities_);
+      });
+      begin = end;
+    }
+    return stats;
+  }
+
+  // Threads take blocks of rows, each of which meets all groups; then finish(row) of its rows, with
+  // the function that make_finish() gives every block.
+  template <class MakeFinish>
+  StreamStats by_rows(const MakeFinish& make_finish) {
+    const std::size_t panels = filter_.panel_count();
+    const std::size_t blocks = std::min(panels, kBlocksPerThread * runtime_.pool.size());
+    std::vector<std::size_t> survivors(blocks, 0);
+    cancellation_.check();
+    runtime_.pool.run(blocks, [&](std::size_t block) {
+      const std::size_t first = panels * block / blocks;
+      const std::size_t last = panels * (block + 1) / blocks;
+      PieceHits found(scratch_);
+      for (std::size_t panel = first; panel < last; ++panel) reserve(panel);
+      for (std::size_t begin = 0; begin < identities_;) {
+        const Group group = group_at(begin);
+        filter_.set_bounds(bounds_.data(), first, last);
+        for (std::size_t at = begin; at < group.end; at += group.piece) {
+          found.hits.clear();
+          filter_.run(at, std::min(group.end, at + group.piece), first, last, found);
+          survivors[block] += found.hits.size();
+          for (std::size_t panel = first; panel < last; ++panel) {
+            merge(found, panel, first, at, group.end);
+          }
+        }
+        for (std::size_t panel = first; panel < last; ++panel) {
+          tighten_panel(panel, group.end == identities_);
+        }
+        begin = group.end;
       }
-      for (std::size_t row = first_row; row < last_row; ++row) {
-        if (bounds[row] == INFINITY) continue;
-        if (!done && lists[row].size() < std::max(kSmallestSolve, 2 * solved[row])) continue;
-        bounds[row] = tighten(row, lists[row]);
-        solved[row] = lists[row].size();
+      auto finish = make_finish();
+      for (std::size_t row = first * filter_.panel_rows();
+           row < std::min(rows_, last * filter_.panel_rows()); ++row) {
+        finish(row);
       }
     });
-    begin = end;
+    StreamStats stats;
+    for (const std::size_t count : survivors) stats.survivors += count;
+    stats.bytes_read = identities_ * filter_.bytes_per_identity();
+    return stats;
   }
-  return stats;
-}
+
+ private:
+  // A shadow of this size stays in the processor's last cache while blocks of rows pass over it.
+  static constexpr std::size_t kCachedBytes = std::size_t{1} << 23;
+  static constexpr std::size_t kFewestPanels = 8;
+  static constexpr std::size_t kBlocksPerThread = 2;
+  static constexpr std::size_t kSmallestSolve = kFirstGroup / 2;
+
+  struct Group {
+    std::size_t end;
+    std::size_t piece;  // identities that the filter takes at a time
+  };
+  Group group_at(std::size_t begin) const {
+    const std::size_t size =
+        begin == 0 ? kFirstGroup : std::min(3 * begin, largest_group(identities_));
+    // Short groups are cut finer, so that every thread has some of them.
+    return {std::min(identities_, begin + size),
+            size < 8 * kPieceIdentities ? kPieceIdentities / 2 : kPieceIdentities};
+  }
+
+  std::size_t end_row(std::size_t panel) const {
+    return std::min(rows_, (panel + 1) * filter_.panel_rows());
+  }
+
+  void reserve(std::size_t panel) {
+    for (std::size_t row = panel * filter_.panel_rows(); row < end_row(panel); ++row) {
+      lists_[row].reserve(2 * kFirstGroup);
+    }
+  }
+
+  // Appends a panel's hits among identities [base, end) to the lists of its rows.
+  void merge(const PieceHits& found, std::size_t panel, std::size_t first_panel, std::size_t base,
+             std::size_t end) {
+    const std::size_t first_row = panel * filter_.panel_rows();
+    const std::size_t place = panel - first_panel;
+    const FilterHit* const first = found.hits.data() + (place == 0 ? 0 : found.ends[place - 1]);
+    const FilterHit* const last = found.hits.data() + found.ends[place];
+    if (first == last) return;
+    std::size_t counts[kRowsPerPlace] = {};
+    for (const FilterHit* hit = first; hit < last; ++hit) ++counts[hit->place % kRowsPerPlace];
+    struct Place {
+      std::int32_t* identity;
+      float* cosine;
+      std::int32_t excluded;
+    } places[kRowsPerPlace];
+    for (std::size_t row = first_row; row < end_row(panel); ++row) {
+      CandidateList& list = lists_[row];
+      const std::size_t size = list.size();
+      list.resize(size + counts[row - first_row]);
+      places[row - first_row] = {list.identities.data() + size, list.cosines.data() + size,
+                                 exclude_ == nullptr ? -1 : exclude_[row]};
+    }
+    for (const FilterHit* hit = first; hit < last; ++hit) {
+      const std::size_t identity = base + hit->place / kRowsPerPlace;
+      const std::size_t row = hit->place % kRowsPerPlace;
+      // The shadow is filled up with zeros beyond the last identity, a panel beyond the last row.
+      if (identity >= end || first_row + row >= rows_) continue;
+      Place& to = places[row];
+      if (static_cast<std::int32_t>(identity) == to.excluded) continue;
+      *to.identity++ = static_cast<std::int32_t>(identity);
+      *to.cosine++ = hit->cosine;
+    }
+    for (std::size_t row = first_row; row < end_row(panel); ++row) {
+      CandidateList& list = lists_[row];
+      list.resize(static_cast<std::size_t>(places[row - first_row].cosine - list.cosines.data()));
+    }
+  }
+
+  void tighten_panel(std::size_t panel, bool is_last) {
+    for (std::size_t row = panel * filter_.panel_rows(); row < end_row(panel); ++row) {
+      if (bounds_[row] == INFINITY) continue;
+      if (!is_last && lists_[row].size() < std::max(kSmallestSolve, 2 * solved_[row])) continue;
+      bounds_[row] = tighten_(row, lists_[row]);
+      solved_[row] = lists_[row].size();
+    }
+  }
+
+  Runtime& runtime_;
+  MemoryAccount& scratch_;
+  PrototypeFilter& filter_;
+  std::size_t rows_;
+  std::size_t identities_;
+  const std::int32_t* exclude_;
+  Buffer<float>& bounds_;
+  std::vector<CandidateList>& lists_;
+  const Cancellation& cancellation_;
+  Tighten& tighten_;
+  std::vector<std::size_t> solved_;  // candidates after the last tightening [B]
+};
 
 }  // namespace alphamargin

@@ -26,8 +26,8 @@ std::vector<ClassRange> class_ranges(const HeadInputs& inputs, const SolvedBatch
   const std::size_t count = class_range_count(identities);
   std::vector<ClassRange> ranges(count, ClassRange(inputs.scratch));
   inputs.runtime.pool.run(count, [&](std::size_t index) {
-    const std::size_t begin = identities * index / count;
-    const std::size_t end = identities * (index + 1) / count;
+    const std::size_t begin = class_range_begin(identities, index);
+    const std::size_t end = class_range_begin(identities, index + 1);
     ClassRange& range = ranges[index];
     const auto is_target_here = [&](std::size_t row) {
       const std::int32_t label = solved.rows[row].label;

@@ -6,6 +6,7 @@
 // Classes are cut into ranges, the pieces of parallel work; how many depends on C alone.
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
 #include <vector>
 
@@ -38,7 +39,12 @@ struct ClassRange {
 };
 
 inline std::size_t class_range_count(std::size_t identities) {
-  return std::clamp<std::size_t>(identities / 2048, 1, 16);
+  return std::bit_floor(std::clamp<std::size_t>(identities / 1024, 1, 16));
+}
+
+// First class of a range, or of the one behind the last.
+inline std::size_t class_range_begin(std::size_t identities, std::size_t range) {
+  return identities * range / class_range_count(identities);
 }
 
 // Pairs of all entries and of all targets.

@@ -72,16 +72,21 @@ void nearest(Runtime& runtime, MemoryAccount& scratch, const PrototypeView& prot
     }
     return bound;
   };
-  stream_candidates(runtime, scratch, filter, queries.rows, prototypes.identities, nullptr, bounds,
-                    lists, cancellation, tighten);
-
-  runtime.pool.run(queries.rows, [&](std::size_t row) {
+  const auto write = [&](std::size_t row) {
     const std::vector<Match> matches = best_matches(row, lists[row]);
     for (std::size_t rank = 0; rank < k; ++rank) {
       identities[row * k + rank] = matches[rank].identity;
       cosines[row * k + rank] = static_cast<float>(matches[rank].cosine);
     }
-  });
+  };
+  CandidateStream stream(runtime, scratch, filter, queries.rows, prototypes.identities, nullptr,
+                         bounds, lists, cancellation, tighten);
+  if (stream.fits_rows()) {
+    stream.by_rows([&] { return write; });
+  } else {
+    stream.by_classes();
+    runtime.pool.run(queries.rows, write);
+  }
 }
 
 }  // namespace alphamargin

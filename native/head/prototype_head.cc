@@ -91,7 +91,7 @@ HeadStats PrototypeHead::run(const RealMatrix& embeddings, const std::int32_t* l
     // Softmax reads the prototypes themselves.
     const PrototypeView prototypes = loss.order.is_softmax() ? state_->view() : filtered_view();
     const HeadInputs inputs = make_inputs(scratch, prototypes, batch, labels, loss, cancellation);
-    const SolvedBatch solved = solve_rows(inputs);
+    const SolvedBatch solved = solve_rows(inputs, outputs.grad_embeddings.data);
     cancellation.check();
 
     for (std::size_t row = 0; row < batch.rows; ++row) {
@@ -143,7 +143,7 @@ SparseRows PrototypeHead::posterior(const RealMatrix& embeddings, const std::int
   const Embeddings batch = prepare_embeddings(*runtime_, scratch, embeddings, "embeddings");
   const PrototypeView prototypes = loss.order.is_softmax() ? state_->view() : filtered_view();
   const HeadInputs inputs = make_inputs(scratch, prototypes, batch, labels, loss, cancellation);
-  const SolvedBatch solved = solve_rows(inputs);
+  const SolvedBatch solved = solve_rows(inputs, nullptr);
   std::vector<Buffer<std::int32_t>> columns(batch.rows, make_buffer<std::int32_t>(scratch));
   std::vector<Buffer<float>> values(batch.rows, make_buffer<float>(scratch));
   for (std::size_t row = 0; row < batch.rows; ++row) {

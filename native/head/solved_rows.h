@@ -37,6 +37,7 @@ struct SolvedBatch {
   std::vector<SolvedRow> rows;
   std::vector<Buffer<SupportEntry>> entries;  // ascending identities; empty for dense rows
   std::vector<ClassRange> by_class;           // the same and the targets, transposed
+  bool has_embedding_gradients = false;       // of the sparse rows, taken on the way
   std::size_t survivors = 0;
   std::size_t bytes_read = 0;  // of the shadow and the prototypes
   std::size_t overflow_rows = 0;
@@ -69,13 +70,14 @@ struct HeadInputs {
 // Checks the labels and computes the exact target cosines; the common start of both kinds of rows.
 SolvedBatch start_rows(const HeadInputs& inputs);
 
-// Solves every row that fits the budget (sparse_rows.cc); the others are marked dense.
-void solve_sparse_rows(const HeadInputs& inputs, SolvedBatch& solved);
+// Solves every row that fits the budget (sparse_rows.cc); the others are marked dense. Where all
+// prototypes are near, ∂x of the solved rows is written at once (unless nullptr).
+void solve_sparse_rows(const HeadInputs& inputs, float* grad_embeddings, SolvedBatch& solved);
 
 // Solves the rows marked dense (dense_rows.cc).
 void solve_dense_rows(const HeadInputs& inputs, SolvedBatch& solved);
 
-// The whole forward pass.
-SolvedBatch solve_rows(const HeadInputs& inputs);
+// The whole forward pass; grad_embeddings [B, D] or nullptr as above.
+SolvedBatch solve_rows(const HeadInputs& inputs, float* grad_embeddings);
 
 }  // namespace alphamargin

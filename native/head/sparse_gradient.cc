@@ -69,7 +69,7 @@ class SparseBackward {
 
   BackwardStats run() {
     const std::size_t rows = inputs_.batch.rows;
-    if (grad_embeddings_ != nullptr) {
+    if (grad_embeddings_ != nullptr && !solved_.has_embedding_gradients) {
       partial_.resize(ranges_ * rows_per_pass_ * dim_);
       projections_.resize(ranges_ * rows_per_pass_);
       for (std::size_t first = 0; first < rows; first += rows_per_pass_) {
@@ -77,8 +77,8 @@ class SparseBackward {
         pass(first, last, state_ != nullptr && last == rows);
         finish_embeddings(first, last);
       }
-    } else {
-      pass(0, 0, state_ != nullptr);
+    } else if (state_ != nullptr) {
+      pass(0, 0, true);
     }
     BackwardStats stats;
     for (std::size_t range = 0; range < ranges_; ++range) {

@@ -11,6 +11,7 @@
 #include "cpu/kernel_set.h"
 #include "cpu/row_pieces.h"
 #include "head/candidate_stream.h"
+#include "head/row_gather.h"
 #include "head/solved_rows.h"
 
 namespace alphamargin {
@@ -44,6 +45,14 @@ class Tightening {
         row_limit_(std::max<std::size_t>(16, inputs.scratch_budget / kBytesPerCandidate /
                                                  std::max<std::size_t>(1, inputs.batch.rows))),
         thresholds_(inputs.batch.rows, -INFINITY) {}
+
+  // What the target alone says: a root on any classes is a bound.
+  float first_bound(std::size_t row) const {
+    const RowTarget& target = solved_.rows[row].target;
+    if (!target.present) return -INFINITY;
+    const double gap = inputs_.loss.gamma() * std::pow(target.measure, -inputs_.loss.order.excess);
+    return filter_bound(target.cosine - gap / inputs_.loss.beta(), filter_.slack(row));
+  }
 
   float operator()(std::size_t row, CandidateList& list) {
     SolvedRow& state = solved_.rows[row];
@@ -127,6 +136,26 @@ class Tightening {
   std::vector<double> thresholds_;  // a root found on fewer classes bounds all later ones
 };
 
+// The candidates of a row as entries, and no longer as a list.
+void take_entries(CandidateList& list, Buffer<SupportEntry>& entries) {
+  entries.reserve(list.size());
+  for (const std::int32_t identity : list.identities) entries.push_back({identity, 0, 0});
+  list = CandidateList(*list.identities.get_allocator().account());
+}
+
+// Exact cosines of the candidates of one row.
+void rescore_row(const HeadInputs& inputs, std::size_t row, Buffer<SupportEntry>& entries) {
+  const PrototypeView& prototypes = inputs.prototypes;
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    if (i + kPrefetchAhead < entries.size()) {
+      const auto soon = static_cast<std::size_t>(entries[i + kPrefetchAhead].identity);
+      prefetch_row(prototypes.row(soon), prototypes.dim);
+    }
+    entries[i].cosine =
+        exact_cosine(prototypes, inputs.batch, row, static_cast<std::size_t>(entries[i].identity));
+  }
+}
+
 // Exact cosines of all candidates, class by class.
 void rescore(const HeadInputs& inputs, SolvedBatch& solved) {
   const PrototypeView& prototypes = inputs.prototypes;
@@ -153,11 +182,11 @@ void rescore(const HeadInputs& inputs, SolvedBatch& solved) {
   }
 }
 
-void finish_row(const HeadInputs& inputs, SolvedRow& solved, Buffer<SupportEntry>& entries) {
+void finish_row(const HeadInputs& inputs, RowSolver& solver, SolvedRow& solved,
+                Buffer<SupportEntry>& entries) {
   const auto measure = [&](std::size_t j) {
     return inputs.measure(static_cast<std::size_t>(entries[j].identity));
   };
-  RowSolver solver(inputs.scratch);
   solved.solution = solver.solve(
       inputs.loss, solved.target, entries.size(), entries.size(), inputs.reference != nullptr,
       [&](std::size_t j) { return entries[j].cosine; }, measure);
@@ -179,34 +208,58 @@ void finish_row(const HeadInputs& inputs, SolvedRow& solved, Buffer<SupportEntry
 
 }  // namespace
 
-void solve_sparse_rows(const HeadInputs& inputs, SolvedBatch& solved) {
+void solve_sparse_rows(const HeadInputs& inputs, float* grad_embeddings, SolvedBatch& solved) {
   const std::size_t rows = inputs.batch.rows;
   PrototypeFilter filter(inputs.runtime, inputs.scratch, inputs.prototypes, inputs.batch);
   std::vector<CandidateList> lists(rows, CandidateList(inputs.scratch));
-  auto bounds = make_buffer<float>(inputs.scratch, rows);
-  std::fill(bounds.begin(), bounds.end(), -INFINITY);
   Tightening tighten(inputs, solved, filter);
-  const StreamStats stats =
-      stream_candidates(inputs.runtime, inputs.scratch, filter, rows, inputs.prototypes.identities,
-                        inputs.labels, bounds, lists, inputs.cancellation, tighten);
+  auto bounds = make_buffer<float>(inputs.scratch, rows);
+  for (std::size_t row = 0; row < rows; ++row) bounds[row] = tighten.first_bound(row);
+  CandidateStream stream(inputs.runtime, inputs.scratch, filter, rows, inputs.prototypes.identities,
+                         inputs.labels, bounds, lists, inputs.cancellation, tighten);
+  StreamStats stats;
+  if (stream.fits_rows()) {
+    std::vector<std::size_t> read(rows, 0);  // prototypes
+    stats = stream.by_rows([&] {
+      return [&, solver = RowSolver(inputs.scratch),
+              gather = RowGather(inputs)](std::size_t row) mutable {
+        Buffer<SupportEntry>& entries = solved.entries[row];
+        take_entries(lists[row], entries);
+        read[row] = entries.size();
+        if (solved.rows[row].dense) return;
+        rescore_row(inputs, row, entries);
+        finish_row(inputs, solver, solved.rows[row], entries);
+        entries.erase(
+            std::remove_if(entries.begin(), entries.end(),
+                           [](const SupportEntry& entry) { return entry.posterior == 0; }),
+            entries.end());
+        if (grad_embeddings == nullptr) return;
+        read[row] +=
+            gather.run(row, solved.rows[row], entries, grad_embeddings + row * inputs.batch.dim);
+      };
+    });
+    for (const std::size_t count : read) {
+      solved.bytes_read += count * inputs.prototypes.dim * sizeof(float);
+    }
+    solved.has_embedding_gradients = grad_embeddings != nullptr;
+    solved.by_class = class_ranges(inputs, solved);
+  } else {
+    stats = stream.by_classes();
+    for_row_pieces(inputs.runtime, rows, 512, [&](std::size_t first, std::size_t last) {
+      for (std::size_t row = first; row < last; ++row) {
+        take_entries(lists[row], solved.entries[row]);
+      }
+    });
+    solved.by_class = class_ranges(inputs, solved);
+    rescore(inputs, solved);
+    inputs.runtime.pool.run(rows, [&](std::size_t row) {
+      RowSolver solver(inputs.scratch);
+      if (!solved.rows[row].dense)
+        finish_row(inputs, solver, solved.rows[row], solved.entries[row]);
+    });
+  }
   solved.survivors = stats.survivors;
   solved.bytes_read += stats.bytes_read;
-
-  for_row_pieces(inputs.runtime, rows, 512, [&](std::size_t first, std::size_t last) {
-    for (std::size_t row = first; row < last; ++row) {
-      Buffer<SupportEntry>& entries = solved.entries[row];
-      entries.reserve(lists[row].size());
-      for (const std::int32_t identity : lists[row].identities) {
-        entries.push_back({identity, 0, 0});
-      }
-      lists[row] = CandidateList(inputs.scratch);
-    }
-  });
-  solved.by_class = class_ranges(inputs, solved);
-  rescore(inputs, solved);
-  inputs.runtime.pool.run(rows, [&](std::size_t row) {
-    if (!solved.rows[row].dense) finish_row(inputs, solved.rows[row], solved.entries[row]);
-  });
   for (const SolvedRow& row : solved.rows) solved.overflow_rows += row.dense ? 1 : 0;
 }
 
@@ -229,13 +282,13 @@ SolvedBatch start_rows(const HeadInputs& inputs) {
   return solved;
 }
 
-SolvedBatch solve_rows(const HeadInputs& inputs) {
+SolvedBatch solve_rows(const HeadInputs& inputs, float* grad_embeddings) {
   SolvedBatch solved = start_rows(inputs);
   if (inputs.loss.order.is_softmax()) {
     for (SolvedRow& row : solved.rows) row.dense = true;
     solved.by_class = class_ranges(inputs, solved);
   } else {
-    solve_sparse_rows(inputs, solved);
+    solve_sparse_rows(inputs, grad_embeddings, solved);
   }
   solve_dense_rows(inputs, solved);
   for (SolvedRow& row : solved.rows) {

@@ -87,7 +87,14 @@ ALPHAMARGIN_HOST_DEVICE inline void drop_outside(double root, Candidates& candid
 
 // Newton's step on Φ^{1/k}: exact when one class is left, and for k ≥ 1 it never passes the root
 // from above.
+// The common orders α = 2, 1.5, 1.25 need roots only, which every processor rounds alike.
 ALPHAMARGIN_HOST_DEVICE inline double newton_step(double exponent, const ThresholdSums& sums) {
+  if (exponent == 1) return (sums.total - 1) / sums.slope;
+  if (exponent == 2 || exponent == 4) {
+    const double half = std::sqrt(sums.total);
+    const double root = exponent == 2 ? half : std::sqrt(half);
+    return (exponent == 2 ? root : half * root) * (root - 1) / sums.slope;
+  }
   const double log_total = std::log(sums.total);
   return std::exp((1 - 1 / exponent) * log_total) * std::expm1(log_total / exponent) / sums.slope;
 }
