@@ -116,10 +116,18 @@ class CandidateStream {
   // Whether by_rows() is the faster way: every block of rows reads the whole shadow. Not a question
   // of how many threads there are: what is counted should not depend on it.
   bool fits_rows() const {
-    const std::size_t all_rows = filter_.panel_count() * filter_.panel_rows();
-    return identities_ * filter_.bytes_per_identity() <= kCachedBytes && filter_.has_shadow() &&
-           filter_.panel_count() >= kFewestPanels &&
-           all_rows * std::min(identities_, largest_group(identities_)) <= GroupCut::kMostSurvivors;
+    if (!filter_.has_shadow() || filter_.panel_count() < kFewestPanels ||
+        identities_ * filter_.bytes_per_identity() > kCachedBytes) {
+      return false;
+    }
+    // Nor may a group end early: that depends on all rows.
+    std::size_t largest = 0;
+    for (std::size_t begin = 0; begin < identities_;) {
+      const std::size_t end = group_at(begin).end;
+      largest = std::max(largest, end - begin);
+      begin = end;
+    }
+    return filter_.panel_count() * filter_.panel_rows() * largest <= GroupCut::kMostSurvivors;
   }
 
   // Threads take pieces of a group, then panels of rows, group after group.
