@@ -47,6 +47,9 @@ const spreadOf = ({ min, max, samples }) =>
 
 const forward = atMost(0.6, 'evaluate', 'sgemm', 'forward');
 const step = (target) => atMost(target, 'step', 'sgemm', 'whole step');
+// Short enough that waking the threads that a promise needs shows.
+const stepSync = (target) =>
+  atMost(target, 'stepSync', 'sgemm', 'whole step, stepSync');
 
 const torch = [
   ['torchCosFace', 'the dense PyTorch step (CosFace)'],
@@ -125,7 +128,7 @@ function bothKinds(name, promises, more) {
 
 const COMPARISONS = [
   ...bothKinds('face-100k', [forward, step(1), ...torch], { torch: true }),
-  ...bothKinds('speaker', [step(1.2)]),
+  ...bothKinds('speaker', [stepSync(1.2), step(1.2)], { sync: true }),
   ...bothKinds('face-1m-b16', [step(0.5)]),
   {
     name: 'cosface-100k',
@@ -161,10 +164,11 @@ export const acceptancePart = {
   about: 'what the kernels promise, and whether it is met',
   comparisons: ({ quick }) => (quick ? COMPARISONS.map(quickly) : COMPARISONS),
   seconds: 4,
-  contenders({ setting, torch: withTorch }, threads) {
+  contenders({ setting, torch: withTorch, sync }, threads) {
     if (setting.k !== undefined) return nearestContenders(setting, threads);
     return {
       step: head('step', setting, threads),
+      ...(sync && { stepSync: head('stepSync', setting, threads) }),
       evaluate: head('evaluate', setting, threads),
       sgemm: sgemm(setting, threads),
       ...(withTorch && {

@@ -1,5 +1,6 @@
 // One operation of one head, in a process of its own so that its peak memory is its own too.
-// Argument: { setting, operation: 'step' | 'evaluate' | 'nearest', threads } as JSON.
+// Argument: { setting, operation, threads } as JSON; `operation` is
+// one of `operations` below.
 import {
   backendInfo,
   PrototypeHead,
@@ -45,6 +46,7 @@ if (clusters !== undefined) await setTrainedLike(head, clusters);
 
 const operations = {
   step: (embeddings) => head.step(embeddings, labels),
+  stepSync: (embeddings) => head.stepSync(embeddings, labels),
   evaluate: (embeddings) => head.evaluate(embeddings, labels),
   nearest: (queries) => head.nearest(queries, { k }),
 };
