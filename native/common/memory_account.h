@@ -34,6 +34,11 @@ class MemoryAccount {
 // `bytes` (a multiple of 64) on a cache line, or nullptr. Large arrays ask for huge pages: rows of
 // prototypes are read here and there, and every 4 KiB page would be a walk through the page table.
 void* allocate_aligned(std::size_t bytes);
+void free_aligned(void* memory, std::size_t bytes) noexcept;
+
+// Gives freed memory back to the system. glibc keeps what the many short lists of a large batch
+// took, once for every thread that calls run on: several times the scratch of a call in the end.
+void return_freed_memory();
 
 // Cache-line aligned allocations on an account, for std::vector.
 template <class T>
@@ -61,7 +66,7 @@ class AccountedAllocator {
   }
   void deallocate(T* memory, std::size_t count) noexcept {
     account_->remove(rounded(count));
-    std::free(memory);
+    free_aligned(memory, rounded(count));
   }
   MemoryAccount* account() const { return account_; }
 

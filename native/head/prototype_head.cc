@@ -11,6 +11,8 @@
 namespace alphamargin {
 namespace {
 
+constexpr std::size_t kScratchToReturn = std::size_t{1} << 24;
+
 // Softmax posteriors, and those of overflowed rows, chunk by chunk.
 void dense_posterior_rows(const HeadInputs& inputs, const SolvedBatch& solved,
                           std::vector<Buffer<std::int32_t>>& columns,
@@ -119,6 +121,8 @@ HeadStats PrototypeHead::run(const RealMatrix& embeddings, const std::int32_t* l
     stats.moved_bytes = solved.bytes_read + done.moved_bytes;
   }
   stats.scratch_bytes = scratch.peak();
+  // A call that took this much runs so long that giving it back costs nothing.
+  if (stats.scratch_bytes >= kScratchToReturn) return_freed_memory();
   scratch_peak_ = std::max(scratch_peak_.load(), scratch.peak());
   optimizer_bytes_ = state_->optimizer_bytes();
   return stats;
