@@ -41,6 +41,21 @@ test.each([
   [['train', ...files, '--device', 'gpu'], /--device must be auto, cpu/],
   [['train', ...files, '--threads', '2000'], /from 1 to 1024/],
   [['train', ...files, '--reinitialize-at', '15'], /less than --epochs/],
+  [['train', ...files, '--embeddings', ''], /--embeddings is required/],
+  [['train', ...files, '--sampler', 'random'], /one of shuffled, class-bal/],
+  [['train', ...files, '--samples', '4'], /belongs to --sampler identity-sam/],
+  [
+    ['train', ...files, '--sampler', 'class-balanced', '--block-rows', '1'],
+    /--block-rows belongs to --sampler shuffled, not to class-balanced/,
+  ],
+  [
+    ['train', ...files, '--sampler', 'class-balanced', '--class-power', '2'],
+    /number in \[0, 1\], not '2'/,
+  ],
+  [
+    ['train', ...files, '--sampler', 'identity-samples', '--batch', '130'],
+    /multiple of --samples 4, not 130/,
+  ],
   [['train', ...files, '--project-lr', '1'], /--project-lr needs --project D/],
   [['train', ...files, '--project-init', 'random'], /init needs --project D/],
   [['verify', '--embeddings', 'x'], /either --labels or --trials/],
