@@ -31,7 +31,14 @@ export async function readIdentities(
   path: string,
   { names }: EmbeddingDataset,
 ): Promise<Int32Array> {
-  if (names === undefined || path.endsWith('.npy')) return labelsFromNpy(path);
+  if (path.endsWith('.npy')) return labelsFromNpy(path);
+  if (names === undefined) {
+    throw new AlphaMarginError(
+      'ERR_INVALID_ARGUMENT',
+      `${path}: not an npy file by its name; labels are int32, int64 or uint8 [N] as ` +
+        'numpy.save writes them (an utt2spk map goes with Kaldi files only)',
+    );
+  }
   return speakerLabels(names, await readUtt2spk(path)).labels;
 }
 

@@ -70,6 +70,7 @@ test.each([
   const result = await runCli(args);
   expect(result).toMatchObject({ code: 2, stdout: '' });
   expect(result.stderr).toMatch(message);
+  expect(result.stderr).toMatch(/; see alphamargin (\w+ )?--help\n$/);
   expect(result.stderr.match(/\n/g)).toHaveLength(1);
 });
 
