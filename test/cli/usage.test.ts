@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { cp, symlink } from 'node:fs/promises';
+import { cp, readFile, symlink } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { useTemporaryDirectory } from '../io/temporary-directory.js';
@@ -87,6 +87,24 @@ test('without an addon the one line has one prefix', async () => {
   });
   expect(result.status).toBe(1);
   expect(result.stderr).toMatch(/^alphamargin: no native addon [^\n]*\n$/);
+});
+
+test('the command is there before it is built, and says so', async () => {
+  const root = fileURLToPath(new URL('../..', import.meta.url));
+  const { bin } = JSON.parse(await readFile(`${root}/package.json`, 'utf8'));
+  const command = (folder: string) =>
+    spawnSync(process.execPath, [`${folder}/${bin.alphamargin}`, '--version'], {
+      encoding: 'utf8',
+    });
+  expect(command(root)).toMatchObject({ status: 0, stderr: '' });
+  expect(command(root).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+  const path = bin.alphamargin as string;
+  await cp(`${root}/${path}`, file(`unbuilt/${path}`));
+  expect(command(file('unbuilt'))).toMatchObject({
+    status: 1,
+    stdout: '',
+    stderr: `alphamargin: not built yet: run "npm ci && npm run build" in ${file('unbuilt')}/\n`,
+  });
 });
 
 test('a failure is one line and exit code 1', async () => {
