@@ -40,6 +40,9 @@ export const SHUFFLED: ShuffledSampler = {
 /** Size of a buffer of `shuffled`; two of them are held. */
 const BUFFER_BYTES = 2 ** 25;
 
+/** Most rows of a buffer: the place of each is held while it is read. */
+const MOST_BUFFER_ROWS = 2 ** 16;
+
 /** Purpose of the random stream that orders an epoch held as a whole. */
 const SHUFFLE_STREAM = 1;
 
@@ -84,10 +87,12 @@ export function parseSampler(read: OptionReader, batch: number): Sampler {
 }
 
 /** Rows that are held and mixed at a time by the sampler `shuffled`. */
-export function bufferRowsOf(sampler: ShuffledSampler, dim: number): number {
-  return (
-    sampler.bufferRows ?? Math.max(1, Math.floor(BUFFER_BYTES / (4 * dim)))
-  );
+export function bufferRowsOf(
+  { bufferRows }: ShuffledSampler,
+  dim: number,
+): number {
+  const fitting = Math.max(1, Math.floor(BUFFER_BYTES / (4 * dim)));
+  return bufferRows ?? Math.min(MOST_BUFFER_ROWS, fitting);
 }
 
 /** The rows of each step of a run. */

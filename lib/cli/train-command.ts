@@ -11,6 +11,9 @@ import { readTrainingData, type TrainingData } from './training-data.js';
 import { trainingProgress } from './training-progress.js';
 import { TrainingState } from './training-state.js';
 
+/** Numbers in a set from which reading it once takes long enough to say so. */
+const LONG_CHECK = 2 ** 28;
+
 export { TRAIN_HELP as help } from './train-options.js';
 
 /** Runs `alphamargin train`; returns the exit code. */
@@ -21,10 +24,13 @@ export async function run(args: string[]): Promise<number> {
   await checkWritable(out);
   if (options.log !== undefined) await checkWritable(options.log);
   await using dataset = await openEmbeddings(options.embeddings);
+  const progress = trainingProgress(recipe.epochs);
+  if (dataset.count * dataset.dim > LONG_CHECK) {
+    progress.note(`checking ${dataset.count} rows before the first step`);
+  }
   const data = await readTrainingData(dataset, options);
   if (options.threads !== undefined) setThreadCount(options.threads);
 
-  const progress = trainingProgress(recipe.epochs);
   const steps = recipe.epochs * trainingPlan(data, recipe).stepsPerEpoch;
   const resuming = options.resume && existsSync(out);
   const state = resuming

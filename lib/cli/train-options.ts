@@ -108,7 +108,7 @@ Rows of a step
                                                                          (shuffled)
   --block-rows N        of shuffled: neighbouring rows that are read together    (64)
   --buffer-rows N       of shuffled: rows mixed at a time; two such buffers are held
-                                                               (32 MiB of float32)
+                                           (32 MiB of float32, at most 65536 rows)
   --class-power P       of class-balanced: an identity of n rows is drawn with probability
                         ~ n^P, P in [0, 1]                                        (0)
   --samples K           of identity-samples: rows of each identity in a step      (4)
