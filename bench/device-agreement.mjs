@@ -10,8 +10,9 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { parseTrainArguments } from '../dist/cli/train-options.js';
 import { train } from '../dist/cli/training.js';
-import { readLabelledRows, withClasses } from '../dist/cli/training-data.js';
+import { readTrainingData } from '../dist/cli/training-data.js';
 import { TrainingState } from '../dist/cli/training-state.js';
+import { openEmbeddings } from '../dist/data/index.js';
 import { environment } from './environment.mjs';
 import { LOSSES, RECIPES } from './recipes.mjs';
 
@@ -73,9 +74,9 @@ function largestDifference(one, other) {
   return largest;
 }
 
-const data = withClasses(
-  await readLabelledRows(parse('--loss entmax'), 'train'),
-);
+const files = parse('--loss entmax');
+const dataset = await openEmbeddings(files.embeddings);
+const data = await readTrainingData(dataset, files);
 const rows = [];
 const names = ['cpu', options.device];
 console.log(

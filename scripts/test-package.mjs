@@ -201,7 +201,7 @@ function train(folder, node, version) {
   if (!cpuOnly && process.arch === 'x64' && !result.cuda) {
     throw new Error('the binary has no CUDA kernels: nvcc was not found');
   }
-  const info = runNode('node_modules/alphamargin/dist/cli/main.js', 'info');
+  const info = runNode('node_modules/alphamargin/bin/alphamargin.mjs', 'info');
   if (!info.includes(manifest.version)) throw new Error(info);
   return JSON.stringify(result);
 }

@@ -16,7 +16,11 @@ import {
   type ReportSystem,
   verificationReport,
 } from '../verification/verification-report.js';
-import { syntheticIdentities } from './synthetic-identities.js';
+import { SHUFFLED } from './sampling.js';
+import {
+  type SyntheticSet,
+  syntheticIdentities,
+} from './synthetic-identities.js';
 import { train } from './training.js';
 import type { TrainingData } from './training-data.js';
 import { trainingProgress } from './training-progress.js';
@@ -133,6 +137,7 @@ function recipe(loss: LossSpecification, seed: number): TrainingRecipe {
     optimizer: sgd({ learningRate, momentum, weightDecay: 5e-4 }),
     epochs: EPOCHS,
     batch: 128,
+    sampler: SHUFFLED,
     seed,
     noise: 0.1,
     learningRateSchedule: 'linear',
@@ -163,9 +168,9 @@ async function trainOne(
 }
 
 /** Scores all pairs of the test samples, as they are or projected. */
-async function score(test: TrainingData, state: TrainingState | null) {
+async function score(test: SyntheticSet, state: TrainingState | null) {
   const rows = test.rows.length;
-  const features = test.features as Float32Array;
+  const { features } = test;
   const data = (await state?.projection?.applyAll(features, rows)) ?? features;
   return scoreTrials(
     { data, dims: [rows, data.length / rows] },

@@ -1,42 +1,26 @@
-import { openEmbeddings } from '../data/open-embeddings.js';
+import type { EmbeddingDataset } from '../data/embedding-dataset.js';
 import { AlphaMarginError } from '../errors.js';
 import { readUtt2spk, speakerLabels } from '../io/kaldi-speakers.js';
-import { embeddingsFromNpy, labelsFromNpy } from '../io/npy-inputs.js';
+import { labelsFromNpy } from '../io/npy-inputs.js';
 
-/** Embeddings that a command works on, in memory. */
-export interface EmbeddingInput {
-  /** [count, dim]; float16 as bits. */
-  readonly data: Float32Array | Uint16Array;
-  readonly count: number;
-  readonly dim: number;
-  /** [count], the utterances of a Kaldi file. */
-  readonly names: readonly string[] | undefined;
-}
-
-/** Reads the embeddings of a file: safetensors or Kaldi by its name, else npy. */
-export async function readEmbeddings(path: string): Promise<EmbeddingInput> {
-  if (!/\.(safetensors|scp|ark)$/.test(path)) {
-    const { data, dims } = await embeddingsFromNpy(path);
-    const [count, dim] = dims as [number, number];
-    return { data, count, dim, names: undefined };
-  }
-  await using dataset = await openEmbeddings(path);
-  const { count, dim, names } = dataset;
-  const data = allocate(path, count * dim);
-  await dataset.readRows(0, data);
-  return { data, count, dim, names };
-}
-
-function allocate(path: string, length: number): Float32Array {
+/** Copies rows to memory, float32 [rows.length, D]. */
+export async function readRows(
+  dataset: EmbeddingDataset,
+  rows: Int32Array,
+): Promise<Float32Array> {
+  const length = rows.length * dataset.dim;
+  let data: Float32Array;
   try {
-    return new Float32Array(length);
+    data = new Float32Array(length);
   } catch (cause) {
     throw new AlphaMarginError(
       'ERR_OUT_OF_MEMORY',
-      `${path}: its ${length} numbers do not fit in memory`,
+      `${rows.length} rows of ${dataset.dim} embeddings do not fit in memory`,
       { cause },
     );
   }
+  await dataset.gather(rows, data);
+  return data;
 }
 
 /**
@@ -45,8 +29,26 @@ function allocate(path: string, length: number): Float32Array {
  */
 export async function readIdentities(
   path: string,
-  { names }: EmbeddingInput,
+  { names }: EmbeddingDataset,
 ): Promise<Int32Array> {
-  if (names === undefined || path.endsWith('.npy')) return labelsFromNpy(path);
+  if (path.endsWith('.npy')) return labelsFromNpy(path);
+  if (names === undefined) {
+    throw new AlphaMarginError(
+      'ERR_INVALID_ARGUMENT',
+      `${path}: not an npy file by its name; labels are int32, int64 or uint8 [N] as ` +
+        'numpy.save writes them (an utt2spk map goes with Kaldi files only)',
+    );
+  }
   return speakerLabels(names, await readUtt2spk(path)).labels;
+}
+
+/** Says where a row lies, for messages: the file of it and its number there. */
+export function placeIn(
+  paths: readonly string[],
+  dataset: EmbeddingDataset,
+): (row: number) => string {
+  return (row) => {
+    const { part, row: inFile } = dataset.placeOf(row);
+    return `${paths[part]}: row ${inFile} (counted from 0)`;
+  };
 }

@@ -1,23 +1,19 @@
 import { AlphaMarginError } from '../errors.js';
-import { float16Values } from '../io/float16.js';
 
 /** Norms between which a row has a direction, as the kernels see it. */
 const SMALLEST_NORM = 1e-30;
 const LARGEST_NORM = 1e30;
 
-/** The first of `rows` that has no direction for the kernels, and its norm (NaN: not finite). */
+/** The first row of [N, dim] that has no direction for the kernels, and its norm (NaN: not finite). */
 export function findUnusable(
-  features: Float32Array | Uint16Array,
+  features: Float32Array,
   dim: number,
-  rows: Iterable<number>,
 ): { readonly row: number; readonly norm: number } | undefined {
-  const values = features instanceof Uint16Array ? float16Values() : undefined;
-  for (const row of rows) {
+  for (let row = 0; row * dim < features.length; row += 1) {
     const end = (row + 1) * dim;
     let squares = 0;
     for (let index = end - dim; index < end; index += 1) {
-      const stored = features[index]!;
-      const value = values === undefined ? stored : values[stored]!;
+      const value = features[index]!;
       squares += value * value;
     }
     // One comparison finds NaN and infinities too: float32 squares cannot overflow a double.
@@ -32,17 +28,18 @@ export function findUnusable(
  * Refuses rows of the embeddings that cannot be used, before anything is computed: the error
  * names the file and the row in it, whatever batch or part the row would have come up in.
  *
- * @param rows Rows that are used; others may hold anything.
+ * @param features [rows.length, dim], what the rows hold.
+ * @param placeOf Says where a row lies.
  */
 export function checkFeatures(
-  file: string,
-  features: Float32Array | Uint16Array,
+  features: Float32Array,
   dim: number,
   rows: Int32Array,
+  placeOf: (row: number) => string,
 ): void {
-  const found = findUnusable(features, dim, rows);
+  const found = findUnusable(features, dim);
   if (found === undefined) return;
-  const place = `${file}: row ${found.row} (counted from 0)`;
+  const place = placeOf(rows[found.row]!);
   if (Number.isNaN(found.norm)) {
     throw new AlphaMarginError(
       'ERR_NON_FINITE',

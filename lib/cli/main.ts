@@ -55,6 +55,12 @@ async function main(args: string[]): Promise<number> {
   return await command.run(rest);
 }
 
+/** Where the options of a command are explained. */
+function helpOf(name: string | undefined): string {
+  const known = name !== undefined && Object.hasOwn(COMMANDS, name);
+  return known ? `alphamargin ${name} --help` : 'alphamargin --help';
+}
+
 /** One line, whatever the error: scripts read it. */
 function report(error: unknown): number {
   const { message, code } = error as Error & { code?: unknown };
@@ -64,9 +70,10 @@ function report(error: unknown): number {
   const line = String(message ?? error)
     .replace(/\s*\n\s*/g, ' ')
     .replace(/^alphamargin: /, '');
+  const more = usage ? `; see ${helpOf(process.argv[2])}` : '';
   const known = usage || error instanceof AlphaMarginError;
   const unexpected = known ? '' : 'unexpected error: ';
-  console.error(`alphamargin: ${unexpected}${line}`);
+  console.error(`alphamargin: ${unexpected}${line}${more}`);
   return usage ? BAD_USAGE : FAILED;
 }
 

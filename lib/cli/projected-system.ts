@@ -44,7 +44,7 @@ export async function projectEmbeddings(
       );
     }
     const data = await projection.applyAll(embeddings.data, rows);
-    const found = findUnusable(data, projection.outputs, inFile.keys());
+    const found = findUnusable(data, projection.outputs);
     if (found !== undefined) {
       throw damagedFile(
         file,

@@ -1,5 +1,9 @@
 import { RandomStream } from '../random.js';
-import { type TrainingData, withClasses } from './training-data.js';
+import {
+  rowsInMemory,
+  type TrainingData,
+  withClasses,
+} from './training-data.js';
 
 /** Sizes of a made-up set of recordings. */
 export interface SyntheticSizes {
@@ -7,6 +11,12 @@ export interface SyntheticSizes {
   readonly samplesPerIdentity: number;
   readonly dim: number;
   readonly seed: number;
+}
+
+/** A made-up set. */
+export interface SyntheticSet extends TrainingData {
+  /** [N, dim]. */
+  readonly features: Float32Array;
 }
 
 /** Directions that tell identities apart, and directions that only disturb. */
@@ -38,7 +48,7 @@ const WORLD_STREAM = 0x574f524c;
 export function syntheticIdentities(
   { identities, samplesPerIdentity, dim, seed }: SyntheticSizes,
   first: number,
-): TrainingData {
+): SyntheticSet {
   const latent = IDENTITY_DIRECTIONS + NUISANCE_DIRECTIONS;
   const mixing = new Float32Array(dim * latent);
   new RandomStream(seed, WORLD_STREAM).addGaussian(
@@ -73,5 +83,6 @@ export function syntheticIdentities(
     labels[row] = number;
   }
   const rows = Int32Array.from(labels.keys());
-  return withClasses({ features, dim, rows, labels });
+  const source = rowsInMemory(features, dim);
+  return { ...withClasses(source, { rows, labels }), features };
 }

@@ -1,18 +1,18 @@
 import { existsSync } from 'node:fs';
+import { openEmbeddings } from '../data/open-embeddings.js';
 import { checkWritable, writeTextAtomically } from '../io/atomic-file.js';
 import { setThreadCount } from '../thread-count.js';
+import { bufferRowsOf, trainingPlan } from './sampling.js';
 import { StopRequest } from './stop-request.js';
 import { parseTrainArguments, type TrainArguments } from './train-options.js';
 import { train } from './training.js';
-import { stepsPerEpoch } from './training-batches.js';
 import { loadTraining, saveTraining } from './training-checkpoint.js';
-import {
-  readLabelledRows,
-  type TrainingData,
-  withClasses,
-} from './training-data.js';
+import { readTrainingData, type TrainingData } from './training-data.js';
 import { trainingProgress } from './training-progress.js';
 import { TrainingState } from './training-state.js';
+
+/** Numbers in a set from which reading it once takes long enough to say so. */
+const LONG_CHECK = 2 ** 28;
 
 export { TRAIN_HELP as help } from './train-options.js';
 
@@ -23,11 +23,15 @@ export async function run(args: string[]): Promise<number> {
   // Better now than after an hour of training.
   await checkWritable(out);
   if (options.log !== undefined) await checkWritable(options.log);
-  const data = withClasses(await readLabelledRows(options, 'train'));
+  await using dataset = await openEmbeddings(options.embeddings);
+  const progress = trainingProgress(recipe.epochs);
+  if (dataset.count * dataset.dim > LONG_CHECK) {
+    progress.note(`checking ${dataset.count} rows before the first step`);
+  }
+  const data = await readTrainingData(dataset, options);
   if (options.threads !== undefined) setThreadCount(options.threads);
 
-  const progress = trainingProgress(recipe.epochs);
-  const steps = recipe.epochs * stepsPerEpoch(data, recipe.batch);
+  const steps = recipe.epochs * trainingPlan(data, recipe).stepsPerEpoch;
   const resuming = options.resume && existsSync(out);
   const state = resuming
     ? await loadTraining(out, data, recipe, options.device)
@@ -78,16 +82,21 @@ function describeStart(
   state: TrainingState,
   resuming: boolean,
 ): string {
-  const { loss, projection } = recipe;
+  const { loss, projection, sampler } = recipe;
+  const { dim } = data.source;
   const sizes =
     `${data.rows.length} rows of ${data.identities.length} identities, ` +
-    `D = ${data.dim}${projection ? ` projected to ${projection.dim}` : ''}`;
+    `D = ${dim}${projection ? ` projected to ${projection.dim}` : ''}`;
   const start = resuming
     ? `; resuming after step ${state.step}`
     : resume
       ? `; ${out} does not exist yet: starting`
       : '';
-  return `${loss.name}, alpha ${loss.alpha}, scale ${loss.scale}: ${sizes}${start}`;
+  const mixed =
+    sampler.name === 'shuffled' && bufferRowsOf(sampler, dim) < data.rows.length
+      ? `; read from disk, ${bufferRowsOf(sampler, dim)} rows at a time are mixed`
+      : '';
+  return `${loss.name}, alpha ${loss.alpha}, scale ${loss.scale}: ${sizes}${mixed}${start}`;
 }
 
 /** Writes the history for programs. */

@@ -2,13 +2,15 @@ import { parseArgs } from 'node:util';
 import type { Device } from '../device.js';
 import { adagrad, sgd } from '../optimizer.js';
 import { chooseLoss, LOSS_NAMES } from './loss-options.js';
+import { parseSampler, SAMPLER_NAMES } from './sampling.js';
 import { parseLearningRateSchedule, parseMarginRamp } from './schedules.js';
 import type { TrainingRecipe } from './training-recipe.js';
 import { asUsage, OptionReader, readThreads, UsageError } from './usage.js';
 
 /** What `alphamargin train` was asked to do. */
 export interface TrainArguments {
-  readonly embeddings: string;
+  /** One set, the rows of the first file first. */
+  readonly embeddings: readonly string[];
   readonly labels: string;
   readonly split: string | undefined;
   readonly out: string;
@@ -24,7 +26,7 @@ export interface TrainArguments {
 const text = { type: 'string' } as const;
 
 const OPTIONS = {
-  embeddings: text,
+  embeddings: { type: 'string', multiple: true },
   labels: text,
   split: text,
   out: text,
@@ -43,6 +45,11 @@ const OPTIONS = {
   'project-lr': text,
   epochs: text,
   batch: text,
+  sampler: text,
+  'block-rows': text,
+  'buffer-rows': text,
+  'class-power': text,
+  samples: text,
   lr: text,
   'lr-schedule': text,
   warmup: text,
@@ -60,7 +67,8 @@ export const TRAIN_HELP = `Usage: alphamargin train --embeddings x.npy --labels 
 Trains a prototype head on embeddings, with a linear projection in front of it if asked for.
 
 Files
-  --embeddings FILE     npy or safetensors, [N, D]; Kaldi scp or ark
+  --embeddings FILE     npy or safetensors, [N, D]; Kaldi scp or ark; may be repeated: the files
+                        are one set, which may be larger than memory
   --labels FILE         npy, int32, int64 or uint8 [N]: the identity of each row; for Kaldi
                         files an utt2spk map, too
   --split FILE          npy [N]: only rows with value 0 are trained on (1 marks the test rows)
@@ -95,6 +103,16 @@ Optimisation
   --noise SIGMA         Gaussian noise added to the features in each step       (0)
   --seed N              of prototypes, order and noise                          (0)
 
+Rows of a step
+  --sampler NAME        ${SAMPLER_NAMES.join(' | ')}
+                                                                         (shuffled)
+  --block-rows N        of shuffled: neighbouring rows that are read together    (64)
+  --buffer-rows N       of shuffled: rows mixed at a time; two such buffers are held
+                                           (32 MiB of float32, at most 65536 rows)
+  --class-power P       of class-balanced: an identity of n rows is drawn with probability
+                        ~ n^P, P in [0, 1]                                        (0)
+  --samples K           of identity-samples: rows of each identity in a step      (4)
+
 Machine
   --device NAME         auto | cpu | cuda | cuda:N                           (auto)
   --threads N           threads of the CPU backend
@@ -108,7 +126,7 @@ Example
 export function parseTrainArguments(args: string[]): TrainArguments {
   const { values } = parseArgs({ args, options: OPTIONS, strict: true });
   const read = new OptionReader(values);
-  const embeddings = read.required('embeddings');
+  const embeddings = read.list('embeddings');
   const labels = read.required('labels');
   const out = read.required('out');
   return {
@@ -164,6 +182,7 @@ function parseRecipe(read: OptionReader): TrainingRecipe {
   parseLearningRateSchedule(learningRateSchedule);
   const marginRamp = read.text('margin-ramp') ?? null;
   if (marginRamp !== null) parseMarginRamp(marginRamp);
+  const batch = read.integer('batch', 1) ?? 128;
   const dim = read.integer('project', 1);
   for (const name of ['project-init', 'project-lr']) {
     if (dim === undefined && read.text(name) !== undefined) {
@@ -182,7 +201,8 @@ function parseRecipe(read: OptionReader): TrainingRecipe {
         : adagrad({ learningRate, weightDecay }),
     ),
     epochs,
-    batch: read.integer('batch', 1) ?? 128,
+    batch,
+    sampler: parseSampler(read, batch),
     seed: read.integer('seed', 0) ?? 0,
     noise: atLeastZero('noise') ?? 0,
     learningRateSchedule,

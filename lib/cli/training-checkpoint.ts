@@ -12,6 +12,9 @@ import type { TrainingData } from './training-data.js';
 import type { TrainingRecipe } from './training-recipe.js';
 import { TrainingState } from './training-state.js';
 
+/** Rows whose features tell one training set from another. */
+const SAMPLED_ROWS = 64;
+
 /** Writes head, projection and position as one checkpoint, complete or not at all. */
 export async function saveTraining(
   path: string,
@@ -40,7 +43,7 @@ export async function saveTraining(
   }
   const metadata = {
     'train.recipe': JSON.stringify(recipe),
-    'train.data': fingerprint(data),
+    'train.data': await fingerprint(data),
     'train.step': String(state.step),
     'train.sums': JSON.stringify(state.sums),
     'train.history': JSON.stringify(state.history),
@@ -62,7 +65,7 @@ export async function loadTraining(
 ): Promise<TrainingState> {
   const file = await openSafetensors(path);
   try {
-    checkSameRun(file, data, recipe);
+    await checkSameRun(file, data, recipe);
     const projection = await readProjection(file);
     const state = new TrainingState(
       await PrototypeHead.load(path, { device }),
@@ -90,16 +93,16 @@ function readPosition(
 }
 
 /** Refuses a checkpoint that another run wrote, naming the first difference. */
-function checkSameRun(
+async function checkSameRun(
   { path, metadata }: SafetensorsFile,
   data: TrainingData,
   recipe: TrainingRecipe,
-): void {
+): Promise<void> {
   const saved = metadata['train.recipe'];
   if (saved === undefined) {
     throw damagedFile(path, 'cannot resume: not a checkpoint of train');
   }
-  if (metadata['train.data'] !== fingerprint(data)) {
+  if (metadata['train.data'] !== (await fingerprint(data))) {
     throw damagedFile(path, 'cannot resume: it was trained on other data');
   }
   const before = parseRecipe(path, saved);
@@ -123,16 +126,19 @@ function parseRecipe(path: string, text: string): Record<string, unknown> {
 }
 
 /** Tells training sets apart: sizes, rows and labels, and a sample of the features. */
-function fingerprint({ features, dim, rows, labels }: TrainingData): string {
+async function fingerprint({
+  source,
+  rows,
+  labels,
+}: TrainingData): Promise<string> {
   const hash = createHash('sha256');
-  hash.update(`${features.length} ${dim} ${features.constructor.name} `);
+  hash.update(`${source.count} ${source.dim} `);
   hash.update(bytesOf(rows)).update(bytesOf(labels));
-  const stride = Math.max(1, Math.floor(rows.length / 64));
-  for (let index = 0; index < rows.length; index += stride) {
-    const start = rows[index]! * dim;
-    hash.update(bytesOf(features.subarray(start, start + dim)));
-  }
-  return hash.digest('hex');
+  const stride = Math.max(1, Math.floor(rows.length / SAMPLED_ROWS));
+  const sample = rows.filter((_, index) => index % stride === 0);
+  const features = new Float32Array(sample.length * source.dim);
+  await source.gather(sample, features);
+  return hash.update(bytesOf(features)).digest('hex');
 }
 
 function bytesOf(view: ArrayBufferView): Uint8Array {

@@ -2,6 +2,7 @@ import type { LossSpecification } from '../loss-specification.js';
 import type { OptimizerSpecification } from '../optimizer.js';
 import { scaleMargin } from './loss-options.js';
 import type { ProjectionStart } from './projection.js';
+import type { Sampler } from './sampling.js';
 import {
   type Position,
   parseLearningRateSchedule,
@@ -18,6 +19,7 @@ export interface TrainingRecipe {
   readonly epochs: number;
   /** Rows per step; the last step of an epoch takes what is left. */
   readonly batch: number;
+  readonly sampler: Sampler;
   readonly seed: number;
   /** Standard deviation of the Gaussian noise added to the features in every step. */
   readonly noise: number;

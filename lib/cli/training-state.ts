@@ -64,14 +64,14 @@ export class TrainingState {
     const projection =
       recipe.projection &&
       Projection.start(
-        data.dim,
+        data.source.dim,
         recipe.projection.dim,
         recipe.projection.start,
         seed,
       );
     const head = new PrototypeHead({
       identities: data.identities.length,
-      dim: projection?.outputs ?? data.dim,
+      dim: projection?.outputs ?? data.source.dim,
       loss,
       optimizer,
       device,

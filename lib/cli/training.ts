@@ -1,12 +1,8 @@
 import { AlphaMarginError } from '../errors.js';
 import { findUnusable } from './input-checks.js';
 import { marginOf } from './loss-options.js';
-import {
-  asTensor,
-  Batches,
-  cleanBatches,
-  stepsPerEpoch,
-} from './training-batches.js';
+import { trainingPlan } from './sampling.js';
+import { asTensor, cleanBatches, trainingBatches } from './training-batches.js';
 import type { TrainingData } from './training-data.js';
 import { schedulesOf, type TrainingRecipe } from './training-recipe.js';
 import type { EpochRecord, TrainingState } from './training-state.js';
@@ -51,74 +47,82 @@ export async function train(
   recipe: TrainingRecipe,
   observer: TrainingObserver = {},
 ): Promise<boolean> {
-  const perEpoch = stepsPerEpoch(data, recipe.batch);
+  const plan = trainingPlan(data, recipe);
+  const perEpoch = plan.stepsPerEpoch;
   const steps = recipe.epochs * perEpoch;
-  const batches = new Batches(data, recipe, perEpoch);
+  const batches = trainingBatches(data, recipe, plan, state.step);
   const scheduleAt = schedulesOf(recipe, perEpoch);
   let started = performance.now();
-  let upcoming = batches.at(state.step);
-  while (state.step < steps) {
-    const { step, head, projection } = state;
-    const epoch = Math.floor(step / perEpoch);
-    if (step === epoch * perEpoch && epoch === recipe.reinitializeAt) {
-      await head.reinitialize(cleanBatches(projection, data));
-    }
-    const { rate, loss } = scheduleAt(step);
-    head.learningRate = rate * recipe.optimizer.learningRate;
-    head.loss = loss;
-    const { features, classes, inFile } = upcoming;
-    const rows = classes.length;
-    const inputs = projection?.apply(features, rows) ?? features;
-    const running = head.step(asTensor(inputs, rows), classes);
-    // The next batch is made on this thread while the step runs on others.
-    if (step + 1 < steps) upcoming = batches.at(step + 1);
-    const result = await running.catch((cause: unknown) => {
-      throw explain(cause, inputs, inFile, step, epoch);
-    });
-    if (!Number.isFinite(result.loss)) {
-      throw new AlphaMarginError(
-        'ERR_NON_FINITE',
-        `the loss became ${result.loss} in step ${step + 1} (epoch ${epoch + 1}): ` +
-          'try a smaller --lr',
-      );
-    }
-    if (projection && recipe.projection) {
-      projection.update(features, result.gradEmbeddings.data, rows, {
-        learningRate: rate * recipe.projection.learningRate,
-        momentum: recipe.projection.momentum,
-        weightDecay: recipe.optimizer.weightDecay,
+  let upcoming = batches.next();
+  try {
+    while (state.step < steps) {
+      const { step, head, projection } = state;
+      const epoch = Math.floor(step / perEpoch);
+      if (step === epoch * perEpoch && epoch === recipe.reinitializeAt) {
+        await head.reinitialize(cleanBatches(projection, data));
+      }
+      const { rate, loss } = scheduleAt(step);
+      head.learningRate = rate * recipe.optimizer.learningRate;
+      head.loss = loss;
+      const { features, classes, inFile } = (await upcoming).value!;
+      const rows = classes.length;
+      const inputs = projection?.apply(features, rows) ?? features;
+      const running = head.step(asTensor(inputs, rows), classes);
+      // The next batch is made on this thread while the step runs on others.
+      upcoming = batches.next();
+      // What it could not read is reported when its turn comes.
+      upcoming.catch(() => {});
+      const result = await running.catch((cause: unknown) => {
+        throw explain(cause, inputs, inFile, step, epoch);
       });
-    }
-    state.step = step + 1;
-    const sums = state.sums;
-    const support = sum(result.supportSize);
-    const active = sum(result.targetActive);
-    sums.rows += rows;
-    sums.loss += sum(result.losses);
-    sums.support += support;
-    sums.inactive += rows - active;
-    sums.zeroLoss += result.stats.zeroLossRows;
-    observer.onStep?.({
-      step: state.step,
-      steps,
-      epoch: epoch + 1,
-      loss: result.loss,
-      supportSize: support / rows,
-      inactiveShare: 1 - active / rows,
-      rows,
-    });
-    if (state.step === (epoch + 1) * perEpoch) {
-      const record = state.finishEpoch({
-        learningRate: head.learningRate,
-        margin: marginOf(loss),
-        seconds: (performance.now() - started) / 1000,
+      if (!Number.isFinite(result.loss)) {
+        throw new AlphaMarginError(
+          'ERR_NON_FINITE',
+          `the loss became ${result.loss} in step ${step + 1} (epoch ${epoch + 1}): ` +
+            'try a smaller --lr',
+        );
+      }
+      if (projection && recipe.projection) {
+        projection.update(features, result.gradEmbeddings.data, rows, {
+          learningRate: rate * recipe.projection.learningRate,
+          momentum: recipe.projection.momentum,
+          weightDecay: recipe.optimizer.weightDecay,
+        });
+      }
+      state.step = step + 1;
+      const sums = state.sums;
+      const support = sum(result.supportSize);
+      const active = sum(result.targetActive);
+      sums.rows += rows;
+      sums.loss += sum(result.losses);
+      sums.support += support;
+      sums.inactive += rows - active;
+      sums.zeroLoss += result.stats.zeroLossRows;
+      observer.onStep?.({
+        step: state.step,
+        steps,
+        epoch: epoch + 1,
+        loss: result.loss,
+        supportSize: support / rows,
+        inactiveShare: 1 - active / rows,
+        rows,
       });
-      await observer.onEpoch?.(record);
-      started = performance.now();
+      if (state.step === (epoch + 1) * perEpoch) {
+        const record = state.finishEpoch({
+          learningRate: head.learningRate,
+          margin: marginOf(loss),
+          seconds: (performance.now() - started) / 1000,
+        });
+        await observer.onEpoch?.(record);
+        started = performance.now();
+      }
+      if (observer.shouldStop?.()) break;
     }
-    if (observer.shouldStop?.()) break;
+    return state.step >= steps;
+  } finally {
+    // Reading ahead ends before the caller may close the files.
+    await batches.return(undefined);
   }
-  return state.step >= steps;
 }
 
 /** Says what a failed step means for the run: its batch is nothing the reader knows. */
@@ -131,7 +135,7 @@ function explain(
 ): unknown {
   if (!(cause instanceof AlphaMarginError)) return cause;
   const dim = inputs.length / inFile.length;
-  const found = findUnusable(inputs, dim, inFile.keys());
+  const found = findUnusable(inputs, dim);
   if (found === undefined) return cause;
   const when = `step ${step + 1} (epoch ${epoch + 1})`;
   const problem =

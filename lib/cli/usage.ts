@@ -51,6 +51,16 @@ export class OptionReader {
     return value;
   }
 
+  /** Texts of an option that must be given and may be repeated. */
+  list(name: string): string[] {
+    const values = this.#values[name];
+    const texts = Array.isArray(values) ? values.map(String) : [];
+    if (texts.length === 0 || texts.includes('')) {
+      throw new UsageError(`--${name} is required`);
+    }
+    return texts;
+  }
+
   /** Whether a flag was given. */
   flag(name: string): boolean {
     return this.#values[name] === true;

@@ -1,5 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
+import type { EmbeddingDataset } from '../data/embedding-dataset.js';
+import { openEmbeddings } from '../data/open-embeddings.js';
 import { checkWritable, writeTextAtomically } from '../io/atomic-file.js';
 import { fileError } from '../io/file-errors.js';
 import type { Tensor } from '../tensor.js';
@@ -12,11 +14,11 @@ import {
   verificationReport,
 } from '../verification/verification-report.js';
 import { otherTrials, withCompared } from './compared-systems.js';
-import { readEmbeddings } from './embedding-inputs.js';
+import { placeIn, readRows } from './embedding-inputs.js';
 import { checkFeatures } from './input-checks.js';
 import { BASELINE, projectEmbeddings, systemName } from './projected-system.js';
 import { resultsText } from './saved-results.js';
-import { gatherRows, readLabelledRows } from './training-data.js';
+import { readLabelledRows } from './training-data.js';
 import { verificationTable } from './verification-table.js';
 import {
   parseVerifyArguments,
@@ -74,31 +76,35 @@ async function measure(options: VerifyArguments): Promise<ReportSystem[]> {
 async function readTrialSet(
   options: VerifyArguments,
 ): Promise<{ embeddings: Tensor; rows: Int32Array; source: TrialSource }> {
+  await using dataset = await openEmbeddings(options.embeddings);
+  const { rows, source } = await readPairs(dataset, options);
+  const { dim } = dataset;
+  const data = await readRows(dataset, rows);
+  checkFeatures(data, dim, rows, placeIn([options.embeddings], dataset));
+  const dims = [rows.length, dim];
+  return { embeddings: { type: 'float32', data, dims }, rows, source };
+}
+
+/** Which rows are compared. */
+async function readPairs(
+  dataset: EmbeddingDataset,
+  options: VerifyArguments,
+): Promise<{ rows: Int32Array; source: TrialSource }> {
   if ('labels' in options.source) {
-    const files = { embeddings: options.embeddings, ...options.source };
-    const part = await readLabelledRows(files, 'test');
-    const dims = [part.rows.length, part.dim];
-    return {
-      embeddings: { type: 'float32', data: gatherRows(part, part.rows), dims },
-      rows: part.rows,
-      source: { labels: part.labels },
-    };
+    const { rows, labels } = await readLabelledRows(
+      dataset,
+      options.source,
+      'test',
+    );
+    return { rows, source: { labels } };
   }
   const { trials: list, names: nameFile } = options.source;
-  const input = await readEmbeddings(options.embeddings);
-  const { data, count, dim } = input;
-  const rows = Int32Array.from({ length: count }, (_, row) => row);
-  // Scoring a list normalises every row, so every row must have a direction.
-  checkFeatures(options.embeddings, data, dim, rows);
+  // Scoring a list normalises every row, so every row is read.
+  const rows = Int32Array.from({ length: dataset.count }, (_, row) => row);
   const trials = await readTrials(list);
   const names =
-    nameFile === undefined ? input.names : await readNames(nameFile);
+    nameFile === undefined ? dataset.names : await readNames(nameFile);
   return {
-    embeddings: {
-      type: 'float32',
-      data: gatherRows({ features: data, dim }, rows),
-      dims: [count, dim],
-    },
     rows,
     source: names === undefined ? { trials } : { trials, names },
   };

@@ -131,6 +131,12 @@ export class EmbeddingDataset implements EmbeddingRows {
     }
   }
 
+  /** @internal The part that a row belongs to, and its number there. */
+  placeOf(row: number): { readonly part: number; readonly row: number } {
+    const part = this.#starts.findLastIndex((start) => start <= row);
+    return { part, row: row - this.#starts[part]! };
+  }
+
   /** Closes the files; reading afterwards fails with `ERR_DISPOSED`. */
   async close(): Promise<void> {
     this.#closed = true;

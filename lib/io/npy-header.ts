@@ -132,7 +132,12 @@ export function decodeNpyHeader(path: string, text: string): NpyHeader {
   }
   // A single row or column is stored the same either way.
   if (fortran && dims.filter((size) => size !== 1).length > 1) {
-    throw invalidArgument('readNpy', path, 'in C order', 'Fortran order');
+    throw invalidArgument(
+      'readNpy',
+      path,
+      'in C order (NumPy: numpy.ascontiguousarray)',
+      'Fortran order',
+    );
   }
   const elements = dims.reduce((product, size) => product * size, 1);
   if (!dims.every(Number.isSafeInteger) || !Number.isSafeInteger(elements)) {

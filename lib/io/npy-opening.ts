@@ -49,7 +49,13 @@ async function readHeader(handle: FileHandle, path: string, size: number) {
   const bytes = Buffer.from(prefix.buffer);
   const magic = bytes.toString('latin1', 0, MAGIC.length);
   if (magic !== MAGIC.slice(0, magic.length) || size === 0) {
-    throw damagedFile(path, 'not an npy file');
+    const isZip = magic.startsWith('PK');
+    throw damagedFile(
+      path,
+      isZip
+        ? 'not an npy file but an archive of them: save each array with numpy.save'
+        : 'not an npy file',
+    );
   }
   if (size < LONG_PREFIX) {
     throw damagedFile(path, `truncated: ${size} bytes hold no header`);

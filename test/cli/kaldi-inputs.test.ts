@@ -85,5 +85,7 @@ test('an utterance without a speaker is named', async () => {
   expect(result.code).toBe(1);
   expect(result.stderr).toMatch(/utt2spk to hold every name .* 's\d+-1'\n$/);
   const made = [...setOptions(set), '--labels', file('utt2spk')];
-  expect((await runCli(['verify', ...made])).stderr).toMatch(/not an npy file/);
+  expect((await runCli(['verify', ...made])).stderr).toMatch(
+    /utt2spk: not an npy file by its name; labels are/,
+  );
 });

@@ -13,7 +13,7 @@ export interface MadeSet {
 export async function writeMadeSet(
   file: (name: string) => string,
 ): Promise<MadeSet> {
-  const { features, dim, labels } = syntheticIdentities(
+  const { features, source, labels } = syntheticIdentities(
     { identities: 30, samplesPerIdentity: 6, dim: 16, seed: 1 },
     100,
   );
@@ -27,7 +27,7 @@ export async function writeMadeSet(
   await writeNpy(files.embeddings, {
     type: 'float32',
     data: features,
-    dims: [labels.length, dim],
+    dims: [labels.length, source.dim],
   } as NpyArray);
   await writeNpy(files.labels, { type: 'int32', data: labels, dims });
   await writeNpy(files.split, { type: 'uint8', data: split, dims });

@@ -1,11 +1,12 @@
 import { expect, test } from 'vitest';
+import { SHUFFLED } from '../../lib/cli/sampling.js';
 import { syntheticIdentities } from '../../lib/cli/synthetic-identities.js';
 import { train } from '../../lib/cli/training.js';
 import {
   loadTraining,
   saveTraining,
 } from '../../lib/cli/training-checkpoint.js';
-import { withClasses } from '../../lib/cli/training-data.js';
+import { rowsInMemory, withClasses } from '../../lib/cli/training-data.js';
 import type { TrainingRecipe } from '../../lib/cli/training-recipe.js';
 import { TrainingState } from '../../lib/cli/training-state.js';
 import { a3m, cosFace } from '../../lib/loss-specification.js';
@@ -24,6 +25,7 @@ const recipe: TrainingRecipe = {
   optimizer: sgd({ learningRate: 0.1, momentum: 0.9, weightDecay: 1e-3 }),
   epochs: 3,
   batch: 10,
+  sampler: SHUFFLED,
   seed: 5,
   noise: 0.3,
   learningRateSchedule: 'linear',
@@ -108,21 +110,25 @@ test('training lowers the loss, and the reports add up', async () => {
 });
 
 test('labels of any value become dense classes in ascending order', () => {
-  const part = withClasses({
-    features: new Float32Array(4),
-    dim: 1,
-    rows: Int32Array.of(0, 1, 2, 3),
-    labels: Int32Array.of(700, -3, 700, 12),
+  const source = rowsInMemory(new Float32Array(6), 1);
+  const part = withClasses(source, {
+    rows: Int32Array.of(0, 1, 2, 4),
+    labels: Int32Array.of(700, 3, 700, 12),
   });
-  expect([...part.identities]).toEqual([-3, 12, 700]);
-  expect([...part.classes]).toEqual([2, 0, 2, 1]);
+  expect([...part.identities]).toEqual([3, 12, 700]);
+  // Rows of other parts belong to no class.
+  expect([...part.classes]).toEqual([2, 0, 2, -1, 1, -1]);
 });
 
 test('data that becomes NaN ends the run with the typed error', async () => {
-  const features = (data.features as Float32Array).slice();
+  const features = data.features.slice();
   features[8] = Number.NaN;
   const state = TrainingState.start(data, recipe, 'cpu');
-  const run = train(state, { ...data, features }, recipe);
+  const run = train(
+    state,
+    { ...data, source: rowsInMemory(features, 9) },
+    recipe,
+  );
   await expect(run).rejects.toMatchObject({ code: 'ERR_NON_FINITE' });
   state.dispose();
 });

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { cp, symlink } from 'node:fs/promises';
+import { cp, readFile, symlink } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { useTemporaryDirectory } from '../io/temporary-directory.js';
@@ -41,6 +41,21 @@ test.each([
   [['train', ...files, '--device', 'gpu'], /--device must be auto, cpu/],
   [['train', ...files, '--threads', '2000'], /from 1 to 1024/],
   [['train', ...files, '--reinitialize-at', '15'], /less than --epochs/],
+  [['train', ...files, '--embeddings', ''], /--embeddings is required/],
+  [['train', ...files, '--sampler', 'random'], /one of shuffled, class-bal/],
+  [['train', ...files, '--samples', '4'], /belongs to --sampler identity-sam/],
+  [
+    ['train', ...files, '--sampler', 'class-balanced', '--block-rows', '1'],
+    /--block-rows belongs to --sampler shuffled, not to class-balanced/,
+  ],
+  [
+    ['train', ...files, '--sampler', 'class-balanced', '--class-power', '2'],
+    /number in \[0, 1\], not '2'/,
+  ],
+  [
+    ['train', ...files, '--sampler', 'identity-samples', '--batch', '130'],
+    /multiple of --samples 4, not 130/,
+  ],
   [['train', ...files, '--project-lr', '1'], /--project-lr needs --project D/],
   [['train', ...files, '--project-init', 'random'], /init needs --project D/],
   [['verify', '--embeddings', 'x'], /either --labels or --trials/],
@@ -55,6 +70,7 @@ test.each([
   const result = await runCli(args);
   expect(result).toMatchObject({ code: 2, stdout: '' });
   expect(result.stderr).toMatch(message);
+  expect(result.stderr).toMatch(/; see alphamargin (\w+ )?--help\n$/);
   expect(result.stderr.match(/\n/g)).toHaveLength(1);
 });
 
@@ -71,6 +87,24 @@ test('without an addon the one line has one prefix', async () => {
   });
   expect(result.status).toBe(1);
   expect(result.stderr).toMatch(/^alphamargin: no native addon [^\n]*\n$/);
+});
+
+test('the command is there before it is built, and says so', async () => {
+  const root = fileURLToPath(new URL('../..', import.meta.url));
+  const { bin } = JSON.parse(await readFile(`${root}/package.json`, 'utf8'));
+  const command = (folder: string) =>
+    spawnSync(process.execPath, [`${folder}/${bin.alphamargin}`, '--version'], {
+      encoding: 'utf8',
+    });
+  expect(command(root)).toMatchObject({ status: 0, stderr: '' });
+  expect(command(root).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+  const path = bin.alphamargin as string;
+  await cp(`${root}/${path}`, file(`unbuilt/${path}`));
+  expect(command(file('unbuilt'))).toMatchObject({
+    status: 1,
+    stdout: '',
+    stderr: `alphamargin: not built yet: run "npm ci && npm run build" in ${file('unbuilt')}/\n`,
+  });
 });
 
 test('a failure is one line and exit code 1', async () => {

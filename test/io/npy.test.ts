@@ -71,7 +71,7 @@ test('Fortran order is accepted only where it changes nothing', async () => {
   const square = await writeRaw(dictionary('<f4', '(2, 2)', 'True'), data);
   await expect(readNpy(square)).rejects.toMatchObject({
     code: 'ERR_INVALID_ARGUMENT',
-    message: expect.stringContaining('in C order'),
+    message: expect.stringContaining('numpy.ascontiguousarray'),
   });
 });
 
@@ -161,7 +161,9 @@ test('a file cut anywhere, foreign or absent is refused', async () => {
     );
   }
   await writeFile(file('cut.npy'), 'PK\x03\x04 and more than twelve bytes');
-  await expect(readNpy(file('cut.npy'))).rejects.toThrow(/not an npy file/);
+  await expect(readNpy(file('cut.npy'))).rejects.toThrow(
+    /not an npy file but an archive of them/,
+  );
   await expect(readNpy(await writeRaw('{}', 0, 4))).rejects.toThrow(
     /version 4/,
   );
