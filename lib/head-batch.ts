@@ -15,6 +15,7 @@ import {
   readOperand,
 } from './operand.js';
 import {
+  IGNORED_LABEL,
   readRealTensor,
   snapshot,
   type Tensor,
@@ -147,14 +148,18 @@ export function makeOutputs(
 
 /** The public form of filled outputs. */
 export function makeResult<Gradient>(
+  labels: Int32Array,
   outputs: HeadOutputs,
   stats: NativeHeadStats,
 ): HeadResult<Gradient> {
   const { losses, gradient, supportSize, targetActive } = outputs;
-  const rows = losses.length;
   const total = losses.reduce((sum, loss) => sum + loss, 0);
+  const counted = labels.reduce(
+    (count, label) => count + (label === IGNORED_LABEL ? 0 : 1),
+    0,
+  );
   return {
-    loss: total / rows,
+    loss: counted === 0 ? 0 : total / counted,
     losses,
     gradEmbeddings: gradient as Gradient,
     supportSize,

@@ -69,9 +69,9 @@ export type HeadStats = NativeHeadStats;
 
 /** What `step` and `evaluate` return. */
 export interface HeadResult<Gradient = Tensor> {
-  /** Mean of `losses`. */
+  /** Mean of `losses` over the rows that count (label not −1); 0 when none does. */
   readonly loss: number;
-  /** ℓ of each row [B]. */
+  /** ℓ of each row [B]; 0 for ignored rows, as all that is of a row. */
   readonly losses: Float32Array;
   /** Gradient of the mean loss with respect to the raw embeddings [B, D]. */
   readonly gradEmbeddings: Gradient;

@@ -27,7 +27,7 @@ import {
  * cosines do.
  */
 export interface LossResult<Gradient = Tensor> {
-  /** ℓ of each row [B], ≥ 0. */
+  /** ℓ of each row [B], ≥ 0; 0 for ignored rows (label −1), as all that is of a row. */
   readonly loss: Tensor;
   /** Threshold τ of each row, in units of the logits s·c. */
   readonly threshold: Float32Array;
@@ -38,7 +38,8 @@ export interface LossResult<Gradient = Tensor> {
   /**
    * Gradient with respect to the cosines [B, C].
    *
-   * @param gradLoss Gradient with respect to the losses [B]; default 1/B each (mean reduction).
+   * @param gradLoss Gradient with respect to the losses [B]; default 1/B each (mean reduction), B
+   * the number of rows that count.
    */
   backward(gradLoss?: TensorLike, options?: CallOptions): Promise<Gradient>;
   /** {@link LossResult.backward} on the calling thread. */

@@ -147,7 +147,8 @@ export class PrototypeHead implements Disposable {
    * update of the prototypes. An aborted or failed step changes nothing.
    *
    * @param embeddings x [B, D], raw (they are normalised inside), float32 or float16.
-   * @param labels Identity of each row [B], in [0, C).
+   * @param labels Identity of each row [B], in [0, C), or −1: the row is not read, its loss and
+   * gradient are 0, and means are taken over the other rows.
    * @throws AlphaMarginError `ERR_INVALID_ARGUMENT`, `ERR_NON_FINITE`, `ERR_LABEL_RANGE`,
    * `ERR_OUT_OF_MEMORY`, `ERR_DISPOSED`.
    */
@@ -167,7 +168,7 @@ export class PrototypeHead implements Disposable {
       (head, cancel) =>
         head.step(data, classes, loss, optimizer, outputs, cancel),
     );
-    return makeResult(outputs, stats);
+    return makeResult(classes, outputs, stats);
   }
 
   /** {@link step} on the calling thread. `ERR_BUSY` while asynchronous calls are pending. */
@@ -180,7 +181,7 @@ export class PrototypeHead implements Disposable {
     const stats = this.#calls.now(name, this.stepSync, (head) =>
       head.stepSync(data, classes, this.#loss, this.#optimizer, outputs),
     );
-    return makeResult(outputs, stats);
+    return makeResult(classes, outputs, stats);
   }
 
   /** What {@link step} returns, without the update. */
@@ -198,7 +199,7 @@ export class PrototypeHead implements Disposable {
       options,
       (head, cancel) => head.evaluate(data, classes, loss, outputs, cancel),
     );
-    return makeResult(outputs, stats);
+    return makeResult(classes, outputs, stats);
   }
 
   /** {@link evaluate} on the calling thread. */
@@ -211,7 +212,7 @@ export class PrototypeHead implements Disposable {
     const stats = this.#calls.now(name, this.evaluateSync, (head) =>
       head.evaluateSync(data, classes, this.#loss, outputs),
     );
-    return makeResult(outputs, stats);
+    return makeResult(classes, outputs, stats);
   }
 
   /**
@@ -219,6 +220,7 @@ export class PrototypeHead implements Disposable {
    *
    * @param embeddings x [B, D].
    * @param labels With labels, the loss's margin is applied to each row's target; without, none is.
+   * A row labelled −1 is not read and comes back empty.
    */
   async posterior(
     embeddings: RealLike,
@@ -291,7 +293,7 @@ export class PrototypeHead implements Disposable {
   /**
    * Re-initialisation of A3M: every prototype becomes the normalised mean of the L2-normalised
    * embeddings of its class over the batches, and its optimiser state is zeroed. Classes without
-   * a sample keep theirs. Sums exist for the classes seen only; restrict a pass with `identities`
+   * a sample keep theirs; rows labelled −1 are passed over. Sums exist for the classes seen only; restrict a pass with `identities`
    * to bound the memory. If the batches fail, nothing changes.
    *
    * @returns Number of prototypes that were replaced.

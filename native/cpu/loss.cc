@@ -18,7 +18,6 @@ struct LossRow {
 
 LossRow read_row(const RealMatrix& cosines, std::size_t row, std::int32_t label, const Loss& loss,
                  const float* reference, Buffer<float>& scratch) {
-  check_label(row, label, cosines.columns());
   const float* values = cosines.row(row, scratch.data());
   check_finite("cosines", row, values, cosines.columns());
   check_cosines(row, values, cosines.columns());
@@ -34,11 +33,19 @@ void loss_forward(Runtime& runtime, const RealMatrix& cosines, const std::int32_
                   const Loss& loss, const float* reference, const LossOutputs& outputs,
                   const Cancellation& cancellation) {
   const std::size_t classes = cosines.columns();
+  count_rows(labels, cosines.rows(), classes);
   for_row_pieces(runtime, cosines.rows(), classes, [&](std::size_t first, std::size_t last) {
     RowSolver solver(runtime.memory);
     auto scratch = make_buffer<float>(runtime.memory, cosines.is_half() ? classes : 0);
     for (std::size_t row = first; row < last; ++row) {
       cancellation.check();
+      if (labels[row] == kIgnoredLabel) {
+        outputs.loss[row] = outputs.threshold[row] = 0;
+        outputs.support_size[row] = 0;
+        outputs.target_active[row] = 0;
+        outputs.solutions[row] = {};
+        continue;
+      }
       const LossRow input = read_row(cosines, row, labels[row], loss, reference, scratch);
       const float* values = input.cosines;
       const std::size_t label = input.label;
@@ -78,18 +85,23 @@ void loss_backward(Runtime& runtime, const RealMatrix& cosines, const std::int32
                    const Loss& loss, const float* reference, const RowSolution* solutions,
                    const float* grad_loss, float* grad_cosines, const Cancellation& cancellation) {
   const std::size_t classes = cosines.columns();
+  const auto counted = static_cast<double>(count_rows(labels, cosines.rows(), classes));
   for_row_pieces(runtime, cosines.rows(), classes, [&](std::size_t first, std::size_t last) {
     auto scratch = make_buffer<float>(runtime.memory, cosines.is_half() ? classes : 0);
     for (std::size_t row = first; row < last; ++row) {
       cancellation.check();
+      float* gradient = grad_cosines + row * classes;
+      if (labels[row] == kIgnoredLabel) {
+        std::fill_n(gradient, classes, 0.0f);
+        continue;
+      }
       const LossRow input = read_row(cosines, row, labels[row], loss, reference, scratch);
       const float* values = input.cosines;
       const std::size_t label = input.label;
       const RowTarget& target = input.target;
-      const double upstream = grad_loss == nullptr ? 1.0 / static_cast<double>(cosines.rows())
-                                                   : static_cast<double>(grad_loss[row]);
+      const double upstream =
+          grad_loss == nullptr ? 1.0 / counted : static_cast<double>(grad_loss[row]);
       const double factor = loss.scale * upstream;
-      float* gradient = grad_cosines + row * classes;
       double others = 0;
       visit_posterior(loss, solutions[row], [&](const auto& posterior_of) {
         for (std::size_t j = 0; j < classes; ++j) {

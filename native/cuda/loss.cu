@@ -23,6 +23,10 @@ __global__ void target_kernel(RowProblem problem, const std::int32_t* labels, De
                               TargetRow* targets) {
   const std::size_t row = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (row >= problem.slices.rows) return;
+  if (labels[row] == kIgnoredLabel) {
+    targets[row] = {{0, 0, 1}, 0, kIgnoredLabel};
+    return;
+  }
   const auto label = static_cast<std::size_t>(labels[row]);
   const TargetCosine target = margin.target(problem.cosine(row, label));
   targets[row] = {{1, target.value, problem.measure(label)},
@@ -34,6 +38,7 @@ __global__ void __launch_bounds__(kRowThreads)
     moments_kernel(RowProblem problem, const RowSolution* solutions, Moments* parts) {
   const RowSlices& slices = problem.slices;
   const std::size_t row = slices.row();
+  if (problem.ignored(row)) return;
   const RowSolution solution = solutions[row];
   const std::size_t label = problem.skip(row);
   const double target = problem.targets[row].target.cosine;
@@ -66,6 +71,12 @@ __global__ void finish_kernel(RowProblem problem, const RowSolution* solutions,
                               const Moments* parts, RowOutputs outputs) {
   const std::size_t row = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (row >= problem.slices.rows) return;
+  if (problem.ignored(row)) {
+    outputs.loss[row] = outputs.threshold[row] = 0;
+    outputs.support_size[row] = 0;
+    outputs.target_active[row] = 0;
+    return;
+  }
   Moments moments{0, 0, 0};
   for (std::size_t s = 0; s < problem.slices.slices; ++s) {
     const Moments& part = parts[row * problem.slices.slices + s];
@@ -87,13 +98,18 @@ __global__ void finish_kernel(RowProblem problem, const RowSolution* solutions,
 
 __global__ void __launch_bounds__(kRowThreads)
     gradient_kernel(RowProblem problem, const RowSolution* solutions, const float* grad_loss,
-                    float* out, double* parts) {
+                    double mean, float* out, double* parts) {
   const RowSlices& slices = problem.slices;
   const std::size_t row = slices.row();
+  if (problem.ignored(row)) {
+    for (std::size_t j = slices.begin() + threadIdx.x; j < slices.end(); j += blockDim.x) {
+      out[row * slices.classes + j] = 0;
+    }
+    return;
+  }
   const RowSolution solution = solutions[row];
   const std::size_t label = problem.skip(row);
-  const double upstream =
-      grad_loss == nullptr ? 1.0 / static_cast<double>(slices.rows) : grad_loss[row];
+  const double upstream = grad_loss == nullptr ? mean : grad_loss[row];
   const double factor = problem.loss.scale * upstream;
   double others = 0;
   for (std::size_t j = slices.begin() + threadIdx.x; j < slices.end(); j += blockDim.x) {
@@ -107,15 +123,14 @@ __global__ void __launch_bounds__(kRowThreads)
   if (threadIdx.x == 0) parts[slices.place()] = others;
 }
 
-__global__ void target_gradient_kernel(RowProblem problem, const float* grad_loss,
+__global__ void target_gradient_kernel(RowProblem problem, const float* grad_loss, double mean,
                                        const double* parts, float* out) {
   const std::size_t row = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x;
   const RowSlices& slices = problem.slices;
-  if (row >= slices.rows) return;
+  if (row >= slices.rows || problem.ignored(row)) return;
   double others = 0;
   for (std::size_t s = 0; s < slices.slices; ++s) others += parts[row * slices.slices + s];
-  const double upstream =
-      grad_loss == nullptr ? 1.0 / static_cast<double>(slices.rows) : grad_loss[row];
+  const double upstream = grad_loss == nullptr ? mean : grad_loss[row];
   const double factor = problem.loss.scale * upstream;
   out[row * slices.classes + problem.skip(row)] =
       static_cast<float>(-factor * problem.targets[row].derivative * others);
@@ -127,19 +142,23 @@ class LossInputs {
   LossInputs(DeviceContext& context, MemoryAccount& scratch, const RealMatrix& cosines,
              const std::int32_t* labels, const Loss& loss, const float* reference)
       : context_(context),
+        counted_(count_rows(labels, cosines.rows(), cosines.columns())),
         cosines_(context, scratch, cosines),
-        labels_(to_device(context, scratch, checked(labels, cosines), cosines.rows())),
+        labels_(to_device(context, scratch, labels, cosines.rows())),
         reference_(to_device(context, scratch, reference, cosines.columns())),
         targets_(context, scratch, cosines.rows()),
         no_cosine_(context, scratch) {
     problem_ = {RowSlices::of(cosines.rows(), cosines.columns()), Elements::of(cosines_),
                 reference_.data(), targets_.data(), DeviceLoss::of(loss)};
-    check_rows(context, problem_.slices, problem_.cosines, kLargestCosine, no_cosine_.data());
+    check_rows(context, problem_.slices, problem_.cosines, kLargestCosine, no_cosine_.data(),
+               labels_.data());
     launch(context, "target_kernel", &target_kernel, per_row(), problem_, labels_.data(),
            DeviceMargin::of(loss), targets_.data());
   }
 
   const RowProblem& problem() const { return problem_; }
+  // 1/B of the rows that count.
+  double mean() const { return 1.0 / static_cast<double>(counted_); }
   LaunchShape per_row() const { return {blocks_for(cosines_.rows(), kRowThreads), kRowThreads}; }
   void download_flag() { no_cosine_.download(); }
   // After a synchronisation: throws what the CPU would for the first bad row.
@@ -152,14 +171,8 @@ class LossInputs {
   }
 
  private:
-  static const std::int32_t* checked(const std::int32_t* labels, const RealMatrix& cosines) {
-    for (std::size_t row = 0; row < cosines.rows(); ++row) {
-      check_label(row, labels[row], cosines.columns());
-    }
-    return labels;
-  }
-
   DeviceContext& context_;
+  std::size_t counted_;
   DeviceMatrix cosines_;
   DeviceBuffer<std::int32_t> labels_;
   DeviceBuffer<float> reference_;
@@ -221,9 +234,9 @@ void loss_backward(DeviceContext& context, MemoryAccount& scratch, const RealMat
   DeviceBuffer<double> others(context, scratch, problem.slices.count());
   const DeviceOutput result(context, scratch, grad_cosines, rows * cosines.columns());
   launch(context, "gradient_kernel", &gradient_kernel, problem.slices.shape(), problem,
-         solved.data(), upstream.data(), result.data(), others.data());
+         solved.data(), upstream.data(), inputs.mean(), result.data(), others.data());
   launch(context, "target_gradient_kernel", &target_gradient_kernel, inputs.per_row(), problem,
-         upstream.data(), others.data(), result.data());
+         upstream.data(), inputs.mean(), others.data(), result.data());
   inputs.download_flag();
   context.synchronize();
   inputs.check();

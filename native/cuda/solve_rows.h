@@ -15,7 +15,7 @@ namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 struct TargetRow {
   DeviceTarget target;
   double derivative;   // dψ/dc_y
-  std::int64_t label;  // its place in the row
+  std::int64_t label;  // its place in the row, or kIgnoredLabel
 };
 
 // The matrix and what belongs to it. `targets` [B] is nullptr for posteriors without a target.
@@ -36,19 +36,24 @@ struct RowProblem {
   __device__ std::size_t skip(std::size_t row) const {
     return targets == nullptr ? slices.classes : static_cast<std::size_t>(targets[row].label);
   }
+  // Whether the row takes no part: its elements are not to be read.
+  __device__ bool ignored(std::size_t row) const {
+    return targets != nullptr && targets[row].label == kIgnoredLabel;
+  }
   __device__ DeviceTarget target(std::size_t row) const {
     return targets == nullptr ? DeviceTarget{0, 0, 1} : targets[row].target;
   }
 };
 
-// Writes solutions [B]; flags rows whose measures leave float64 in `out_of_range`. Long rows of α >
+// Writes solutions [B] (0 for ignored rows); flags rows whose measures leave float64 in `out_of_range`. Long rows of α >
 // 1 synchronise now and then, to see whether they have settled.
 void solve_rows(DeviceContext& context, MemoryAccount& scratch, const RowProblem& problem,
                 RowSolution* solutions, std::uint32_t* out_of_range);
 
-// Queues the check of all elements: finite, and at most `largest` in magnitude.
+// Queues the check of all elements: finite, and at most `largest` in magnitude. Rows that `labels`
+// (on the device, or nullptr) ignore are passed over.
 void check_rows(DeviceContext& context, const RowSlices& slices, const Elements& values,
-                float largest, std::uint32_t* first_bad);
+                float largest, std::uint32_t* first_bad, const std::int32_t* labels = nullptr);
 
 // The error of the CPU's solver for a row whose measures leave float64.
 Failure out_of_range_failure(DeviceContext& context, const RowSolution* solutions, std::size_t row);

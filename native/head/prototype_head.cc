@@ -74,10 +74,11 @@ PrototypeView PrototypeHead::filtered_view() {
 
 HeadInputs PrototypeHead::make_inputs(MemoryAccount& scratch, const PrototypeView& prototypes,
                                       const Embeddings& batch, const std::int32_t* labels,
-                                      const Loss& loss, const Cancellation& cancellation) const {
-  return {*runtime_,   scratch, prototypes, reference_.empty() ? nullptr : reference_.data(),
-          batch,       labels,  loss,       scratch_budget_,
-          cancellation};
+                                      std::size_t counted, const Loss& loss,
+                                      const Cancellation& cancellation) const {
+  return {*runtime_, scratch, prototypes, reference_.empty() ? nullptr : reference_.data(),
+          batch,     labels,  counted,    loss,
+          scratch_budget_,    cancellation};
 }
 
 HeadStats PrototypeHead::run(const RealMatrix& embeddings, const std::int32_t* labels,
@@ -87,10 +88,13 @@ HeadStats PrototypeHead::run(const RealMatrix& embeddings, const std::int32_t* l
   MemoryAccount scratch(&runtime_->memory);
   HeadStats stats;
   {
-    const Embeddings batch = prepare_embeddings(*runtime_, scratch, embeddings, "embeddings");
+    const std::size_t counted = count_rows(labels, embeddings.rows(), identities_);
+    const Embeddings batch =
+        prepare_embeddings(*runtime_, scratch, embeddings, "embeddings", labels);
     // Softmax reads the prototypes themselves.
     const PrototypeView prototypes = loss.order.is_softmax() ? state_->view() : filtered_view();
-    const HeadInputs inputs = make_inputs(scratch, prototypes, batch, labels, loss, cancellation);
+    const HeadInputs inputs =
+        make_inputs(scratch, prototypes, batch, labels, counted, loss, cancellation);
     const SolvedBatch solved = solve_rows(inputs);
     cancellation.check();
 
@@ -100,7 +104,7 @@ HeadStats PrototypeHead::run(const RealMatrix& embeddings, const std::int32_t* l
       outputs.support_size[row] = static_cast<std::int32_t>(state.support);
       outputs.target_active[row] = state.own > 0 ? 1 : 0;
       stats.support += static_cast<std::size_t>(state.support);
-      stats.zero_loss_rows += state.others > 0 ? 0 : 1;
+      stats.zero_loss_rows += state.others > 0 || state.ignored ? 0 : 1;
     }
     stats.survivors = solved.survivors;
     stats.overflow_rows = solved.overflow_rows;
@@ -140,9 +144,12 @@ SparseRows PrototypeHead::posterior(const RealMatrix& embeddings, const std::int
                                     const Loss& loss, const Cancellation& cancellation) {
   const auto lock = enter();
   MemoryAccount& scratch = runtime_->memory;
-  const Embeddings batch = prepare_embeddings(*runtime_, scratch, embeddings, "embeddings");
+  const std::size_t counted = count_rows(labels, embeddings.rows(), identities_);
+  const Embeddings batch =
+      prepare_embeddings(*runtime_, scratch, embeddings, "embeddings", labels);
   const PrototypeView prototypes = loss.order.is_softmax() ? state_->view() : filtered_view();
-  const HeadInputs inputs = make_inputs(scratch, prototypes, batch, labels, loss, cancellation);
+  const HeadInputs inputs =
+      make_inputs(scratch, prototypes, batch, labels, counted, loss, cancellation);
   const SolvedBatch solved = solve_rows(inputs);
   std::vector<Buffer<std::int32_t>> columns(batch.rows, make_buffer<std::int32_t>(scratch));
   std::vector<Buffer<float>> values(batch.rows, make_buffer<float>(scratch));
@@ -171,11 +178,9 @@ void PrototypeHead::nearest(const RealMatrix& queries, std::size_t k, std::int32
 void PrototypeHead::accumulate_means(const RealMatrix& embeddings, const std::int32_t* labels,
                                      const std::uint8_t* selected) {
   const auto lock = enter();
-  for (std::size_t row = 0; row < embeddings.rows(); ++row) {
-    check_label(row, labels[row], identities_);
-  }
+  count_rows(labels, embeddings.rows(), identities_);
   const Embeddings batch =
-      prepare_embeddings(*runtime_, runtime_->memory, embeddings, "embeddings");
+      prepare_embeddings(*runtime_, runtime_->memory, embeddings, "embeddings", labels);
   if (!means_) means_.emplace(runtime_->memory, dim_);
   means_->add(batch, labels, selected);
 }

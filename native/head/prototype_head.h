@@ -58,8 +58,8 @@ class PrototypeHead : public Head {
   // What a call that filters reads.
   PrototypeView filtered_view();
   HeadInputs make_inputs(MemoryAccount& scratch, const PrototypeView& prototypes,
-                         const Embeddings& batch, const std::int32_t* labels, const Loss& loss,
-                         const Cancellation& cancellation) const;
+                         const Embeddings& batch, const std::int32_t* labels, std::size_t counted,
+                         const Loss& loss, const Cancellation& cancellation) const;
   HeadStats run(const RealMatrix& embeddings, const std::int32_t* labels, const Loss& loss,
                 const Optimizer* optimizer, const HeadOutputs& outputs,
                 const Cancellation& cancellation);

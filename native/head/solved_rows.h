@@ -21,7 +21,7 @@ struct SupportEntry {
 };
 
 struct SolvedRow {
-  std::int32_t label = -1;
+  std::int32_t label = -1;  // −1: none
   double label_cosine = 0;  // c_y before the margin
   RowTarget target;
   RowSolution solution;
@@ -31,6 +31,7 @@ struct SolvedRow {
   double loss = 0;
   std::int64_t support = 0;  // classes with p > 0, the target included
   bool dense = false;        // solved by streaming twice: softmax, or more candidates than fit
+  bool ignored = false;      // takes no part
 };
 
 struct SolvedBatch {
@@ -56,7 +57,8 @@ struct HeadInputs {
   const PrototypeView& prototypes;
   const float* reference;  // [C] or nullptr
   const Embeddings& batch;
-  const std::int32_t* labels;  // [B] or nullptr: a posterior without a target
+  const std::int32_t* labels;  // [B], checked, or nullptr: a posterior without a target
+  std::size_t counted;         // rows that are not ignored
   const Loss& loss;
   std::size_t scratch_budget;  // bytes the sparse rows may keep
   const Cancellation& cancellation;
@@ -66,7 +68,7 @@ struct HeadInputs {
   }
 };
 
-// Checks the labels and computes the exact target cosines; the common start of both kinds of rows.
+// Computes the exact target cosines; the common start of both kinds of rows.
 SolvedBatch start_rows(const HeadInputs& inputs);
 
 // Solves every row that fits the budget (sparse_rows.cc); the others are marked dense.

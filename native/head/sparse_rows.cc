@@ -184,7 +184,9 @@ void solve_sparse_rows(const HeadInputs& inputs, SolvedBatch& solved) {
   PrototypeFilter filter(inputs.runtime, inputs.scratch, inputs.prototypes, inputs.batch);
   std::vector<CandidateList> lists(rows, CandidateList(inputs.scratch));
   auto bounds = make_buffer<float>(inputs.scratch, rows);
-  std::fill(bounds.begin(), bounds.end(), -INFINITY);
+  for (std::size_t row = 0; row < rows; ++row) {
+    bounds[row] = solved.rows[row].ignored ? INFINITY : -INFINITY;
+  }
   Tightening tighten(inputs, solved, filter);
   const StreamStats stats =
       stream_candidates(inputs.runtime, inputs.scratch, filter, rows, inputs.prototypes.identities,
@@ -205,7 +207,7 @@ void solve_sparse_rows(const HeadInputs& inputs, SolvedBatch& solved) {
   solved.by_class = class_ranges(inputs, solved);
   rescore(inputs, solved);
   inputs.runtime.pool.run(rows, [&](std::size_t row) {
-    if (!solved.rows[row].dense) finish_row(inputs, solved.rows[row], solved.entries[row]);
+    if (!solved.rows[row].dense && !solved.rows[row].ignored) finish_row(inputs, solved.rows[row], solved.entries[row]);
   });
   for (const SolvedRow& row : solved.rows) solved.overflow_rows += row.dense ? 1 : 0;
 }
@@ -215,11 +217,10 @@ SolvedBatch start_rows(const HeadInputs& inputs) {
   solved.rows.resize(inputs.batch.rows);
   solved.entries.assign(inputs.batch.rows, make_buffer<SupportEntry>(inputs.scratch));
   if (inputs.labels == nullptr) return solved;
-  for (std::size_t row = 0; row < inputs.batch.rows; ++row) {
-    check_label(row, inputs.labels[row], inputs.prototypes.identities);
-  }
   inputs.runtime.pool.run(inputs.batch.rows, [&](std::size_t row) {
     SolvedRow& state = solved.rows[row];
+    state.ignored = inputs.labels[row] == kIgnoredLabel;
+    if (state.ignored) return;
     state.label = inputs.labels[row];
     const auto label = static_cast<std::size_t>(state.label);
     state.label_cosine = exact_cosine(inputs.prototypes, inputs.batch, row, label);
@@ -232,7 +233,7 @@ SolvedBatch start_rows(const HeadInputs& inputs) {
 SolvedBatch solve_rows(const HeadInputs& inputs) {
   SolvedBatch solved = start_rows(inputs);
   if (inputs.loss.order.is_softmax()) {
-    for (SolvedRow& row : solved.rows) row.dense = true;
+    for (SolvedRow& row : solved.rows) row.dense = !row.ignored;
     solved.by_class = class_ranges(inputs, solved);
   } else {
     solve_sparse_rows(inputs, solved);

@@ -10,6 +10,7 @@ namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 struct GradientFactors {
   double entry;   // s/B
   double target;  // −s/B
+  // `rows`: those that count.
   static GradientFactors of(const DeviceLoss& loss, std::size_t rows) {
     const double mean = 1.0 / static_cast<double>(rows);
     return {loss.scale / static_cast<double>(rows), -loss.scale * mean};

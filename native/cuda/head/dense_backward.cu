@@ -165,7 +165,7 @@ std::size_t dense_backward(const HeadCall& call, const std::vector<std::uint32_t
   sums.fill_bytes(0);
   updated.fill_bytes(0);
 
-  const GradientFactors factors = GradientFactors::of(call.loss, call.batch.rows);
+  const GradientFactors factors = GradientFactors::of(call.loss, call.counted);
   const LaunchShape per_row{static_cast<unsigned>(rows), kChunkThreads};
   // Not cancelled from here on: prototypes may have been written.
   for (std::size_t begin = 0; begin < identities; begin += kChunkIdentities) {

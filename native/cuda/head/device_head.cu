@@ -35,7 +35,7 @@ constexpr unsigned kThreads = 128;
 
 __global__ void mark_dense_kernel(RowState* rows, std::size_t count) {
   const std::size_t row = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (row < count) rows[row].dense = 1;
+  if (row < count && rows[row].ignored == 0) rows[row].dense = 1;
 }
 
 // What the calls of a head read besides the batch.
@@ -52,19 +52,17 @@ class ForwardPass {
               const std::int32_t* labels, const Loss& loss, const Cancellation& cancellation)
       : states_(embeddings.rows()),
         counts_(embeddings.rows()),
-        batch_(head.context, scratch, embeddings),
+        counted_(count_rows(labels, embeddings.rows(), head.prototypes.identities)),
+        batch_(head.context, scratch, embeddings, labels),
         rows_(head.context, scratch, embeddings.rows()),
-        call_{head.context,         scratch, head.prototypes, batch_.arrays(),
-              DeviceLoss::of(loss), labels,  rows_.data(),    head.scratch_budget,
+        call_{head.context,         scratch,  head.prototypes, batch_.arrays(),
+              DeviceLoss::of(loss), counted_, rows_.data(),    head.scratch_budget,
               cancellation},
         drain_(head.context) {
     batch_.check("embeddings");
-    for (std::size_t row = 0; labels != nullptr && row < embeddings.rows(); ++row) {
-      check_label(row, labels[row], head.prototypes.identities);
-    }
-    start_rows(call_, loss);
+    start_rows(call_, loss, batch_.labels());
     if (call_.loss.is_softmax()) {
-      mark_all_dense();
+      mark_all_dense(labels);
     } else {
       supports_ = solve_sparse_rows(call_);
       dense_rows_ = find_dense_rows(call_);
@@ -89,11 +87,12 @@ class ForwardPass {
   void set_prototypes(const PrototypeArrays& prototypes) { call_.prototypes = prototypes; }
 
  private:
-  void mark_all_dense() {
+  void mark_all_dense(const std::int32_t* labels) {
     const std::size_t count = states_.size();
     launch(call_.context, "mark_dense_kernel", &mark_dense_kernel,
            {blocks_for(count, kThreads, 0x7fffffff), kThreads}, call_.rows, count);
     for (std::size_t row = 0; row < count; ++row) {
+      if (labels != nullptr && labels[row] == kIgnoredLabel) continue;
       dense_rows_.push_back(static_cast<std::uint32_t>(row));
     }
     supports_.offsets = DeviceBuffer<std::uint64_t>(call_.context, call_.scratch, count + 1);
@@ -106,6 +105,7 @@ class ForwardPass {
   std::vector<std::uint32_t> counts_;
   std::vector<std::uint32_t> dense_rows_;
   std::size_t overflow_rows_ = 0;
+  std::size_t counted_;
   PreparedBatch batch_;
   DeviceBuffer<RowState> rows_;
   HeadCall call_;
@@ -131,7 +131,7 @@ HeadStats report(const ForwardPass& pass, const HeadOutputs& outputs) {
     outputs.support_size[row] = static_cast<std::int32_t>(state.support);
     outputs.target_active[row] = state.own > 0 ? 1 : 0;
     stats.support += static_cast<std::size_t>(state.support);
-    stats.zero_loss_rows += state.others > 0 ? 0 : 1;
+    stats.zero_loss_rows += state.others > 0 || state.ignored != 0 ? 0 : 1;
   }
   stats.survivors = pass.supports().survivors;
   stats.overflow_rows = pass.overflow_rows();
@@ -370,9 +370,7 @@ void DeviceHead::nearest(const RealMatrix& queries, std::size_t k, std::int32_t*
 void DeviceHead::accumulate_means(const RealMatrix& embeddings, const std::int32_t* labels,
                                   const std::uint8_t* selected) {
   const auto lock = enter();
-  for (std::size_t row = 0; row < embeddings.rows(); ++row) {
-    check_label(row, labels[row], identities_);
-  }
+  count_rows(labels, embeddings.rows(), identities_);
   auto copy =
       make_buffer<unsigned char>(runtime_->memory, embeddings.on_device() ? embeddings.bytes() : 0);
   RealMatrix rows = embeddings;
@@ -383,7 +381,8 @@ void DeviceHead::accumulate_means(const RealMatrix& embeddings, const std::int32
                ? RealMatrix(reinterpret_cast<const std::uint16_t*>(copy.data()), rows.rows(), dim_)
                : RealMatrix(reinterpret_cast<const float*>(copy.data()), rows.rows(), dim_);
   }
-  const Embeddings batch = prepare_embeddings(*runtime_, runtime_->memory, rows, "embeddings");
+  const Embeddings batch =
+      prepare_embeddings(*runtime_, runtime_->memory, rows, "embeddings", labels);
   if (!means_) means_.emplace(runtime_->memory, dim_);
   means_->add(batch, labels, selected);
 }

@@ -55,6 +55,7 @@ struct RowState {
   double excess_cosine;  // Σ_{j≠y} p_j (c_j − ψ_y)
   double loss;
   std::int64_t label;    // −1: no target
+  std::int64_t ignored;  // 1: takes no part
   std::int64_t support;  // classes with p > 0, the target included
   std::int64_t dense;    // 1: solved by streaming all classes (softmax, or too many candidates)
 };

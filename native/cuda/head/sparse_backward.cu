@@ -110,8 +110,11 @@ __global__ void embedding_gradient_kernel(PrototypeArrays prototypes, BatchArray
     const std::size_t k = column + c * kThreads;
     if (k >= dim) continue;
     const std::size_t place = row * dim + k;
+    // A row without terms may be one that is not to be read.
     grad_embeddings[place] =
-        static_cast<float>((sums[c] - projection * batch.values[place] * inverse) * inverse);
+        terms == 0 ? 0.0f
+                   : static_cast<float>((sums[c] - projection * batch.values[place] * inverse) *
+                                        inverse);
   }
 }
 
@@ -188,7 +191,7 @@ void sparse_embedding_gradients(const HeadCall& call, const Supports& supports,
   const auto tiles = static_cast<unsigned>((call.batch.dim + kTileColumns - 1) / kTileColumns);
   launch(call.context, "embedding_gradient_kernel", &embedding_gradient_kernel,
          {{static_cast<unsigned>(call.batch.rows), tiles}, kThreads}, call.prototypes, call.batch,
-         supports.arrays(), call.rows, GradientFactors::of(call.loss, call.batch.rows),
+         supports.arrays(), call.rows, GradientFactors::of(call.loss, call.counted),
          grad_embeddings);
 }
 
@@ -204,7 +207,7 @@ void update_sparse(const HeadCall& call, const Supports& supports, const SortedP
                                  in_shared ? 0 : blocks * call.prototypes.dim);
   launch(call.context, "update_segments_kernel", &update_segments_kernel,
          {blocks, kThreads, in_shared ? bytes : 0}, call.prototypes, call.batch, supports.arrays(),
-         call.rows, PairArrays::of(pairs), GradientFactors::of(call.loss, call.batch.rows),
+         call.rows, PairArrays::of(pairs), GradientFactors::of(call.loss, call.counted),
          DeviceOptimizer::of(optimizer), gradients.data());
 }
 

@@ -70,6 +70,10 @@ __global__ void __launch_bounds__(kThreads)
   const double slack = batch.slack[row];
   const DeviceTarget target{state.label >= 0 ? 1.0 : 0.0, state.target_cosine,
                             state.target_measure};
+  if (state.ignored != 0) {
+    if (threadIdx.x == 0) candidates.bounds[row] = INFINITY;
+    return;
+  }
   bool dense = state.dense != 0;
   // Nothing new, and a bound that is not the NaN it began as.
   if (arrived == before && candidates.bounds[row] == candidates.bounds[row]) return;
@@ -136,7 +140,7 @@ __global__ void __launch_bounds__(kThreads)
                   const std::uint32_t* counts, RowState* rows) {
   const std::size_t row = blockIdx.x;
   RowState& state = rows[row];
-  if (state.dense != 0) {
+  if (state.dense != 0 || state.ignored != 0) {
     if (threadIdx.x == 0) supports.counts[row] = 0;
     return;
   }
