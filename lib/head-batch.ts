@@ -15,11 +15,12 @@ import {
   readOperand,
 } from './operand.js';
 import {
-  IGNORED_LABEL,
+  countedRows,
   readRealTensor,
   snapshot,
   type Tensor,
   type TensorLike,
+  tensor,
 } from './tensor.js';
 
 /** A checked copy of a batch of embeddings. */
@@ -135,6 +136,7 @@ export interface HeadOutputs extends NativeHeadOutputs {
 export function makeOutputs(
   backend: NativeBackend,
   { operand, rows }: Batch,
+  hasMargins: boolean,
 ): HeadOutputs {
   const room = makeRoom(backend, operand, operand.dims);
   return {
@@ -143,6 +145,7 @@ export function makeOutputs(
     gradient: room.tensor,
     supportSize: new Int32Array(rows),
     targetActive: new Uint8Array(rows),
+    gradMargins: hasMargins ? new Float32Array(rows) : null,
   };
 }
 
@@ -152,16 +155,14 @@ export function makeResult<Gradient>(
   outputs: HeadOutputs,
   stats: NativeHeadStats,
 ): HeadResult<Gradient> {
-  const { losses, gradient, supportSize, targetActive } = outputs;
+  const { losses, gradient, gradMargins, supportSize, targetActive } = outputs;
   const total = losses.reduce((sum, loss) => sum + loss, 0);
-  const counted = labels.reduce(
-    (count, label) => count + (label === IGNORED_LABEL ? 0 : 1),
-    0,
-  );
+  const counted = countedRows(labels);
   return {
     loss: counted === 0 ? 0 : total / counted,
     losses,
     gradEmbeddings: gradient as Gradient,
+    gradMargins: gradMargins && tensor(gradMargins, [gradMargins.length]),
     supportSize,
     targetActive,
     stats,

@@ -75,6 +75,11 @@ export interface HeadResult<Gradient = Tensor> {
   readonly losses: Float32Array;
   /** Gradient of the mean loss with respect to the raw embeddings [B, D]. */
   readonly gradEmbeddings: Gradient;
+  /**
+   * Gradient of the mean loss with respect to the rows' `margins` [B], when there are any. It is
+   * the true derivative, whatever `detachMargin` is.
+   */
+  readonly gradMargins: Tensor | null;
   /** Classes with a positive posterior, per row. */
   readonly supportSize: Int32Array;
   /** 1 where the target's posterior is positive. */

@@ -37,6 +37,28 @@ export interface LossSpecification {
 /** Largest (α−1)·s·m of Q-Margin: beyond it a loss no longer fits float32. */
 const LARGEST_MEASURE_EXPONENT = 80;
 
+/** Which margins single rows may have in place of a loss's own. */
+export function marginRange(
+  loss: LossSpecification,
+  place: 'measure' | 'angular' | 'cosine',
+): { readonly largest: number; readonly expected: string } {
+  switch (place) {
+    case 'angular':
+      // π as float32 is a little more than π.
+      return { largest: Math.fround(Math.PI), expected: 'a number in [0, π]' };
+    case 'cosine':
+      return { largest: Number.MAX_VALUE, expected: 'a finite number >= 0' };
+    case 'measure': {
+      const largest =
+        LARGEST_MEASURE_EXPONENT / ((loss.alpha - 1) * loss.scale);
+      return {
+        largest: Math.min(Number.MAX_VALUE, largest),
+        expected: `a number in [0, ${largest}] (a loss would overflow float32)`,
+      };
+    }
+  }
+}
+
 /** Checks that a number is finite and lies in a range. */
 export function checkNumber(
   functionName: string,

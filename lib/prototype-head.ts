@@ -7,7 +7,7 @@ import {
   readCheckpointState,
   writeCheckpoint,
 } from './checkpoint.js';
-import { AlphaMarginError } from './errors.js';
+import { AlphaMarginError, invalidArgument } from './errors.js';
 import {
   makeOutputs,
   makeResult,
@@ -33,6 +33,11 @@ import type { RealLike, ResultOf } from './operand.js';
 import { checkLearningRate, type OptimizerSpecification } from './optimizer.js';
 import { readOptions } from './options.js';
 import { reinitialize } from './reinitialize.js';
+import {
+  type MarginsLike,
+  nativeLoss,
+  type RowMarginOptions,
+} from './row-margins.js';
 import {
   type CsrMatrix,
   type LabelsLike,
@@ -149,22 +154,28 @@ export class PrototypeHead implements Disposable {
    * @param embeddings x [B, D], raw (they are normalised inside), float32 or float16.
    * @param labels Identity of each row [B], in [0, C), or −1: the row is not read, its loss and
    * gradient are 0, and means are taken over the other rows.
+   * @param options `margins` of single rows, see {@link RowMarginOptions}; `signal`.
    * @throws AlphaMarginError `ERR_INVALID_ARGUMENT`, `ERR_NON_FINITE`, `ERR_LABEL_RANGE`,
    * `ERR_OUT_OF_MEMORY`, `ERR_DISPOSED`.
    */
   async step<Embeddings extends RealLike>(
     embeddings: Embeddings,
     labels: LabelsLike,
-    options: CallOptions = {},
+    options: RowMarginOptions & CallOptions = {},
   ): Promise<HeadResult<ResultOf<Embeddings>>> {
     const name = 'PrototypeHead.step';
-    const { data, classes, outputs } = this.#prepare(name, embeddings, labels);
-    const loss = this.#loss;
+    const { margins, ...own } = options;
+    const { data, classes, loss, outputs } = this.#prepare(
+      name,
+      embeddings,
+      labels,
+      margins,
+    );
     const optimizer = this.#optimizer;
     const stats = await this.#calls.enqueue(
       name,
       this.step,
-      options,
+      own,
       (head, cancel) =>
         head.step(data, classes, loss, optimizer, outputs, cancel),
     );
@@ -175,11 +186,17 @@ export class PrototypeHead implements Disposable {
   stepSync<Embeddings extends RealLike>(
     embeddings: Embeddings,
     labels: LabelsLike,
+    options: RowMarginOptions = {},
   ): HeadResult<ResultOf<Embeddings>> {
     const name = 'PrototypeHead.stepSync';
-    const { data, classes, outputs } = this.#prepare(name, embeddings, labels);
+    const { data, classes, loss, outputs } = this.#prepare(
+      name,
+      embeddings,
+      labels,
+      readOptions<RowMarginOptions>(name, options, ['margins']).margins,
+    );
     const stats = this.#calls.now(name, this.stepSync, (head) =>
-      head.stepSync(data, classes, this.#loss, this.#optimizer, outputs),
+      head.stepSync(data, classes, loss, this.#optimizer, outputs),
     );
     return makeResult(classes, outputs, stats);
   }
@@ -188,15 +205,20 @@ export class PrototypeHead implements Disposable {
   async evaluate<Embeddings extends RealLike>(
     embeddings: Embeddings,
     labels: LabelsLike,
-    options: CallOptions = {},
+    options: RowMarginOptions & CallOptions = {},
   ): Promise<HeadResult<ResultOf<Embeddings>>> {
     const name = 'PrototypeHead.evaluate';
-    const { data, classes, outputs } = this.#prepare(name, embeddings, labels);
-    const loss = this.#loss;
+    const { margins, ...own } = options;
+    const { data, classes, loss, outputs } = this.#prepare(
+      name,
+      embeddings,
+      labels,
+      margins,
+    );
     const stats = await this.#calls.enqueue(
       name,
       this.evaluate,
-      options,
+      own,
       (head, cancel) => head.evaluate(data, classes, loss, outputs, cancel),
     );
     return makeResult(classes, outputs, stats);
@@ -206,11 +228,17 @@ export class PrototypeHead implements Disposable {
   evaluateSync<Embeddings extends RealLike>(
     embeddings: Embeddings,
     labels: LabelsLike,
+    options: RowMarginOptions = {},
   ): HeadResult<ResultOf<Embeddings>> {
     const name = 'PrototypeHead.evaluateSync';
-    const { data, classes, outputs } = this.#prepare(name, embeddings, labels);
+    const { data, classes, loss, outputs } = this.#prepare(
+      name,
+      embeddings,
+      labels,
+      readOptions<RowMarginOptions>(name, options, ['margins']).margins,
+    );
     const stats = this.#calls.now(name, this.evaluateSync, (head) =>
-      head.evaluateSync(data, classes, this.#loss, outputs),
+      head.evaluateSync(data, classes, loss, outputs),
     );
     return makeResult(classes, outputs, stats);
   }
@@ -225,32 +253,42 @@ export class PrototypeHead implements Disposable {
   async posterior(
     embeddings: RealLike,
     labels?: LabelsLike | null,
-    options: CallOptions = {},
+    options: RowMarginOptions & CallOptions = {},
   ): Promise<CsrMatrix> {
     const name = 'PrototypeHead.posterior';
-    const batch = this.#readBatch(name, 'embeddings', embeddings);
-    const classes =
-      labels == null ? null : readLabels(name, labels, batch.rows);
-    const loss = this.#loss;
-    const rows = await this.#calls.enqueue(
+    const { margins, ...own } = options;
+    const { rows, data, classes, loss } = this.#preparePosterior(
+      name,
+      embeddings,
+      labels,
+      margins,
+    );
+    const posterior = await this.#calls.enqueue(
       name,
       this.posterior,
-      options,
-      (head, cancel) => head.posterior(batch.data, classes, loss, cancel),
+      own,
+      (head, cancel) => head.posterior(data, classes, loss, cancel),
     );
-    return { ...rows, dims: [batch.rows, this.identities] };
+    return { ...posterior, dims: [rows, this.identities] };
   }
 
   /** {@link posterior} on the calling thread. */
-  posteriorSync(embeddings: RealLike, labels?: LabelsLike | null): CsrMatrix {
+  posteriorSync(
+    embeddings: RealLike,
+    labels?: LabelsLike | null,
+    options: RowMarginOptions = {},
+  ): CsrMatrix {
     const name = 'PrototypeHead.posteriorSync';
-    const batch = this.#readBatch(name, 'embeddings', embeddings);
-    const classes =
-      labels == null ? null : readLabels(name, labels, batch.rows);
-    const rows = this.#calls.now(name, this.posteriorSync, (head) =>
-      head.posteriorSync(batch.data, classes, this.#loss),
+    const { rows, data, classes, loss } = this.#preparePosterior(
+      name,
+      embeddings,
+      labels,
+      readOptions<RowMarginOptions>(name, options, ['margins']).margins,
     );
-    return { ...rows, dims: [batch.rows, this.identities] };
+    const posterior = this.#calls.now(name, this.posteriorSync, (head) =>
+      head.posteriorSync(data, classes, loss),
+    );
+    return { ...posterior, dims: [rows, this.identities] };
   }
 
   /**
@@ -444,11 +482,41 @@ export class PrototypeHead implements Disposable {
   }
 
   /** Checked copies of a labelled batch, and arrays for its results. */
-  #prepare(name: string, embeddings: RealLike, labels: LabelsLike) {
+  #prepare(
+    name: string,
+    embeddings: RealLike,
+    labels: LabelsLike,
+    margins: MarginsLike | null | undefined,
+  ) {
     const batch = this.#readBatch(name, 'embeddings', embeddings);
     const classes = readLabels(name, labels, batch.rows);
-    const outputs = makeOutputs(this.#calls.backend, batch);
-    return { data: batch.data, classes, outputs };
+    const loss = nativeLoss(name, this.#loss, classes, margins);
+    const outputs = makeOutputs(
+      this.#calls.backend,
+      batch,
+      loss.margins !== null,
+    );
+    return { data: batch.data, classes, loss, outputs };
+  }
+
+  /** Checked copies of a batch that may have no labels; then margins have nothing to act on. */
+  #preparePosterior(
+    name: string,
+    embeddings: RealLike,
+    labels: LabelsLike | null | undefined,
+    margins: MarginsLike | null | undefined,
+  ) {
+    const { data, rows } = this.#readBatch(name, 'embeddings', embeddings);
+    if (labels == null) {
+      if (margins != null) {
+        throw invalidArgument(name, 'margins', 'given with labels', margins);
+      }
+      const loss = nativeLoss(name, this.#loss, new Int32Array(rows));
+      return { rows, data, classes: null, loss };
+    }
+    const classes = readLabels(name, labels, rows);
+    const loss = nativeLoss(name, this.#loss, classes, margins);
+    return { rows, data, classes, loss };
   }
 
   #readBatch(name: string, argument: string, value: RealLike) {

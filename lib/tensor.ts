@@ -267,6 +267,14 @@ export function readLabels(
   });
 }
 
+/** How many rows are not ignored. */
+export function countedRows(labels: Int32Array): number {
+  return labels.reduce(
+    (count, label) => count + (label === IGNORED_LABEL ? 0 : 1),
+    0,
+  );
+}
+
 /** Reads the reference measure, as a copy: positive, one value per class, not normalised. */
 export function readReference(
   functionName: string,

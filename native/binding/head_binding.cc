@@ -55,7 +55,10 @@ HeadOutputs read_outputs(const Napi::CallbackInfo& info, Napi::Value value, cons
   require_length(info.Env(), "outputs.losses", losses.size, rows);
   require_length(info.Env(), "outputs.supportSize", support.size, rows);
   require_length(info.Env(), "outputs.targetActive", active.size, rows);
-  return {losses.data, gradient, support.data, active.data};
+  const Span<float> margins =
+      read_optional_floats(object.Get("gradMargins"), "outputs.gradMargins");
+  if (margins.present) require_length(info.Env(), "outputs.gradMargins", margins.size, rows);
+  return {losses.data, gradient, support.data, active.data, margins.data};
 }
 
 Napi::Value make_stats(Napi::Env env, const HeadStats& stats) {
@@ -73,7 +76,7 @@ Napi::Value make_stats(Napi::Env env, const HeadStats& stats) {
 // (embeddings, labels, loss, optimizer, outputs)
 Call read_step(const Napi::CallbackInfo& info, const SharedHead& head) {
   const Batch batch = read_batch(info, head, false);
-  const Loss loss = read_loss(info[2]);
+  const Loss loss = read_loss(info[2], batch.embeddings.rows());
   const Optimizer optimizer = read_optimizer(info[3]);
   const HeadOutputs outputs = read_outputs(info, info[4], batch, head);
   auto stats = std::make_shared<HeadStats>();
@@ -87,7 +90,7 @@ Call read_step(const Napi::CallbackInfo& info, const SharedHead& head) {
 // (embeddings, labels, loss, outputs)
 Call read_evaluate(const Napi::CallbackInfo& info, const SharedHead& head) {
   const Batch batch = read_batch(info, head, false);
-  const Loss loss = read_loss(info[2]);
+  const Loss loss = read_loss(info[2], batch.embeddings.rows());
   const HeadOutputs outputs = read_outputs(info, info[3], batch, head);
   auto stats = std::make_shared<HeadStats>();
   return {[=](const Cancellation& cancellation) {
@@ -99,7 +102,7 @@ Call read_evaluate(const Napi::CallbackInfo& info, const SharedHead& head) {
 // (embeddings, labels | null, loss)
 Call read_head_posterior(const Napi::CallbackInfo& info, const SharedHead& head) {
   const Batch batch = read_batch(info, head, true);
-  const Loss loss = read_loss(info[2]);
+  const Loss loss = read_loss(info[2], batch.embeddings.rows());
   auto rows = std::make_shared<std::optional<SparseRows>>();
   return {[=](const Cancellation& cancellation) {
             *rows = head->posterior(batch.embeddings, batch.labels, loss, cancellation);

@@ -22,9 +22,8 @@ LossRow read_row(const RealMatrix& cosines, std::size_t row, std::int32_t label,
   check_finite("cosines", row, values, cosines.columns());
   check_cosines(row, values, cosines.columns());
   const auto index = static_cast<std::size_t>(label);
-  const TargetCosine margined = target_cosine(loss, values[index]);
   const double measure = reference == nullptr ? 1.0 : static_cast<double>(reference[index]);
-  return {values, index, {true, margined.value, margined.derivative, measure}};
+  return {values, index, margined_target(loss.of_row(row), values[index], measure)};
 }
 
 }  // namespace
@@ -44,6 +43,7 @@ void loss_forward(Runtime& runtime, const RealMatrix& cosines, const std::int32_
         outputs.support_size[row] = 0;
         outputs.target_active[row] = 0;
         outputs.solutions[row] = {};
+        if (outputs.margin_gradient != nullptr) outputs.margin_gradient[row] = 0;
         continue;
       }
       const LossRow input = read_row(cosines, row, labels[row], loss, reference, scratch);
@@ -68,7 +68,7 @@ void loss_forward(Runtime& runtime, const RealMatrix& cosines, const std::int32_
           excess_cosine += p * (values[j] - target.cosine);
           ++support;
         }
-        own = posterior_of.target(target.cosine, target.measure);
+        own = posterior_of.target(target);
       });
       if (own > 0) ++support;
       outputs.loss[row] = static_cast<float>(
@@ -77,6 +77,9 @@ void loss_forward(Runtime& runtime, const RealMatrix& cosines, const std::int32_
       outputs.support_size[row] = support;
       outputs.target_active[row] = own > 0 ? 1 : 0;
       outputs.solutions[row] = solution;
+      if (outputs.margin_gradient == nullptr) continue;
+      outputs.margin_gradient[row] = static_cast<float>(
+          margin_gradient(loss.of_row(row), values[label], target.measure, others, others));
     }
   });
 }

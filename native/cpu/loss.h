@@ -30,6 +30,7 @@ struct LossOutputs {
   std::int32_t* support_size;
   std::uint8_t* target_active;
   RowSolution* solutions;  // what the backward pass needs of a row
+  float* margin_gradient;  // ∂ℓ/∂m of each row, or nullptr
 };
 
 // Beyond ±1 by more than the rounding of float16 a number is no cosine; most likely a logit s·c.

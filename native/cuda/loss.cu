@@ -24,13 +24,11 @@ __global__ void target_kernel(RowProblem problem, const std::int32_t* labels, De
   const std::size_t row = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (row >= problem.slices.rows) return;
   if (labels[row] == kIgnoredLabel) {
-    targets[row] = {{0, 0, 1}, 0, kIgnoredLabel};
+    targets[row] = {DeviceTarget::none(), kIgnoredLabel};
     return;
   }
   const auto label = static_cast<std::size_t>(labels[row]);
-  const TargetCosine target = margin.target(problem.cosine(row, label));
-  targets[row] = {{1, target.value, problem.measure(label)},
-                  target.derivative,
+  targets[row] = {margin.target(row, problem.cosine(row, label), problem.measure(label)),
                   static_cast<std::int64_t>(label)};
 }
 
@@ -65,16 +63,18 @@ struct RowOutputs {
   float* threshold;
   std::int32_t* support_size;
   std::uint8_t* target_active;
+  float* margin_gradient;  // or nullptr
 };
 
 __global__ void finish_kernel(RowProblem problem, const RowSolution* solutions,
-                              const Moments* parts, RowOutputs outputs) {
+                              const Moments* parts, DeviceMargin margin, RowOutputs outputs) {
   const std::size_t row = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (row >= problem.slices.rows) return;
   if (problem.ignored(row)) {
     outputs.loss[row] = outputs.threshold[row] = 0;
     outputs.support_size[row] = 0;
     outputs.target_active[row] = 0;
+    if (outputs.margin_gradient != nullptr) outputs.margin_gradient[row] = 0;
     return;
   }
   Moments moments{0, 0, 0};
@@ -86,7 +86,7 @@ __global__ void finish_kernel(RowProblem problem, const RowSolution* solutions,
   }
   const RowSolution solution = solutions[row];
   const DeviceTarget target = problem.target(row);
-  const double own = target_posterior(problem.loss, solution, target.cosine, target.measure);
+  const double own = target_posterior(problem.loss, solution, target);
   const double loss = moments.others > 0 ? loss_of(problem.loss, target, solution,
                                                    problem.loss.scale * moments.excess_cosine)
                                          : 0.0;
@@ -94,6 +94,10 @@ __global__ void finish_kernel(RowProblem problem, const RowSolution* solutions,
   outputs.threshold[row] = static_cast<float>(threshold_of(problem.loss, solution));
   outputs.support_size[row] = static_cast<std::int32_t>(moments.support + (own > 0 ? 1 : 0));
   outputs.target_active[row] = own > 0 ? 1 : 0;
+  if (outputs.margin_gradient == nullptr) return;
+  outputs.margin_gradient[row] =
+      static_cast<float>(margin_gradient(margin.of_row(row), problem.cosine(row, problem.skip(row)),
+                                         target.measure, moments.others, moments.others));
 }
 
 __global__ void __launch_bounds__(kRowThreads)
@@ -133,7 +137,7 @@ __global__ void target_gradient_kernel(RowProblem problem, const float* grad_los
   const double upstream = grad_loss == nullptr ? mean : grad_loss[row];
   const double factor = problem.loss.scale * upstream;
   out[row * slices.classes + problem.skip(row)] =
-      static_cast<float>(-factor * problem.targets[row].derivative * others);
+      static_cast<float>(-factor * problem.targets[row].target.derivative * others);
 }
 
 // The inputs of a call on the device.
@@ -146,17 +150,20 @@ class LossInputs {
         cosines_(context, scratch, cosines),
         labels_(to_device(context, scratch, labels, cosines.rows())),
         reference_(to_device(context, scratch, reference, cosines.columns())),
+        margins_(to_device(context, scratch, loss.row_margins, cosines.rows())),
+        margin_(DeviceMargin::of(loss, margins_.data())),
         targets_(context, scratch, cosines.rows()),
         no_cosine_(context, scratch) {
     problem_ = {RowSlices::of(cosines.rows(), cosines.columns()), Elements::of(cosines_),
                 reference_.data(), targets_.data(), DeviceLoss::of(loss)};
     check_rows(context, problem_.slices, problem_.cosines, kLargestCosine, no_cosine_.data(),
                labels_.data());
-    launch(context, "target_kernel", &target_kernel, per_row(), problem_, labels_.data(),
-           DeviceMargin::of(loss), targets_.data());
+    launch(context, "target_kernel", &target_kernel, per_row(), problem_, labels_.data(), margin_,
+           targets_.data());
   }
 
   const RowProblem& problem() const { return problem_; }
+  const DeviceMargin& margin() const { return margin_; }
   // 1/B of the rows that count.
   double mean() const { return 1.0 / static_cast<double>(counted_); }
   LaunchShape per_row() const { return {blocks_for(cosines_.rows(), kRowThreads), kRowThreads}; }
@@ -176,6 +183,8 @@ class LossInputs {
   DeviceMatrix cosines_;
   DeviceBuffer<std::int32_t> labels_;
   DeviceBuffer<float> reference_;
+  DeviceBuffer<float> margins_;
+  DeviceMargin margin_;
   DeviceBuffer<TargetRow> targets_;
   FirstBadRow no_cosine_;
   RowProblem problem_{};
@@ -197,13 +206,15 @@ void loss_forward(DeviceContext& context, MemoryAccount& scratch, const RealMatr
   DeviceBuffer<float> thresholds(context, scratch, rows);
   DeviceBuffer<std::int32_t> support(context, scratch, rows);
   DeviceBuffer<std::uint8_t> active(context, scratch, rows);
+  DeviceBuffer<float> slopes(context, scratch, outputs.margin_gradient == nullptr ? 0 : rows);
   FirstBadRow outside(context, scratch);
   solve_rows(context, scratch, problem, solutions.data(), outside.data());
   launch(context, "moments_kernel", &moments_kernel, problem.slices.shape(), problem,
          solutions.data(), moments.data());
-  launch(context, "finish_kernel", &finish_kernel, inputs.per_row(), problem, solutions.data(),
-         moments.data(),
-         RowOutputs{losses.data(), thresholds.data(), support.data(), active.data()});
+  launch(
+      context, "finish_kernel", &finish_kernel, inputs.per_row(), problem, solutions.data(),
+      moments.data(), inputs.margin(),
+      RowOutputs{losses.data(), thresholds.data(), support.data(), active.data(), slopes.data()});
   inputs.download_flag();
   outside.download();
   context.synchronize();
@@ -217,6 +228,7 @@ void loss_forward(DeviceContext& context, MemoryAccount& scratch, const RealMatr
   support.download(outputs.support_size);
   active.download(outputs.target_active);
   solutions.download(outputs.solutions);
+  if (outputs.margin_gradient != nullptr) slopes.download(outputs.margin_gradient);
   context.synchronize();
 }
 

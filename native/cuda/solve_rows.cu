@@ -91,8 +91,7 @@ __global__ void softmax_combine_kernel(RowProblem problem, const SlicePart* part
   }
   double target_logit = 0;
   if (target.present != 0) {
-    target_logit =
-        problem.loss.beta * target.cosine + log(target.measure) + problem.loss.log_measure_factor;
+    target_logit = problem.loss.beta * target.cosine + log(target.measure) + target.log_factor;
     if (target_logit > largest) largest = target_logit;
   }
   double total = 0;
@@ -147,7 +146,7 @@ __global__ void bracket_kernel(RowProblem problem, const SlicePart* parts, PassS
   }
   const DeviceTarget target = problem.target(row);
   if (target.present != 0) {
-    const double alone = problem.loss.gamma * pow(target.measure, -problem.loss.excess);
+    const double alone = target.gamma * pow(target.measure, -problem.loss.excess);
     const double own_bound = target.cosine - alone / problem.loss.beta;
     if (own_bound > bound) bound = own_bound;
     if (target.cosine > largest) largest = target.cosine;
@@ -203,7 +202,7 @@ __global__ void pass_kernel(RowProblem problem, const SlicePart* parts, PassStat
   }
   const DeviceTarget target = problem.target(row);
   if (target.present != 0) {
-    const double inverse_gamma = 1 / loss.gamma;
+    const double inverse_gamma = 1 / target.gamma;
     const double d = (state.root - loss.beta * (state.largest - target.cosine)) * inverse_gamma;
     if (d > 0) {
       const double reduced = target.measure * AnyPower(loss).reduced(d);

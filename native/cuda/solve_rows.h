@@ -14,7 +14,6 @@ namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 // The target of a row of a loss.
 struct TargetRow {
   DeviceTarget target;
-  double derivative;   // dψ/dc_y
   std::int64_t label;  // its place in the row, or kIgnoredLabel
 };
 
@@ -41,12 +40,12 @@ struct RowProblem {
     return targets != nullptr && targets[row].label == kIgnoredLabel;
   }
   __device__ DeviceTarget target(std::size_t row) const {
-    return targets == nullptr ? DeviceTarget{0, 0, 1} : targets[row].target;
+    return targets == nullptr ? DeviceTarget::none() : targets[row].target;
   }
 };
 
-// Writes solutions [B] (0 for ignored rows); flags rows whose measures leave float64 in `out_of_range`. Long rows of α >
-// 1 synchronise now and then, to see whether they have settled.
+// Writes solutions [B] (0 for ignored rows); flags rows whose measures leave float64 in
+// `out_of_range`. Long rows of α > 1 synchronise now and then, to see whether they have settled.
 void solve_rows(DeviceContext& context, MemoryAccount& scratch, const RowProblem& problem,
                 RowSolution* solutions, std::uint32_t* out_of_range);
 

@@ -122,7 +122,7 @@ class PassSolver {
       PassState& state = states_[i];
       const RowTarget& target = row(i).target;
       if (target.present) {
-        const double alone = inputs_.loss.gamma() * std::pow(target.measure, -excess);
+        const double alone = target.gamma * std::pow(target.measure, -excess);
         bounds[i] = std::max(bounds[i], target.cosine - alone / beta);
         state.largest = std::max(state.largest, target.cosine);
       }
@@ -154,7 +154,7 @@ class PassSolver {
     PassState& state = states_[i];
     const RowTarget& target = row(i).target;
     if (target.present) {
-      const double inverse_gamma = 1 / inputs_.loss.gamma();
+      const double inverse_gamma = 1 / target.gamma;
       const double d =
           (state.root - inputs_.loss.beta() * (state.largest - target.cosine)) * inverse_gamma;
       if (d > 0) {
@@ -209,7 +209,7 @@ void solve_softmax_rows(const HeadInputs& inputs, const DenseRows& rows, SolvedB
     double own = 0;
     if (row.target.present) {
       const double logit = inputs.loss.scale * row.target.cosine + std::log(row.target.measure) +
-                           inputs.loss.log_measure_factor();
+                           row.target.log_factor;
       largest = std::max(largest, logit);
       own = std::exp(logit - largest);
     }
@@ -241,9 +241,8 @@ void measure_rows(const HeadInputs& inputs, const DenseRows& rows, SolvedBatch& 
   for (std::size_t i = 0; i < rows.size(); ++i) {
     SolvedRow& row = solved.rows[rows.index(i)];
     if (!row.target.present) continue;
-    visit_posterior(inputs.loss, row.solution, [&](const auto& posterior_of) {
-      row.own = posterior_of.target(row.target.cosine, row.target.measure);
-    });
+    visit_posterior(inputs.loss, row.solution,
+                    [&](const auto& posterior_of) { row.own = posterior_of.target(row.target); });
     row.support += row.own > 0 ? 1 : 0;
   }
 }

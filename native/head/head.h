@@ -29,6 +29,7 @@ struct HeadOutputs {
   RealOutput grad_embeddings;  // data may be nullptr
   std::int32_t* support_size;
   std::uint8_t* target_active;
+  float* grad_margins = nullptr;  // [B] of the mean loss with respect to the rows' own margins
 };
 
 struct HeadStats {

@@ -76,9 +76,10 @@ HeadInputs PrototypeHead::make_inputs(MemoryAccount& scratch, const PrototypeVie
                                       const Embeddings& batch, const std::int32_t* labels,
                                       std::size_t counted, const Loss& loss,
                                       const Cancellation& cancellation) const {
-  return {*runtime_, scratch, prototypes, reference_.empty() ? nullptr : reference_.data(),
-          batch,     labels,  counted,    loss,
-          scratch_budget_,    cancellation};
+  return {
+      *runtime_,       scratch,     prototypes, reference_.empty() ? nullptr : reference_.data(),
+      batch,           labels,      counted,    loss,
+      scratch_budget_, cancellation};
 }
 
 HeadStats PrototypeHead::run(const RealMatrix& embeddings, const std::int32_t* labels,
@@ -103,6 +104,14 @@ HeadStats PrototypeHead::run(const RealMatrix& embeddings, const std::int32_t* l
       outputs.losses[row] = static_cast<float>(state.loss);
       outputs.support_size[row] = static_cast<std::int32_t>(state.support);
       outputs.target_active[row] = state.own > 0 ? 1 : 0;
+      if (outputs.grad_margins != nullptr) {
+        outputs.grad_margins[row] =
+            state.ignored ? 0.0f
+                          : static_cast<float>(margin_gradient(loss.of_row(row), state.label_cosine,
+                                                               state.target.measure, state.others,
+                                                               state.others) /
+                                               static_cast<double>(counted));
+      }
       stats.support += static_cast<std::size_t>(state.support);
       stats.zero_loss_rows += state.others > 0 || state.ignored ? 0 : 1;
     }
@@ -145,8 +154,7 @@ SparseRows PrototypeHead::posterior(const RealMatrix& embeddings, const std::int
   const auto lock = enter();
   MemoryAccount& scratch = runtime_->memory;
   const std::size_t counted = count_rows(labels, embeddings.rows(), identities_);
-  const Embeddings batch =
-      prepare_embeddings(*runtime_, scratch, embeddings, "embeddings", labels);
+  const Embeddings batch = prepare_embeddings(*runtime_, scratch, embeddings, "embeddings", labels);
   const PrototypeView prototypes = loss.order.is_softmax() ? state_->view() : filtered_view();
   const HeadInputs inputs =
       make_inputs(scratch, prototypes, batch, labels, counted, loss, cancellation);

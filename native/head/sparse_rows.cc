@@ -76,7 +76,7 @@ class Tightening {
     const KernelSet& kernels = kernel_set();
     const DivergenceOrder& order = inputs_.loss.order;
     const double beta = inputs_.loss.beta();
-    const double gamma = inputs_.loss.gamma();
+    const double gamma = target.gamma;
     const float largest = kernels.largest(list.cosines.data(), list.size());
     double threshold = std::max(known, largest - slack - 1 / beta);
     double top = largest - slack;
@@ -171,7 +171,7 @@ void finish_row(const HeadInputs& inputs, SolvedRow& solved, Buffer<SupportEntry
       ++solved.support;
     }
     if (solved.target.present) {
-      solved.own = posterior_of.target(solved.target.cosine, solved.target.measure);
+      solved.own = posterior_of.target(solved.target);
     }
   });
   solved.support += solved.own > 0 ? 1 : 0;
@@ -207,7 +207,8 @@ void solve_sparse_rows(const HeadInputs& inputs, SolvedBatch& solved) {
   solved.by_class = class_ranges(inputs, solved);
   rescore(inputs, solved);
   inputs.runtime.pool.run(rows, [&](std::size_t row) {
-    if (!solved.rows[row].dense && !solved.rows[row].ignored) finish_row(inputs, solved.rows[row], solved.entries[row]);
+    if (!solved.rows[row].dense && !solved.rows[row].ignored)
+      finish_row(inputs, solved.rows[row], solved.entries[row]);
   });
   for (const SolvedRow& row : solved.rows) solved.overflow_rows += row.dense ? 1 : 0;
 }
@@ -224,8 +225,8 @@ SolvedBatch start_rows(const HeadInputs& inputs) {
     state.label = inputs.labels[row];
     const auto label = static_cast<std::size_t>(state.label);
     state.label_cosine = exact_cosine(inputs.prototypes, inputs.batch, row, label);
-    const TargetCosine margined = target_cosine(inputs.loss, state.label_cosine);
-    state.target = {true, margined.value, margined.derivative, inputs.measure(label)};
+    state.target =
+        margined_target(inputs.loss.of_row(row), state.label_cosine, inputs.measure(label));
   });
   return solved;
 }

@@ -18,7 +18,7 @@ struct GradientFactors {
 };
 
 __device__ inline double target_coefficient(const GradientFactors& factors, const RowState& row) {
-  return factors.target * row.target_derivative * row.others;
+  return factors.target * row.target.derivative * row.others;
 }
 
 // SortedPairs as kernels see them.

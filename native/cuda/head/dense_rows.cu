@@ -91,7 +91,7 @@ __global__ void softmax_finish_kernel(DeviceLoss loss, const std::uint32_t* indi
   double own = 0;
   if (row.label >= 0) {
     const double logit =
-        loss.scale * row.target_cosine + log(row.target_measure) + loss.log_measure_factor;
+        loss.scale * row.target.cosine + log(row.target.measure) + row.target.log_factor;
     if (logit > largest) largest = logit;
     own = exp(logit - largest);
   }
@@ -134,10 +134,10 @@ __global__ void bracket_kernel(DeviceLoss loss, const std::uint32_t* indices, st
   DenseState state = states[i];
   const RowState& row = rows[indices[i]];
   if (row.label >= 0) {
-    const double alone = loss.gamma * pow(row.target_measure, -loss.excess);
-    const double bound = row.target_cosine - alone / loss.beta;
+    const double alone = row.target.gamma * pow(row.target.measure, -loss.excess);
+    const double bound = row.target.cosine - alone / loss.beta;
     if (bound > state.bound) state.bound = bound;
-    if (row.target_cosine > state.largest) state.largest = row.target_cosine;
+    if (row.target.cosine > state.largest) state.largest = row.target.cosine;
   }
   // Rounded up: an upper bound of the root must not lose its last digit.
   state.upper = loss.beta * (state.largest - state.bound) * (1 + 0x1p-50);
@@ -183,10 +183,10 @@ __global__ void advance_kernel(DeviceLoss loss, const std::uint32_t* indices, st
   if (state.settled != 0) return;
   const RowState& row = rows[indices[i]];
   if (row.label >= 0) {
-    const double inverse_gamma = 1 / loss.gamma;
-    const double d = (state.root - loss.beta * (state.largest - row.target_cosine)) * inverse_gamma;
+    const double inverse_gamma = 1 / row.target.gamma;
+    const double d = (state.root - loss.beta * (state.largest - row.target.cosine)) * inverse_gamma;
     if (d > 0) {
-      const double reduced = row.target_measure * AnyPower(loss).reduced(d);
+      const double reduced = row.target.measure * AnyPower(loss).reduced(d);
       state.slope += reduced * inverse_gamma;
       state.total += reduced * d;
     }
@@ -228,9 +228,7 @@ __global__ void solution_kernel(DeviceLoss loss, const std::uint32_t* indices, s
                                                 gap > 0 ? (1 - state.total_lower) / gap : 0};
   row.others = 0;
   row.excess_cosine = 0;
-  row.own = row.label >= 0
-                ? target_posterior(loss, row.solution, row.target_cosine, row.target_measure)
-                : 0;
+  row.own = row.label >= 0 ? target_posterior(loss, row.solution, row.target) : 0;
   row.support = row.own > 0 ? 1 : 0;
 }
 
@@ -241,7 +239,7 @@ __global__ void __launch_bounds__(kChunkThreads)
   RowState& state = rows[chunk.indices[i]];
   const DenseRow row{chunk, prototypes, i, state.label};
   const RowSolution solution = state.solution;
-  const double target = state.target_cosine;
+  const double target = state.target.cosine;
   double others = 0;
   double excess = 0;
   std::int64_t support = 0;
@@ -268,8 +266,7 @@ __global__ void losses_kernel(DeviceLoss loss, RowState* rows, std::size_t count
   if (i >= count) return;
   RowState& row = rows[i];
   row.loss = row.label >= 0 && row.others > 0
-                 ? loss_of(loss, {1, row.target_cosine, row.target_measure}, row.solution,
-                           loss.scale * row.excess_cosine)
+                 ? loss_of(loss, row.target, row.solution, loss.scale * row.excess_cosine)
                  : 0.0;
 }
 

@@ -117,19 +117,28 @@ class ForwardPass {
 double largest_coefficient(const Loss& loss, const std::vector<RowState>& states) {
   double largest = 1;
   for (const RowState& row : states) {
-    largest = std::max(largest, std::fabs(row.target_derivative));
+    largest = std::max(largest, std::fabs(row.target.derivative));
   }
   return loss.scale * largest;
 }
 
 // Fills in the rows of the outputs and their statistics.
-HeadStats report(const ForwardPass& pass, const HeadOutputs& outputs) {
+HeadStats report(const ForwardPass& pass, const Loss& loss, const HeadOutputs& outputs) {
   HeadStats stats;
   for (std::size_t row = 0; row < pass.states().size(); ++row) {
     const RowState& state = pass.states()[row];
     outputs.losses[row] = static_cast<float>(state.loss);
     outputs.support_size[row] = static_cast<std::int32_t>(state.support);
     outputs.target_active[row] = state.own > 0 ? 1 : 0;
+    if (outputs.grad_margins != nullptr) {
+      outputs.grad_margins[row] =
+          state.ignored != 0
+              ? 0.0f
+              : static_cast<float>(margin_gradient(loss.of_row(row), state.label_cosine,
+                                                   state.target.measure, state.others,
+                                                   state.others) /
+                                   static_cast<double>(pass.call().counted));
+    }
     stats.support += static_cast<std::size_t>(state.support);
     stats.zero_loss_rows += state.others > 0 || state.ignored != 0 ? 0 : 1;
   }
@@ -298,7 +307,7 @@ HeadStats DeviceHead::run(const RealMatrix& embeddings, const std::int32_t* labe
   HeadStats stats;
   {
     ForwardPass pass(view(), scratch, embeddings, labels, loss, cancellation);
-    stats = report(pass, outputs);
+    stats = report(pass, loss, outputs);
     const DeviceOutput gradient(*context_, scratch, outputs.grad_embeddings,
                                 embeddings.rows() * dim_);
     double momentum_bound = 0;

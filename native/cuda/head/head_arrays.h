@@ -8,6 +8,7 @@
 
 #include "cpu/row_solver.h"
 #include "cuda/device_context.h"
+#include "cuda/device_loss.h"
 
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 
@@ -45,10 +46,8 @@ struct BatchArrays {
 
 // What the forward pass finds out about one row; SolvedRow of the CPU. Downloaded as it is.
 struct RowState {
-  double label_cosine;       // c_y before the margin
-  double target_cosine;      // ψ(c_y) − m3
-  double target_derivative;  // dψ/dc
-  double target_measure;     // q_y
+  double label_cosine;  // c_y before the margin
+  DeviceTarget target;
   RowSolution solution;
   double others;         // Σ_{j≠y} p_j
   double own;            // p_y

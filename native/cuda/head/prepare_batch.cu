@@ -39,7 +39,8 @@ __global__ void prepare_kernel(BatchArrays batch, const std::int32_t* labels,
   const double norm = sqrt(exact_dot(values, values, batch.dim));
   // False for NaN and infinities too; the host looks closer.
   const bool good = norm >= kSmallestNorm && norm <= kLargestNorm;
-  if (present && !good && !ignored && lane == 0) atomicMin(first_bad_row, static_cast<std::uint32_t>(row));
+  if (present && !good && !ignored && lane == 0)
+    atomicMin(first_bad_row, static_cast<std::uint32_t>(row));
   const double inverse = good ? 1 / norm : 0;
   double squares = 0;
   for (std::size_t k = lane; k < batch.half_dim; k += kDotLanes) {
@@ -77,19 +78,16 @@ __global__ void start_kernel(PrototypeArrays prototypes, BatchArrays batch,
   const bool present = own < batch.rows;
   const std::size_t row = present ? own : batch.rows - 1;
   RowState state{};
-  state.target_derivative = 1;
-  state.target_measure = 1;
+  state.target = DeviceTarget::none();
   state.label = -1;
   if (labels != nullptr) {
     state.ignored = labels[row] == kIgnoredLabel ? 1 : 0;
     // Lanes of a row that is ignored go along, for the shuffles of the others.
     const auto identity = static_cast<std::size_t>(state.ignored != 0 ? 0 : labels[row]);
     state.label_cosine = exact_cosine(prototypes, batch, row, identity);
-    const TargetCosine target = margin.target(state.label_cosine);
     state.label = labels[row];
-    state.target_cosine = target.value;
-    state.target_derivative = target.derivative;
-    if (prototypes.reference != nullptr) state.target_measure = prototypes.reference[identity];
+    const double measure = prototypes.reference == nullptr ? 1.0 : prototypes.reference[identity];
+    if (state.ignored == 0) state.target = margin.target(row, state.label_cosine, measure);
   }
   if (present && threadIdx.x % kDotLanes == 0) rows[row] = state;
 }
@@ -154,9 +152,11 @@ void refresh_prototypes(DeviceContext& context, const PrototypeArrays& prototype
 
 void start_rows(const HeadCall& call, const Loss& loss, const std::int32_t* labels) {
   const std::size_t rows = call.batch.rows;
+  const DeviceBuffer<float> margins =
+      to_device(call.context, call.scratch, labels == nullptr ? nullptr : loss.row_margins, rows);
   launch(call.context, "start_kernel", &start_kernel,
-         {blocks_for(rows, kRowsPerBlock, ~0u), kThreads}, call.prototypes, call.batch,
-         labels, DeviceMargin::of(loss), call.rows);
+         {blocks_for(rows, kRowsPerBlock, ~0u), kThreads}, call.prototypes, call.batch, labels,
+         DeviceMargin::of(loss, margins.data()), call.rows);
 }
 
 }  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE

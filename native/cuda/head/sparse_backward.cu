@@ -112,9 +112,9 @@ __global__ void embedding_gradient_kernel(PrototypeArrays prototypes, BatchArray
     const std::size_t place = row * dim + k;
     // A row without terms may be one that is not to be read.
     grad_embeddings[place] =
-        terms == 0 ? 0.0f
-                   : static_cast<float>((sums[c] - projection * batch.values[place] * inverse) *
-                                        inverse);
+        terms == 0
+            ? 0.0f
+            : static_cast<float>((sums[c] - projection * batch.values[place] * inverse) * inverse);
   }
 }
 

@@ -68,8 +68,7 @@ __global__ void __launch_bounds__(kThreads)
   const std::size_t arrived = candidates.counts[row];
   const std::size_t before = sorted_counts[row];
   const double slack = batch.slack[row];
-  const DeviceTarget target{state.label >= 0 ? 1.0 : 0.0, state.target_cosine,
-                            state.target_measure};
+  const DeviceTarget target = state.target;
   if (state.ignored != 0) {
     if (threadIdx.x == 0) candidates.bounds[row] = INFINITY;
     return;
@@ -149,8 +148,7 @@ __global__ void __launch_bounds__(kThreads)
   std::int32_t* identities = supports.identities + first;
   double* cosines = supports.cosines + first;
   double* posteriors = supports.posteriors + first;
-  const DeviceTarget target{state.label >= 0 ? 1.0 : 0.0, state.target_cosine,
-                            state.target_measure};
+  const DeviceTarget target = state.target;
   bool out_of_range = false;
   const RowSolution solution =
       solve_row(loss, target, count, count, reference != nullptr, ExactCosine{cosines},
@@ -194,8 +192,7 @@ __global__ void __launch_bounds__(kThreads)
   state.solution = solution;
   state.others = others;
   state.excess_cosine = excess;
-  state.own =
-      target.present != 0 ? target_posterior(loss, solution, target.cosine, target.measure) : 0;
+  state.own = target.present != 0 ? target_posterior(loss, solution, target) : 0;
   state.support = static_cast<std::int64_t>(kept) + (state.own > 0 ? 1 : 0);
   supports.counts[row] = static_cast<std::uint32_t>(kept);
 }
