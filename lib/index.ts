@@ -74,6 +74,11 @@ export {
 } from './optimizer.js';
 export { PrototypeHead } from './prototype-head.js';
 export { qMarginLoss, qMarginLossSync } from './q-margin-loss.js';
+export {
+  type CountsLike,
+  type ReferenceFromCountsOptions,
+  referenceFromCounts,
+} from './reference-from-counts.js';
 export type { MarginsLike, RowMarginOptions } from './row-margins.js';
 export {
   type CsrMatrix,
