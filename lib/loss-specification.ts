@@ -32,6 +32,8 @@ export interface LossSpecification {
   readonly cosineMargin: number;
   /** Whether the derivative of the angular margin is taken as 1. */
   readonly detachMargin: boolean;
+  /** Label smoothing ε in [0, 1); above 0 at α = 1 only. */
+  readonly labelSmoothing: number;
 }
 
 /** Largest (α−1)·s·m of Q-Margin: beyond it a loss no longer fits float32. */
@@ -121,6 +123,21 @@ export function lossSpecification(
       exponent,
     );
   }
+  const labelSmoothing = checkNumber(
+    functionName,
+    'labelSmoothing',
+    options.labelSmoothing ?? 0,
+    'a number in [0, 1)',
+    (number) => number >= 0 && number < 1,
+  );
+  if (labelSmoothing > 0 && alpha !== 1) {
+    throw invalidArgument(
+      functionName,
+      'labelSmoothing',
+      `0 for alpha ${alpha} (it is defined for softmax, alpha 1, alone)`,
+      labelSmoothing,
+    );
+  }
   return Object.freeze({
     name,
     alpha,
@@ -136,6 +153,7 @@ export function lossSpecification(
     ),
     cosineMargin: atLeastZero('margin', options.cosineMargin ?? 0),
     detachMargin: options.detachMargin === true,
+    labelSmoothing,
   });
 }
 
@@ -224,10 +242,16 @@ export interface CosFaceOptions {
   scale?: number;
   /** Cosine margin m ≥ 0. Default 0.35. */
   margin?: number;
+  /**
+   * Label smoothing ε in [0, 1), as PyTorch defines it: the target is (1−ε)·e_y + ε/C. At α = 1
+   * only. Default 0.
+   */
+  labelSmoothing?: number;
 }
 
 /**
- * CosFace: θ_y = s·(c_y − m), with softmax unless `alpha` says otherwise.
+ * CosFace: θ_y = s·(c_y − m), with softmax unless `alpha` says otherwise. With label smoothing,
+ * ℓ = τ − (1−ε)·θ_y − (ε/C)·Σ_j θ_j and ∂ℓ/∂θ_j = p_j − ε/C − (1−ε)·1[j = y].
  *
  * Source: Wang et al. 2018, arXiv 1801.09414.
  *
@@ -239,15 +263,18 @@ export function cosFace(options: CosFaceOptions = {}): LossSpecification {
     alpha = 1,
     scale = 64,
     margin = 0.35,
+    labelSmoothing = 0,
   } = readOptions<CosFaceOptions>('cosFace', options, [
     'alpha',
     'scale',
     'margin',
+    'labelSmoothing',
   ]);
   return lossSpecification('cosFace', 'cosface', {
     alpha,
     scale,
     cosineMargin: margin,
+    labelSmoothing,
   });
 }
 
@@ -261,6 +288,11 @@ export interface ArcFaceOptions {
   margin?: number;
   /** Take the derivative of the margin as 1. Default false. */
   detachMargin?: boolean;
+  /**
+   * Label smoothing ε in [0, 1), as PyTorch defines it: the target is (1−ε)·e_y + ε/C. At α = 1
+   * only. Default 0.
+   */
+  labelSmoothing?: number;
 }
 
 /**
@@ -277,17 +309,20 @@ export function arcFace(options: ArcFaceOptions = {}): LossSpecification {
     scale = 64,
     margin = 0.5,
     detachMargin,
+    labelSmoothing = 0,
   } = readOptions<ArcFaceOptions>('arcFace', options, [
     'alpha',
     'scale',
     'margin',
     'detachMargin',
+    'labelSmoothing',
   ]);
   return lossSpecification('arcFace', 'arcface', {
     alpha,
     scale,
     angularMargin: margin,
     detachMargin: detachMargin === true,
+    labelSmoothing,
   });
 }
 
@@ -330,6 +365,11 @@ export interface CombinedMarginOptions {
   m3?: number;
   /** Take the derivative of the margin as 1. Default false. */
   detachMargin?: boolean;
+  /**
+   * Label smoothing ε in [0, 1), as PyTorch defines it: the target is (1−ε)·e_y + ε/C. At α = 1
+   * only. Default 0.
+   */
+  labelSmoothing?: number;
 }
 
 /**
@@ -350,6 +390,7 @@ export function combinedMargin(
     m2 = 0,
     m3 = 0,
     detachMargin,
+    labelSmoothing = 0,
   } = readOptions<CombinedMarginOptions>('combinedMargin', options, [
     'alpha',
     'scale',
@@ -357,6 +398,7 @@ export function combinedMargin(
     'm2',
     'm3',
     'detachMargin',
+    'labelSmoothing',
   ]);
   return lossSpecification('combinedMargin', 'combined', {
     alpha,
@@ -365,5 +407,6 @@ export function combinedMargin(
     angularMargin: m2,
     cosineMargin: m3,
     detachMargin: detachMargin === true,
+    labelSmoothing,
   });
 }

@@ -161,6 +161,7 @@ Loss read_loss(Napi::Value value, std::size_t rows) {
   loss.angular_margin = read_number(object, "angularMargin");
   loss.cosine_margin = read_number(object, "cosineMargin");
   loss.detach_margin = object.Get("detachMargin").ToBoolean();
+  loss.smoothing = read_number(object, "labelSmoothing");
   loss.margin_place = read_margin_place(object.Get("marginPlace"));
   const Span<float> margins = read_optional_floats(object.Get("margins"), "loss.margins");
   if (margins.present) require_length(value.Env(), "loss.margins", margins.size, rows);
@@ -168,6 +169,11 @@ Loss read_loss(Napi::Value value, std::size_t rows) {
   if (!(loss.scale > 0) || loss.measure_margin < 0 || !(loss.angle_factor > 0) ||
       loss.angular_margin < 0 || loss.cosine_margin < 0) {
     throw argument_error(value.Env(), "loss", "a positive scale and margins >= 0", "others");
+  }
+  if (!(loss.smoothing >= 0 && loss.smoothing < 1) ||
+      (loss.smoothing > 0 && !loss.order.is_softmax())) {
+    throw argument_error(value.Env(), "labelSmoothing", "in [0, 1), and 0 unless alpha is 1",
+                         shown(loss.smoothing));
   }
   return loss;
 }

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "cpu/row_pieces.h"
+#include "math/label_smoothing.h"
 
 namespace alphamargin {
 namespace {
@@ -15,6 +16,19 @@ struct LossRow {
   std::size_t label;
   RowTarget target;
 };
+
+// What label smoothing adds to a row's loss.
+double added_by_smoothing(const Loss& loss, const LossRow& row, std::size_t classes,
+                          const float* reference) {
+  if (loss.smoothing == 0) return 0;
+  double logits = 0;
+  for (std::size_t j = 0; j < classes; ++j) {
+    if (j == row.label) continue;
+    logits += loss.scale * row.cosines[j] + (reference == nullptr ? 0.0 : std::log(reference[j]));
+  }
+  return smoothing_loss(loss.smoothing, static_cast<double>(classes),
+                        target_logit(loss, row.target), logits);
+}
 
 LossRow read_row(const RealMatrix& cosines, std::size_t row, std::int32_t label, const Loss& loss,
                  const float* reference, Buffer<float>& scratch) {
@@ -72,14 +86,16 @@ void loss_forward(Runtime& runtime, const RealMatrix& cosines, const std::int32_
       });
       if (own > 0) ++support;
       outputs.loss[row] = static_cast<float>(
-          others > 0 ? row_loss(loss, target, solution, loss.scale * excess_cosine) : 0.0);
+          (others > 0 ? row_loss(loss, target, solution, loss.scale * excess_cosine) : 0.0) +
+          added_by_smoothing(loss, input, classes, reference));
       outputs.threshold[row] = static_cast<float>(row_threshold(loss, solution));
       outputs.support_size[row] = support;
       outputs.target_active[row] = own > 0 ? 1 : 0;
       outputs.solutions[row] = solution;
       if (outputs.margin_gradient == nullptr) continue;
       outputs.margin_gradient[row] = static_cast<float>(
-          margin_gradient(loss.of_row(row), values[label], target.measure, others, others));
+          margin_gradient(loss.of_row(row), values[label], target.measure, others,
+                          target_pull(loss.smoothing, static_cast<double>(classes), others)));
     }
   });
 }
@@ -89,6 +105,7 @@ void loss_backward(Runtime& runtime, const RealMatrix& cosines, const std::int32
                    const float* grad_loss, float* grad_cosines, const Cancellation& cancellation) {
   const std::size_t classes = cosines.columns();
   const auto counted = static_cast<double>(count_rows(labels, cosines.rows(), classes));
+  const double uniform = loss.smoothing / static_cast<double>(classes);
   for_row_pieces(runtime, cosines.rows(), classes, [&](std::size_t first, std::size_t last) {
     auto scratch = make_buffer<float>(runtime.memory, cosines.is_half() ? classes : 0);
     for (std::size_t row = first; row < last; ++row) {
@@ -110,11 +127,13 @@ void loss_backward(Runtime& runtime, const RealMatrix& cosines, const std::int32
         for (std::size_t j = 0; j < classes; ++j) {
           if (j == label) continue;
           const double p = posterior_of(values[j], reference == nullptr ? 1.0 : reference[j]);
-          gradient[j] = static_cast<float>(factor * p);
+          gradient[j] = static_cast<float>(factor * (p - uniform));
           others += p;
         }
       });
-      gradient[label] = static_cast<float>(-factor * target.derivative * others);
+      gradient[label] =
+          static_cast<float>(-factor * target.derivative *
+                             target_pull(loss.smoothing, static_cast<double>(classes), others));
     }
   });
 }

@@ -71,6 +71,11 @@ auto visit_posterior(const Loss& loss, const RowSolution& solution, Visitor&& vi
   });
 }
 
+// θ_y + log q_y with the margin in both: the target's logit under softmax.
+inline double target_logit(const Loss& loss, const RowTarget& target) {
+  return loss.scale * target.cosine + std::log(target.measure) + target.log_factor;
+}
+
 // θ-threshold τ of a solved row (in units of the logits s·c).
 double row_threshold(const Loss& loss, const RowSolution& solution);
 
@@ -127,12 +132,12 @@ class RowSolver {
       const double logit = beta * cosine(j) + (has_measure ? std::log(measure(j)) : 0.0);
       if (logit > largest) largest = logit;
     }
-    double target_logit = 0;
+    double own = 0;
     if (target.present) {
-      target_logit = beta * target.cosine + std::log(target.measure) + target.log_factor;
-      if (target_logit > largest) largest = target_logit;
+      own = target_logit(loss, target);
+      if (own > largest) largest = own;
     }
-    double total = target.present ? std::exp(target_logit - largest) : 0.0;
+    double total = target.present ? std::exp(own - largest) : 0.0;
     for (std::size_t j = 0; j < count; ++j) {
       if (j == skip) continue;
       const double factor = has_measure ? measure(j) : 1.0;

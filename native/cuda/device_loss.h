@@ -16,6 +16,7 @@ struct DeviceLoss {
   double exponent;                // k
   std::int64_t integer_exponent;  // k when a small whole number, else 0
   double alpha;
+  double smoothing;  // ε of label smoothing
 
   __host__ __device__ bool is_softmax() const { return excess == 0; }
   __host__ __device__ bool is_convex() const { return exponent >= 1; }
@@ -25,7 +26,8 @@ struct DeviceLoss {
             loss.order.excess,
             loss.order.exponent,
             loss.order.integer_exponent,
-            loss.order.alpha};
+            loss.order.alpha,
+            loss.smoothing};
   }
 };
 

@@ -8,6 +8,7 @@
 
 #include "cuda/loss.h"
 #include "cuda/solve_rows.h"
+#include "math/label_smoothing.h"
 
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 namespace {
@@ -16,6 +17,7 @@ namespace {
 struct Moments {
   double others;         // Σ p_j
   double excess_cosine;  // Σ p_j (c_j − ψ_y)
+  double logits;         // Σ θ_j + log q_j, for label smoothing
   std::int64_t support;
 };
 
@@ -42,11 +44,13 @@ __global__ void __launch_bounds__(kRowThreads)
   const double target = problem.targets[row].target.cosine;
   double others = 0;
   double excess = 0;
+  double logits = 0;
   std::int64_t support = 0;
   for (std::size_t j = slices.begin() + threadIdx.x; j < slices.end(); j += blockDim.x) {
     if (j == label) continue;
     const double cosine = problem.cosine(row, j);
     const double p = posterior_of(problem.loss, solution, cosine, problem.measure(j));
+    if (problem.loss.smoothing > 0) logits += problem.loss.scale * cosine + log(problem.measure(j));
     if (!(p > 0)) continue;
     others += p;
     excess += p * (cosine - target);
@@ -54,8 +58,9 @@ __global__ void __launch_bounds__(kRowThreads)
   }
   others = block_sum(others);
   excess = block_sum(excess);
+  logits = block_sum(logits);
   support = block_sum(support);
-  if (threadIdx.x == 0) parts[slices.place()] = {others, excess, support};
+  if (threadIdx.x == 0) parts[slices.place()] = {others, excess, logits, support};
 }
 
 struct RowOutputs {
@@ -77,11 +82,12 @@ __global__ void finish_kernel(RowProblem problem, const RowSolution* solutions,
     if (outputs.margin_gradient != nullptr) outputs.margin_gradient[row] = 0;
     return;
   }
-  Moments moments{0, 0, 0};
+  Moments moments{0, 0, 0, 0};
   for (std::size_t s = 0; s < problem.slices.slices; ++s) {
     const Moments& part = parts[row * problem.slices.slices + s];
     moments.others += part.others;
     moments.excess_cosine += part.excess_cosine;
+    moments.logits += part.logits;
     moments.support += part.support;
   }
   const RowSolution solution = solutions[row];
@@ -90,14 +96,20 @@ __global__ void finish_kernel(RowProblem problem, const RowSolution* solutions,
   const double loss = moments.others > 0 ? loss_of(problem.loss, target, solution,
                                                    problem.loss.scale * moments.excess_cosine)
                                          : 0.0;
-  outputs.loss[row] = static_cast<float>(loss);
+  const double smoothing = problem.loss.smoothing;
+  const auto classes = static_cast<double>(problem.slices.classes);
+  const double added =
+      smoothing > 0
+          ? smoothing_loss(smoothing, classes, target_logit(problem.loss, target), moments.logits)
+          : 0.0;
+  outputs.loss[row] = static_cast<float>(loss + added);
   outputs.threshold[row] = static_cast<float>(threshold_of(problem.loss, solution));
   outputs.support_size[row] = static_cast<std::int32_t>(moments.support + (own > 0 ? 1 : 0));
   outputs.target_active[row] = own > 0 ? 1 : 0;
   if (outputs.margin_gradient == nullptr) return;
-  outputs.margin_gradient[row] =
-      static_cast<float>(margin_gradient(margin.of_row(row), problem.cosine(row, problem.skip(row)),
-                                         target.measure, moments.others, moments.others));
+  outputs.margin_gradient[row] = static_cast<float>(
+      margin_gradient(margin.of_row(row), problem.cosine(row, problem.skip(row)), target.measure,
+                      moments.others, target_pull(smoothing, classes, moments.others)));
 }
 
 __global__ void __launch_bounds__(kRowThreads)
@@ -115,12 +127,13 @@ __global__ void __launch_bounds__(kRowThreads)
   const std::size_t label = problem.skip(row);
   const double upstream = grad_loss == nullptr ? mean : grad_loss[row];
   const double factor = problem.loss.scale * upstream;
+  const double uniform = problem.loss.smoothing / static_cast<double>(slices.classes);
   double others = 0;
   for (std::size_t j = slices.begin() + threadIdx.x; j < slices.end(); j += blockDim.x) {
     if (j == label) continue;
     const double p =
         posterior_of(problem.loss, solution, problem.cosine(row, j), problem.measure(j));
-    out[row * slices.classes + j] = static_cast<float>(factor * p);
+    out[row * slices.classes + j] = static_cast<float>(factor * (p - uniform));
     others += p;
   }
   others = block_sum(others);
@@ -136,8 +149,9 @@ __global__ void target_gradient_kernel(RowProblem problem, const float* grad_los
   for (std::size_t s = 0; s < slices.slices; ++s) others += parts[row * slices.slices + s];
   const double upstream = grad_loss == nullptr ? mean : grad_loss[row];
   const double factor = problem.loss.scale * upstream;
-  out[row * slices.classes + problem.skip(row)] =
-      static_cast<float>(-factor * problem.targets[row].target.derivative * others);
+  out[row * slices.classes + problem.skip(row)] = static_cast<float>(
+      -factor * problem.targets[row].target.derivative *
+      target_pull(problem.loss.smoothing, static_cast<double>(slices.classes), others));
 }
 
 // The inputs of a call on the device.

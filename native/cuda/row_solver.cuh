@@ -61,6 +61,11 @@ __device__ inline double target_posterior(const DeviceLoss& loss, const RowSolut
                       1 / target.gamma);
 }
 
+// θ_y + log q_y with the margin in both: the target's logit under softmax.
+__device__ inline double target_logit(const DeviceLoss& loss, const DeviceTarget& target) {
+  return loss.scale * target.cosine + log(target.measure) + target.log_factor;
+}
+
 // θ-threshold τ of a solved row.
 __device__ inline double threshold_of(const DeviceLoss& loss, const RowSolution& solution) {
   const double reference = loss.scale * solution.reference;
@@ -187,10 +192,10 @@ __device__ RowSolution solve_softmax(const DeviceLoss& loss, const DeviceTarget&
     if (logit > largest) largest = logit;
   }
   largest = block_largest(largest);
-  double target_logit = 0;
+  double own = 0;
   if (target.present != 0) {
-    target_logit = loss.beta * target.cosine + log(target.measure) + target.log_factor;
-    if (target_logit > largest) largest = target_logit;
+    own = target_logit(loss, target);
+    if (own > largest) largest = own;
   }
   double total = 0;
   for (std::size_t j = threadIdx.x; j < row.count; j += blockDim.x) {
@@ -199,7 +204,7 @@ __device__ RowSolution solve_softmax(const DeviceLoss& loss, const DeviceTarget&
     total += exp(logit - largest);
   }
   total = block_sum(total);
-  if (target.present != 0) total += exp(target_logit - largest);
+  if (target.present != 0) total += exp(own - largest);
   return {largest / loss.beta, log(total), 0, 0};
 }
 

@@ -89,17 +89,17 @@ __global__ void softmax_combine_kernel(RowProblem problem, const SlicePart* part
   for (std::size_t s = 0; s < problem.slices.slices; ++s) {
     if (own[s].first > largest) largest = own[s].first;
   }
-  double target_logit = 0;
+  double own_logit = 0;
   if (target.present != 0) {
-    target_logit = problem.loss.beta * target.cosine + log(target.measure) + target.log_factor;
-    if (target_logit > largest) largest = target_logit;
+    own_logit = target_logit(problem.loss, target);
+    if (own_logit > largest) largest = own_logit;
   }
   double total = 0;
   for (std::size_t s = 0; s < problem.slices.slices; ++s) {
     // A slice of the target alone has nothing.
     if (own[s].first > -INFINITY) total += own[s].second * exp(own[s].first - largest);
   }
-  if (target.present != 0) total += exp(target_logit - largest);
+  if (target.present != 0) total += exp(own_logit - largest);
   solutions[row] = {largest / problem.loss.beta, log(total), 0, 0};
 }
 

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "cpu/kernel_set.h"
+#include "math/label_smoothing.h"
 
 namespace alphamargin {
 namespace {
@@ -12,6 +13,7 @@ namespace {
 struct SoftmaxState {
   double largest = -INFINITY;
   double total = 0;
+  double logits = 0;  // Σ of s·c + log q, for label smoothing
 
   // `cosines` [count] is the row's part of the chunk; the target's is struck out.
   void add(const HeadInputs& inputs, const SolvedRow& row, float* cosines, std::size_t begin,
@@ -19,6 +21,9 @@ struct SoftmaxState {
     const KernelSet& kernels = kernel_set();
     strike_target(row, cosines, begin, count);
     const double scale = inputs.loss.scale;
+    for (std::size_t j = 0; inputs.loss.smoothing > 0 && j < count; ++j) {
+      if (cosines[j] > -INFINITY) logits += logit(inputs, scale, cosines[j], begin + j);
+    }
     double chunk_largest = largest;
     double sum = 0;
     if (inputs.reference == nullptr) {
@@ -208,10 +213,12 @@ void solve_softmax_rows(const HeadInputs& inputs, const DenseRows& rows, SolvedB
     double largest = state.largest;
     double own = 0;
     if (row.target.present) {
-      const double logit = inputs.loss.scale * row.target.cosine + std::log(row.target.measure) +
-                           row.target.log_factor;
+      const double logit = target_logit(inputs.loss, row.target);
       largest = std::max(largest, logit);
       own = std::exp(logit - largest);
+      row.smoothing =
+          smoothing_loss(inputs.loss.smoothing, static_cast<double>(inputs.prototypes.identities),
+                         logit, state.logits);
     }
     const double others = state.total > 0 ? state.total * std::exp(state.largest - largest) : 0.0;
     const double total = others + own;

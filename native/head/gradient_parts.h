@@ -12,7 +12,7 @@ inline double class_factor(const HeadInputs& inputs) {
 }
 
 inline double target_coefficient(const HeadInputs& inputs, const SolvedRow& row) {
-  return -class_factor(inputs) * row.target.derivative * row.others;
+  return -class_factor(inputs) * row.target.derivative * row.pull;
 }
 
 // sums = Σ g ŵ and projection = Σ g c to ∂x.

@@ -79,7 +79,9 @@ class DenseBackward {
       // Not through float32: ŵ_y − c_y x̂ cancels when they are aligned. Its ∂w is the sparse
       // pass's.
       strike_target(row, values, begin, count);
-      if (inputs_.loss.order.is_softmax() && inputs_.reference == nullptr) {
+      const double uniform =
+          inputs_.loss.smoothing / static_cast<double>(inputs_.prototypes.identities);
+      if (inputs_.loss.order.is_softmax() && inputs_.reference == nullptr && uniform == 0) {
         const RowSolution& solution = row.solution;
         projection +=
             kernel_set().exp_coefficients({inputs_.loss.beta(), solution.reference, solution.lower},
@@ -90,7 +92,8 @@ class DenseBackward {
             const double cosine = values[j];
             const bool takes_part = cosine > -2;
             const double coefficient =
-                takes_part ? factor * posterior_of(cosine, inputs_.measure(begin + j)) : 0.0;
+                takes_part ? factor * (posterior_of(cosine, inputs_.measure(begin + j)) - uniform)
+                           : 0.0;
             const double part = takes_part ? coefficient * cosine : 0.0;
             values[j] = static_cast<float>(coefficient);
             product[j] = static_cast<float>(part);

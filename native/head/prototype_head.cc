@@ -109,11 +109,11 @@ HeadStats PrototypeHead::run(const RealMatrix& embeddings, const std::int32_t* l
             state.ignored ? 0.0f
                           : static_cast<float>(margin_gradient(loss.of_row(row), state.label_cosine,
                                                                state.target.measure, state.others,
-                                                               state.others) /
+                                                               state.pull) /
                                                static_cast<double>(counted));
       }
       stats.support += static_cast<std::size_t>(state.support);
-      stats.zero_loss_rows += state.others > 0 || state.ignored ? 0 : 1;
+      stats.zero_loss_rows += state.pull != 0 || state.ignored ? 0 : 1;
     }
     stats.survivors = solved.survivors;
     stats.overflow_rows = solved.overflow_rows;

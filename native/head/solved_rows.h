@@ -27,7 +27,9 @@ struct SolvedRow {
   RowSolution solution;
   double others = 0;         // Σ_{j≠y} p_j, so 1 − p_y without cancellation
   double own = 0;            // p_y
+  double pull = 0;           // −∂ℓ/∂θ_y: 1 − p_y, less with label smoothing
   double excess_cosine = 0;  // Σ p_j (c_j − ψ_y)
+  double smoothing = 0;      // what label smoothing adds to the loss
   double loss = 0;
   std::int64_t support = 0;  // classes with p > 0, the target included
   bool dense = false;        // solved by streaming twice: softmax, or more candidates than fit

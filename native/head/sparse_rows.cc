@@ -12,6 +12,7 @@
 #include "cpu/row_pieces.h"
 #include "head/candidate_stream.h"
 #include "head/solved_rows.h"
+#include "math/label_smoothing.h"
 
 namespace alphamargin {
 namespace {
@@ -241,8 +242,12 @@ SolvedBatch solve_rows(const HeadInputs& inputs) {
   }
   solve_dense_rows(inputs, solved);
   for (SolvedRow& row : solved.rows) {
-    if (!row.target.present || !(row.others > 0)) continue;
-    row.loss =
+    if (!row.target.present) continue;
+    row.pull = target_pull(inputs.loss.smoothing, static_cast<double>(inputs.prototypes.identities),
+                           row.others);
+    row.loss = row.smoothing;
+    if (!(row.others > 0)) continue;
+    row.loss +=
         row_loss(inputs.loss, row.target, row.solution, inputs.loss.scale * row.excess_cosine);
   }
   return solved;

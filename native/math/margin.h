@@ -30,6 +30,7 @@ struct Loss {
   double angular_margin = 0;  // m2, radians
   double cosine_margin = 0;   // m3
   bool detach_margin = false;
+  double smoothing = 0;  // ε of label smoothing; softmax only
   MarginPlace margin_place = MarginPlace::kNone;
   const float* row_margins = nullptr;  // [B] in place of the margin at margin_place, or nullptr
 

@@ -39,7 +39,8 @@ __global__ void __launch_bounds__(kChunkThreads)
     double coefficient = 0;
     if (identity != label) {
       const double measure = prototypes.reference == nullptr ? 1.0 : prototypes.reference[identity];
-      coefficient = factors.entry * posterior_of(loss, solution, cosine, measure);
+      coefficient =
+          factors.entry * (posterior_of(loss, solution, cosine, measure) - factors.uniform);
     }
     coefficients[i * chunk.count + j] = static_cast<float>(coefficient);
     products[i * chunk.count + j] = static_cast<float>(coefficient * cosine);
@@ -165,7 +166,7 @@ std::size_t dense_backward(const HeadCall& call, const std::vector<std::uint32_t
   sums.fill_bytes(0);
   updated.fill_bytes(0);
 
-  const GradientFactors factors = GradientFactors::of(call.loss, call.counted);
+  const GradientFactors factors = GradientFactors::of(call.loss, call.counted, identities);
   const LaunchShape per_row{static_cast<unsigned>(rows), kChunkThreads};
   // Not cancelled from here on: prototypes may have been written.
   for (std::size_t begin = 0; begin < identities; begin += kChunkIdentities) {

@@ -9,6 +9,7 @@
 #include "cuda/launch.h"
 #include "cuda/primitives.h"
 #include "cuda/row_solver.cuh"
+#include "math/label_smoothing.h"
 
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 namespace {
@@ -26,6 +27,7 @@ struct DenseState {
   double root;
   double total;  // Φ so far in this pass; softmax: Σ exp
   double slope;
+  double logits;  // softmax: Σ θ + log q so far, for label smoothing
   double total_lower;
   double total_upper;
   std::int64_t settled;
@@ -69,13 +71,18 @@ __global__ void __launch_bounds__(kChunkThreads)
   }
   largest = block_largest(largest);
   if (largest == -INFINITY) return;
+  double logits = 0;
   double sum = 0;
   for (std::size_t j = threadIdx.x; j < chunk.count; j += blockDim.x) {
     if (row.is_target(j)) continue;
-    sum += exp(loss.scale * row.cosine(j) + log(row.measure(j)) - largest);
+    const double logit = loss.scale * row.cosine(j) + log(row.measure(j));
+    sum += exp(logit - largest);
+    if (loss.smoothing > 0) logits += logit;
   }
   sum = block_sum(sum);
+  logits = block_sum(logits);
   if (threadIdx.x != 0) return;
+  states[i].logits += logits;
   states[i].total = (before == -INFINITY ? 0.0 : states[i].total * exp(before - largest)) + sum;
   states[i].largest = largest;
 }
@@ -90,10 +97,11 @@ __global__ void softmax_finish_kernel(DeviceLoss loss, const std::uint32_t* indi
   double largest = state.largest;
   double own = 0;
   if (row.label >= 0) {
-    const double logit =
-        loss.scale * row.target.cosine + log(row.target.measure) + row.target.log_factor;
+    const double logit = target_logit(loss, row.target);
     if (logit > largest) largest = logit;
     own = exp(logit - largest);
+    row.smoothing =
+        smoothing_loss(loss.smoothing, static_cast<double>(identities), logit, state.logits);
   }
   const double others = state.total > 0 ? state.total * exp(state.largest - largest) : 0.0;
   const double total = others + own;
@@ -261,13 +269,16 @@ __global__ void __launch_bounds__(kChunkThreads)
   state.support += support;
 }
 
-__global__ void losses_kernel(DeviceLoss loss, RowState* rows, std::size_t count) {
+__global__ void losses_kernel(DeviceLoss loss, std::size_t identities, RowState* rows,
+                              std::size_t count) {
   const std::size_t i = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (i >= count) return;
   RowState& row = rows[i];
-  row.loss = row.label >= 0 && row.others > 0
-                 ? loss_of(loss, row.target, row.solution, loss.scale * row.excess_cosine)
-                 : 0.0;
+  if (row.label < 0) return;
+  row.pull = target_pull(loss.smoothing, static_cast<double>(identities), row.others);
+  row.loss = row.smoothing;
+  if (!(row.others > 0)) return;
+  row.loss += loss_of(loss, row.target, row.solution, loss.scale * row.excess_cosine);
 }
 
 // float32 posterior of a class of a dense row, the target's included.
@@ -412,8 +423,8 @@ void solve_dense_rows(const HeadCall& call, const std::vector<std::uint32_t>& de
 
 void finish_losses(const HeadCall& call) {
   launch(call.context, "losses_kernel", &losses_kernel,
-         {blocks_for(call.batch.rows, kChunkThreads), kChunkThreads}, call.loss, call.rows,
-         call.batch.rows);
+         {blocks_for(call.batch.rows, kChunkThreads), kChunkThreads}, call.loss,
+         call.prototypes.identities, call.rows, call.batch.rows);
 }
 
 void dense_posterior_rows(const HeadCall& call, const std::vector<std::uint32_t>& dense_rows,

@@ -135,12 +135,11 @@ HeadStats report(const ForwardPass& pass, const Loss& loss, const HeadOutputs& o
           state.ignored != 0
               ? 0.0f
               : static_cast<float>(margin_gradient(loss.of_row(row), state.label_cosine,
-                                                   state.target.measure, state.others,
-                                                   state.others) /
+                                                   state.target.measure, state.others, state.pull) /
                                    static_cast<double>(pass.call().counted));
     }
     stats.support += static_cast<std::size_t>(state.support);
-    stats.zero_loss_rows += state.others > 0 || state.ignored != 0 ? 0 : 1;
+    stats.zero_loss_rows += state.pull != 0 || state.ignored != 0 ? 0 : 1;
   }
   stats.survivors = pass.supports().survivors;
   stats.overflow_rows = pass.overflow_rows();

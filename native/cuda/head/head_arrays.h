@@ -50,8 +50,10 @@ struct RowState {
   DeviceTarget target;
   RowSolution solution;
   double others;         // Σ_{j≠y} p_j
+  double pull;           // −∂ℓ/∂θ_y: 1 − p_y, less with label smoothing
   double own;            // p_y
   double excess_cosine;  // Σ_{j≠y} p_j (c_j − ψ_y)
+  double smoothing;      // what label smoothing adds to the loss
   double loss;
   std::int64_t label;    // −1: no target
   std::int64_t ignored;  // 1: takes no part
