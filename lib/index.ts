@@ -39,6 +39,7 @@ export type {
   NearestResult,
   PrototypeHeadOptions,
 } from './head-options.js';
+export type { InterTopK, SharedLossOptions } from './inter-top-k.js';
 export type { CallOptions } from './invoke.js';
 export * from './io/index.js';
 export type { LossFunctionOptions, LossResult } from './loss-result.js';

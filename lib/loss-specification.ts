@@ -1,4 +1,10 @@
 import { invalidArgument } from './errors.js';
+import {
+  interTopKFields,
+  isPenalty,
+  type SharedLossOptions,
+} from './inter-top-k.js';
+import { checkNumber } from './number-checks.js';
 import { readOptions } from './options.js';
 
 /**
@@ -34,6 +40,10 @@ export interface LossSpecification {
   readonly detachMargin: boolean;
   /** Label smoothing ε in [0, 1); above 0 at α = 1 only. */
   readonly labelSmoothing: number;
+  /** How many classes have the inter-top-K penalty; 0: none. */
+  readonly interTopK: number;
+  /** That penalty m' ≥ 0, in units of the cosine. */
+  readonly interTopKPenalty: number;
 }
 
 /** Largest (α−1)·s·m of Q-Margin: beyond it a loss no longer fits float32. */
@@ -59,20 +69,6 @@ export function marginRange(
       };
     }
   }
-}
-
-/** Checks that a number is finite and lies in a range. */
-export function checkNumber(
-  functionName: string,
-  argument: string,
-  value: unknown,
-  expected: string,
-  accept: (value: number) => boolean,
-): number {
-  if (typeof value !== 'number' || !Number.isFinite(value) || !accept(value)) {
-    throw invalidArgument(functionName, argument, expected, value);
-  }
-  return value;
 }
 
 /** Checks the divergence order α. */
@@ -154,11 +150,25 @@ export function lossSpecification(
     cosineMargin: atLeastZero('margin', options.cosineMargin ?? 0),
     detachMargin: options.detachMargin === true,
     labelSmoothing,
+    interTopK: checkNumber(
+      functionName,
+      'interTopK',
+      options.interTopK ?? 0,
+      'a whole number >= 0',
+      (number) => Number.isSafeInteger(number) && number >= 0,
+    ),
+    interTopKPenalty: checkNumber(
+      functionName,
+      'interTopKPenalty',
+      options.interTopKPenalty ?? 0,
+      'a number in [0, 2]',
+      isPenalty,
+    ),
   });
 }
 
 /** Options of {@link qMargin}. */
-export interface QMarginOptions {
+export interface QMarginOptions extends SharedLossOptions {
   /** Divergence order α ≥ 1. Default 1.25. */
   alpha?: number;
   /** Scale s > 0. Default 32. */
@@ -181,20 +191,23 @@ export function qMargin(options: QMarginOptions = {}): LossSpecification {
     alpha = 1.25,
     scale = 32,
     margin = 0.2,
+    interTopK,
   } = readOptions<QMarginOptions>('qMargin', options, [
     'alpha',
     'scale',
     'margin',
+    'interTopK',
   ]);
   return lossSpecification('qMargin', 'q-margin', {
     alpha,
     scale,
     measureMargin: margin,
+    ...interTopKFields('qMargin', interTopK),
   });
 }
 
 /** Options of {@link a3m}. */
-export interface A3mOptions {
+export interface A3mOptions extends SharedLossOptions {
   /** Divergence order α ≥ 1. Default 1.25. */
   alpha?: number;
   /** Scale s > 0. Default 32. */
@@ -220,22 +233,25 @@ export function a3m(options: A3mOptions = {}): LossSpecification {
     scale = 32,
     margin = 0.2,
     detachMargin,
+    interTopK,
   } = readOptions<A3mOptions>('a3m', options, [
     'alpha',
     'scale',
     'margin',
     'detachMargin',
+    'interTopK',
   ]);
   return lossSpecification('a3m', 'a3m', {
     alpha,
     scale,
     angularMargin: margin,
     detachMargin: detachMargin === true,
+    ...interTopKFields('a3m', interTopK),
   });
 }
 
 /** Options of {@link cosFace}. */
-export interface CosFaceOptions {
+export interface CosFaceOptions extends SharedLossOptions {
   /** Divergence order α ≥ 1. Default 1 (softmax). */
   alpha?: number;
   /** Scale s > 0. Default 64. */
@@ -264,22 +280,25 @@ export function cosFace(options: CosFaceOptions = {}): LossSpecification {
     scale = 64,
     margin = 0.35,
     labelSmoothing = 0,
+    interTopK,
   } = readOptions<CosFaceOptions>('cosFace', options, [
     'alpha',
     'scale',
     'margin',
     'labelSmoothing',
+    'interTopK',
   ]);
   return lossSpecification('cosFace', 'cosface', {
     alpha,
     scale,
     cosineMargin: margin,
     labelSmoothing,
+    ...interTopKFields('cosFace', interTopK),
   });
 }
 
 /** Options of {@link arcFace}. */
-export interface ArcFaceOptions {
+export interface ArcFaceOptions extends SharedLossOptions {
   /** Divergence order α ≥ 1. Default 1 (softmax). */
   alpha?: number;
   /** Scale s > 0. Default 64. */
@@ -310,12 +329,14 @@ export function arcFace(options: ArcFaceOptions = {}): LossSpecification {
     margin = 0.5,
     detachMargin,
     labelSmoothing = 0,
+    interTopK,
   } = readOptions<ArcFaceOptions>('arcFace', options, [
     'alpha',
     'scale',
     'margin',
     'detachMargin',
     'labelSmoothing',
+    'interTopK',
   ]);
   return lossSpecification('arcFace', 'arcface', {
     alpha,
@@ -323,11 +344,12 @@ export function arcFace(options: ArcFaceOptions = {}): LossSpecification {
     angularMargin: margin,
     detachMargin: detachMargin === true,
     labelSmoothing,
+    ...interTopKFields('arcFace', interTopK),
   });
 }
 
 /** Options of {@link entmaxHead}. */
-export interface EntmaxHeadOptions {
+export interface EntmaxHeadOptions extends SharedLossOptions {
   /** Divergence order α ≥ 1. Default 1.25. */
   alpha?: number;
   /** Scale s > 0. Default 32. */
@@ -343,16 +365,24 @@ export interface EntmaxHeadOptions {
  * const loss = entmaxHead({ alpha: 1.5, scale: 10 });
  */
 export function entmaxHead(options: EntmaxHeadOptions = {}): LossSpecification {
-  const { alpha = 1.25, scale = 32 } = readOptions<EntmaxHeadOptions>(
-    'entmaxHead',
-    options,
-    ['alpha', 'scale'],
-  );
-  return lossSpecification('entmaxHead', 'entmax', { alpha, scale });
+  const {
+    alpha = 1.25,
+    scale = 32,
+    interTopK,
+  } = readOptions<EntmaxHeadOptions>('entmaxHead', options, [
+    'alpha',
+    'scale',
+    'interTopK',
+  ]);
+  return lossSpecification('entmaxHead', 'entmax', {
+    alpha,
+    scale,
+    ...interTopKFields('entmaxHead', interTopK),
+  });
 }
 
 /** Options of {@link combinedMargin}. */
-export interface CombinedMarginOptions {
+export interface CombinedMarginOptions extends SharedLossOptions {
   /** Divergence order α ≥ 1. Default 1 (softmax). */
   alpha?: number;
   /** Scale s > 0. Default 64. */
@@ -391,6 +421,7 @@ export function combinedMargin(
     m3 = 0,
     detachMargin,
     labelSmoothing = 0,
+    interTopK,
   } = readOptions<CombinedMarginOptions>('combinedMargin', options, [
     'alpha',
     'scale',
@@ -399,6 +430,7 @@ export function combinedMargin(
     'm3',
     'detachMargin',
     'labelSmoothing',
+    'interTopK',
   ]);
   return lossSpecification('combinedMargin', 'combined', {
     alpha,
@@ -408,5 +440,6 @@ export function combinedMargin(
     cosineMargin: m3,
     detachMargin: detachMargin === true,
     labelSmoothing,
+    ...interTopKFields('combinedMargin', interTopK),
   });
 }

@@ -1,5 +1,6 @@
 import { invalidArgument } from './errors.js';
-import { checkAlpha, checkNumber } from './loss-specification.js';
+import { checkAlpha } from './loss-specification.js';
+import { checkNumber } from './number-checks.js';
 import { readOptions } from './options.js';
 import { type Tensor, tensor } from './tensor.js';
 

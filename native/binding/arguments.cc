@@ -161,6 +161,11 @@ Loss read_loss(Napi::Value value, std::size_t rows) {
   loss.angular_margin = read_number(object, "angularMargin");
   loss.cosine_margin = read_number(object, "cosineMargin");
   loss.detach_margin = object.Get("detachMargin").ToBoolean();
+  loss.top_count = read_size(object.Get("interTopK"), "interTopK");
+  loss.top_penalty = loss.top_count == 0 ? 0 : read_number(object, "interTopKPenalty");
+  if (!(loss.top_penalty >= 0)) {
+    throw argument_error(value.Env(), "interTopKPenalty", ">= 0", shown(loss.top_penalty));
+  }
   loss.smoothing = read_number(object, "labelSmoothing");
   loss.margin_place = read_margin_place(object.Get("marginPlace"));
   const Span<float> margins = read_optional_floats(object.Get("margins"), "loss.margins");

@@ -16,7 +16,8 @@ struct DeviceLoss {
   double exponent;                // k
   std::int64_t integer_exponent;  // k when a small whole number, else 0
   double alpha;
-  double smoothing;  // ε of label smoothing
+  double smoothing;    // ε of label smoothing
+  double top_penalty;  // of the inter-top-K penalty
 
   __host__ __device__ bool is_softmax() const { return excess == 0; }
   __host__ __device__ bool is_convex() const { return exponent >= 1; }
@@ -27,7 +28,8 @@ struct DeviceLoss {
             loss.order.exponent,
             loss.order.integer_exponent,
             loss.order.alpha,
-            loss.smoothing};
+            loss.smoothing,
+            loss.top_penalty};
   }
 };
 

@@ -30,7 +30,7 @@ __global__ void target_kernel(RowProblem problem, const std::int32_t* labels, De
     return;
   }
   const auto label = static_cast<std::size_t>(labels[row]);
-  targets[row] = {margin.target(row, problem.cosine(row, label), problem.measure(label)),
+  targets[row] = {margin.target(row, problem.label_cosine(row, label), problem.measure(label)),
                   static_cast<std::int64_t>(label)};
 }
 
@@ -61,6 +61,38 @@ __global__ void __launch_bounds__(kRowThreads)
   logits = block_sum(logits);
   support = block_sum(support);
   if (threadIdx.x == 0) parts[slices.place()] = {others, excess, logits, support};
+}
+
+// A block per row: its top classes one after another, each the best of those after the last.
+__global__ void __launch_bounds__(kRowThreads)
+    last_top_kernel(RowProblem problem, std::size_t count, LastTop* tops) {
+  const std::size_t row = blockIdx.x;
+  if (problem.ignored(row)) return;
+  const std::size_t label = problem.skip(row);
+  const std::size_t classes = problem.slices.classes;
+  LastTop last{INFINITY, -1};
+  const std::size_t most = classes - 1;
+  for (std::size_t rank = 0; rank < (count < most ? count : most); ++rank) {
+    double best = -INFINITY;
+    for (std::size_t j = threadIdx.x; j < classes; j += blockDim.x) {
+      if (j == label) continue;
+      const double cosine = problem.label_cosine(row, j);
+      const bool is_after = cosine < last.cosine ||
+                            (cosine == last.cosine && static_cast<std::int64_t>(j) > last.place);
+      if (is_after && cosine > best) best = cosine;
+    }
+    best = block_largest(best);
+    // The smallest class of that cosine; after the last one where the cosine is the same.
+    const std::int64_t after = best == last.cosine ? last.place : -1;
+    auto place = static_cast<std::int64_t>(classes);
+    for (std::size_t j = threadIdx.x; j < classes; j += blockDim.x) {
+      const auto own = static_cast<std::int64_t>(j);
+      if (j == label || own <= after || problem.label_cosine(row, j) != best) continue;
+      if (own < place) place = own;
+    }
+    last = {best, block_smallest(place)};
+  }
+  if (threadIdx.x == 0) tops[row] = last;
 }
 
 struct RowOutputs {
@@ -107,9 +139,9 @@ __global__ void finish_kernel(RowProblem problem, const RowSolution* solutions,
   outputs.support_size[row] = static_cast<std::int32_t>(moments.support + (own > 0 ? 1 : 0));
   outputs.target_active[row] = own > 0 ? 1 : 0;
   if (outputs.margin_gradient == nullptr) return;
-  outputs.margin_gradient[row] = static_cast<float>(
-      margin_gradient(margin.of_row(row), problem.cosine(row, problem.skip(row)), target.measure,
-                      moments.others, target_pull(smoothing, classes, moments.others)));
+  outputs.margin_gradient[row] = static_cast<float>(margin_gradient(
+      margin.of_row(row), problem.label_cosine(row, problem.skip(row)), target.measure,
+      moments.others, target_pull(smoothing, classes, moments.others)));
 }
 
 __global__ void __launch_bounds__(kRowThreads)
@@ -168,12 +200,22 @@ class LossInputs {
         margin_(DeviceMargin::of(loss, margins_.data())),
         targets_(context, scratch, cosines.rows()),
         no_cosine_(context, scratch) {
-    problem_ = {RowSlices::of(cosines.rows(), cosines.columns()), Elements::of(cosines_),
-                reference_.data(), targets_.data(), DeviceLoss::of(loss)};
+    problem_ = {RowSlices::of(cosines.rows(), cosines.columns()),
+                Elements::of(cosines_),
+                reference_.data(),
+                targets_.data(),
+                DeviceLoss::of(loss),
+                nullptr};
     check_rows(context, problem_.slices, problem_.cosines, kLargestCosine, no_cosine_.data(),
                labels_.data());
     launch(context, "target_kernel", &target_kernel, per_row(), problem_, labels_.data(), margin_,
            targets_.data());
+    if (loss.top_penalty == 0) return;
+    tops_ = DeviceBuffer<LastTop>(context, scratch, cosines.rows());
+    launch(context, "last_top_kernel", &last_top_kernel,
+           {static_cast<unsigned>(cosines.rows()), kRowThreads}, problem_, loss.top_count,
+           tops_.data());
+    problem_.tops = tops_.data();
   }
 
   const RowProblem& problem() const { return problem_; }
@@ -200,6 +242,7 @@ class LossInputs {
   DeviceBuffer<float> margins_;
   DeviceMargin margin_;
   DeviceBuffer<TargetRow> targets_;
+  DeviceBuffer<LastTop> tops_;
   FirstBadRow no_cosine_;
   RowProblem problem_{};
 };

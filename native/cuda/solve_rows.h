@@ -17,6 +17,13 @@ struct TargetRow {
   std::int64_t label;  // its place in the row, or kIgnoredLabel
 };
 
+// The last of a row's top classes (cpu/top_classes.h): those before it in the order (cosine
+// descending, class ascending) have the inter-top-K penalty, and so has it.
+struct LastTop {
+  double cosine;
+  std::int64_t place;
+};
+
 // The matrix and what belongs to it. `targets` [B] is nullptr for posteriors without a target.
 struct RowProblem {
   RowSlices slices;
@@ -24,11 +31,23 @@ struct RowProblem {
   const float* reference;  // [C] or nullptr
   const TargetRow* targets;
   DeviceLoss loss;
+  const LastTop* tops;  // [B], or nullptr without an inter-top-K penalty
 
   __device__ double measure(std::size_t j) const {
     return reference == nullptr ? 1.0 : reference[j];
   }
+  // What the logits of the classes other than the target are made of: the cosine, with the
+  // inter-top-K penalty if the class has it.
   __device__ double cosine(std::size_t row, std::size_t j) const {
+    const double own = label_cosine(row, j);
+    if (tops == nullptr) return own;
+    const LastTop last = tops[row];
+    const bool is_top =
+        own > last.cosine || (own == last.cosine && static_cast<std::int64_t>(j) <= last.place);
+    return is_top ? own + loss.top_penalty : own;
+  }
+  // The cosine itself.
+  __device__ double label_cosine(std::size_t row, std::size_t j) const {
     return cosines.at(row * slices.classes + j);
   }
   // The target's place in its row, or C.

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "cpu/kernel_set.h"
+#include "head/nearest.h"
 #include "math/label_smoothing.h"
 
 namespace alphamargin {
@@ -268,6 +269,11 @@ DenseRows::DenseRows(const HeadInputs& inputs, const SolvedBatch& solved)
     std::copy(source, source + dim, unit_.data() + i * dim);
   }
   pack_left(inputs.runtime, {unit_.data(), dim}, size(), dim, packed_unit_);
+  if (solved.top.empty()) return;
+  for (const std::size_t row : indices_) {
+    penalties_.push_back(inputs.penalty(solved.rows[row]));
+    top_.push_back(&solved.top[row]);
+  }
 }
 
 void DenseRows::cosines(const HeadInputs& inputs, std::size_t begin, std::size_t count,
@@ -281,9 +287,35 @@ void DenseRows::cosines(const HeadInputs& inputs, std::size_t begin, std::size_t
   packed_product(inputs.runtime, packed_unit_, chunk.panels.right,
                  {inputs.prototypes.row(begin), dim, true, chunk.factors.data()}, size(), dim,
                  count, chunk.cosines.data());
+  if (penalties_.empty()) return;
+  for (std::size_t i = 0; i < size(); ++i) {
+    for_top(i, begin, count, [&](std::size_t j) {
+      chunk.cosines[i * count + j] += static_cast<float>(penalties_[i]);
+    });
+  }
+}
+
+// The top classes of rows that are solved densely, by exact cosines: one more pass of the filter.
+void find_top_classes(const HeadInputs& inputs, SolvedBatch& solved) {
+  if (inputs.loss.top_penalty == 0 || inputs.labels == nullptr || !solved.has_dense_rows()) return;
+  const std::size_t rows = solved.rows.size();
+  const std::size_t k = std::min(inputs.loss.top_count + 1, inputs.prototypes.identities);
+  std::vector<std::int32_t> identities(rows * k);
+  std::vector<float> cosines(rows * k);
+  nearest(inputs.runtime, inputs.scratch, inputs.prototypes, inputs.batch, k, identities.data(),
+          cosines.data(), inputs.cancellation);
+  solved.top.resize(rows);
+  for (std::size_t row = 0; row < rows; ++row) {
+    for (std::size_t rank = 0; rank < k; ++rank) {
+      const std::int32_t identity = identities[row * k + rank];
+      if (identity == solved.rows[row].label) continue;
+      if (solved.top[row].size() < inputs.loss.top_count) solved.top[row].push_back(identity);
+    }
+  }
 }
 
 void solve_dense_rows(const HeadInputs& inputs, SolvedBatch& solved) {
+  find_top_classes(inputs, solved);
   const DenseRows rows(inputs, solved);
   if (rows.empty()) return;
   if (inputs.loss.order.is_softmax()) {

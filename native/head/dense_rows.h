@@ -61,12 +61,27 @@ class DenseRows {
     }
   }
 
-  // Fills in the cosines and factors of the chunk [begin, begin + count).
+  // Calls visit(place) with the places in the chunk of a row that have the inter-top-K penalty.
+  template <class Visit>
+  void for_top(std::size_t i, std::size_t begin, std::size_t count, const Visit& visit) const {
+    if (penalties_.empty()) return;
+    for (const std::int32_t identity : *top_[i]) {
+      const auto place = static_cast<std::size_t>(identity);
+      if (place >= begin && place < begin + count) visit(place - begin);
+    }
+  }
+  // The penalty of a row's top classes.
+  double penalty(std::size_t i) const { return penalties_.empty() ? 0.0 : penalties_[i]; }
+
+  // Fills in the cosines and factors of the chunk [begin, begin + count); the cosines of a row's
+  // top classes with their penalty.
   void cosines(const HeadInputs& inputs, std::size_t begin, std::size_t count,
                ChunkScratch& chunk) const;
 
  private:
   std::vector<std::size_t> indices_;
+  std::vector<double> penalties_;                      // empty when no row has any
+  std::vector<const std::vector<std::int32_t>*> top_;  // as penalties_
   Buffer<float> unit_;
   Buffer<float> packed_unit_;
   mutable std::size_t bytes_read_ = 0;

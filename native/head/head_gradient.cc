@@ -101,6 +101,12 @@ class DenseBackward {
           }
         });
       }
+      // The penalty is in the logits, not in the cosines.
+      rows_.for_top(i, begin, count, [&](std::size_t j) {
+        const double excess = values[j] * rows_.penalty(i);
+        product[j] = static_cast<float>(product[j] - excess);
+        projection -= excess;
+      });
       projections_[i] += projection;
     });
     constexpr std::size_t kBlock = 64;

@@ -39,7 +39,9 @@ struct SolvedRow {
 struct SolvedBatch {
   std::vector<SolvedRow> rows;
   std::vector<Buffer<SupportEntry>> entries;  // ascending identities; empty for dense rows
-  std::vector<ClassRange> by_class;           // the same and the targets, transposed
+  // Of rows solved densely, the identities that have the inter-top-K penalty; empty without one.
+  std::vector<std::vector<std::int32_t>> top;
+  std::vector<ClassRange> by_class;  // the same and the targets, transposed
   std::size_t survivors = 0;
   std::size_t bytes_read = 0;  // of the shadow and the prototypes
   std::size_t overflow_rows = 0;
@@ -65,6 +67,8 @@ struct HeadInputs {
   std::size_t scratch_budget;  // bytes the sparse rows may keep
   const Cancellation& cancellation;
 
+  // The inter-top-K penalty in a row, in units of the cosine; without a target there is none.
+  double penalty(const SolvedRow& row) const { return row.target.present ? loss.top_penalty : 0.0; }
   double measure(std::size_t identity) const {
     return reference == nullptr ? 1.0 : static_cast<double>(reference[identity]);
   }

@@ -10,6 +10,7 @@
 
 #include "cpu/kernel_set.h"
 #include "cpu/row_pieces.h"
+#include "cpu/top_classes.h"
 #include "head/candidate_stream.h"
 #include "head/solved_rows.h"
 #include "math/label_smoothing.h"
@@ -58,7 +59,9 @@ class Tightening {
           std::max(threshold, is_simple ? fast_threshold(state.target, list, slack, threshold)
                                         : any_threshold(state.target, list, slack, threshold));
     }
-    const float bound = filter_bound(threshold, slack);
+    // A class that the inter-top-K penalty may raise is kept from the penalty below the threshold.
+    // What was solved without the penalty bounds the threshold with it: that is larger.
+    const float bound = filter_bound(threshold, slack + inputs_.penalty(state));
     list.keep_above(bound);
     if (list.size() > row_limit_) {
       // Streaming again costs less than the memory; its cosines are float32 (dense_rows.h).
@@ -158,6 +161,18 @@ void finish_row(const HeadInputs& inputs, SolvedRow& solved, Buffer<SupportEntry
   const auto measure = [&](std::size_t j) {
     return inputs.measure(static_cast<std::size_t>(entries[j].identity));
   };
+  // The penalty is in the logits, not in the cosines that the gradient is projected with.
+  std::vector<double> own;
+  if (inputs.penalty(solved) > 0) {
+    own.resize(entries.size());
+    for (std::size_t j = 0; j < own.size(); ++j) own[j] = entries[j].cosine;
+    // Classes that the filter dropped are behind all that would matter here: their cosines are at
+    // least the penalty below the threshold.
+    for (const std::uint32_t j : top_places(own.size(), own.size(), inputs.loss.top_count,
+                                            [&](std::size_t j) { return own[j]; })) {
+      entries[j].cosine += inputs.penalty(solved);
+    }
+  }
   RowSolver solver(inputs.scratch);
   solved.solution = solver.solve(
       inputs.loss, solved.target, entries.size(), entries.size(), inputs.reference != nullptr,
@@ -176,6 +191,7 @@ void finish_row(const HeadInputs& inputs, SolvedRow& solved, Buffer<SupportEntry
     }
   });
   solved.support += solved.own > 0 ? 1 : 0;
+  for (std::size_t j = 0; j < own.size(); ++j) entries[j].cosine = own[j];
 }
 
 }  // namespace

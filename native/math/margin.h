@@ -31,6 +31,9 @@ struct Loss {
   double cosine_margin = 0;   // m3
   bool detach_margin = false;
   double smoothing = 0;  // ε of label smoothing; softmax only
+  // Inter-top-K penalty (cpu/top_classes.h); 0 and 0 for none.
+  std::size_t top_count = 0;
+  double top_penalty = 0;
   MarginPlace margin_place = MarginPlace::kNone;
   const float* row_margins = nullptr;  // [B] in place of the margin at margin_place, or nullptr
 

@@ -112,8 +112,20 @@ export function referenceRow(
 ): ReferenceRow {
   const { alpha, scale } = loss;
   const target = referenceTarget(loss, cosines[label]!);
+  // The inter-top-K penalty, by sorting: ties go to the smaller class.
+  const top = new Set(
+    cosines
+      .map((_, j) => j)
+      .filter((j) => j !== label)
+      .sort((a, b) => cosines[b]! - cosines[a]! || a - b)
+      .slice(0, loss.interTopK),
+  );
   const theta = cosines.map(
-    (cosine, j) => scale * (j === label ? target.value : cosine),
+    (cosine, j) =>
+      scale *
+      (j === label
+        ? target.value
+        : cosine + (top.has(j) ? loss.interTopKPenalty : 0)),
   );
   const q = theta.map(
     (_, j) =>

@@ -57,10 +57,11 @@ class ForwardPass {
         rows_(head.context, scratch, embeddings.rows()),
         call_{head.context,         scratch,  head.prototypes, batch_.arrays(),
               DeviceLoss::of(loss), counted_, rows_.data(),    head.scratch_budget,
-              cancellation},
+              cancellation,         {}},
         drain_(head.context) {
     batch_.check("embeddings");
     start_rows(call_, loss, batch_.labels());
+    if (loss.top_penalty > 0 && labels != nullptr) find_top_classes(loss, labels);
     if (call_.loss.is_softmax()) {
       mark_all_dense(labels);
     } else {
@@ -87,6 +88,26 @@ class ForwardPass {
   void set_prototypes(const PrototypeArrays& prototypes) { call_.prototypes = prototypes; }
 
  private:
+  // By exact cosines, in one more pass of the filter.
+  void find_top_classes(const Loss& loss, const std::int32_t* labels) {
+    const std::size_t rows = states_.size();
+    const std::size_t k = std::min(loss.top_count + 1, call_.prototypes.identities);
+    std::vector<std::int32_t> identities(rows * k);
+    std::vector<float> cosines(rows * k);
+    nearest(call_.context, call_.scratch, call_.prototypes, call_.batch, k, identities.data(),
+            cosines.data(), call_.cancellation);
+    const std::size_t count = std::min(loss.top_count, k);
+    top_classes_.assign(rows * count, -1);
+    for (std::size_t row = 0; row < rows; ++row) {
+      std::size_t found = 0;
+      for (std::size_t rank = 0; rank < k && found < count; ++rank) {
+        const std::int32_t identity = identities[row * k + rank];
+        if (identity != labels[row]) top_classes_[row * count + found++] = identity;
+      }
+    }
+    top_ = to_device(call_.context, call_.scratch, top_classes_.data(), top_classes_.size());
+    call_.top = {top_.data(), count, loss.top_penalty};
+  }
   void mark_all_dense(const std::int32_t* labels) {
     const std::size_t count = states_.size();
     launch(call_.context, "mark_dense_kernel", &mark_dense_kernel,
@@ -110,6 +131,8 @@ class ForwardPass {
   DeviceBuffer<RowState> rows_;
   HeadCall call_;
   Supports supports_;
+  std::vector<std::int32_t> top_classes_;  // read until the context is synchronised
+  DeviceBuffer<std::int32_t> top_;
   StreamDrain drain_;
 };
 

@@ -44,6 +44,22 @@ struct BatchArrays {
   std::size_t half_dim = 0;  // padded D
 };
 
+// The identities [B, count] that have the inter-top-K penalty, −1 for none; count 0 without one.
+struct TopArrays {
+  const std::int32_t* identities = nullptr;
+  std::size_t count = 0;
+  double penalty = 0;
+
+  // Calls visit(identity) for the row's top classes.
+  template <class Visit>
+  __device__ void for_row(std::size_t row, const Visit& visit) const {
+    for (std::size_t rank = 0; rank < count; ++rank) {
+      const std::int32_t identity = identities[row * count + rank];
+      if (identity >= 0) visit(identity);
+    }
+  }
+};
+
 // What the forward pass finds out about one row; SolvedRow of the CPU. Downloaded as it is.
 struct RowState {
   double label_cosine;  // c_y before the margin

@@ -24,6 +24,7 @@ struct HeadCall {
   RowState* rows;              // device [B]
   std::size_t scratch_budget;  // bytes that the sparse rows may keep
   const Cancellation& cancellation;
+  TopArrays top;
 };
 
 // The supports of the sparse rows, and who owns them.
