@@ -138,7 +138,7 @@ export interface NativeHead {
   readRows(state: NativeHeadState, first: number, rows: Float32Array): void;
   /** Copies rows in, after checking that every prototype is finite and not zero. */
   writeRows(state: NativeHeadState, first: number, rows: Float32Array): void;
-  /** Replaces prototypes (null: all) and zeroes their optimiser state, after checking every row. */
+  /** Replaces rows of prototypes (null: all) and zeroes their optimiser state, after checking every row. */
   setPrototypes(identities: Int32Array | null, rows: Float32Array): void;
   /** Whether a state array exists (momentum and accumulators are made on first use). */
   hasState(state: NativeHeadState): boolean;
@@ -312,6 +312,8 @@ export interface NativeBackend {
     scratchBudget: number,
     /** Whether the filter of the CPU has a fixed-point copy of the prototypes. */
     hasShadow: boolean,
+    /** Prototypes of each identity, CPU only. */
+    subCentres: number,
   ): NativeHead;
 }
 

@@ -1,6 +1,5 @@
 import {
   type CheckpointExtra,
-  type CheckpointSettings,
   checkExtra,
   checkPath,
   openCheckpoint,
@@ -68,7 +67,7 @@ import {
  */
 export class PrototypeHead implements Disposable {
   readonly #calls: HeadCalls;
-  readonly #settings: Omit<CheckpointSettings, 'loss' | 'optimizer'>;
+  readonly #settings: ReturnType<typeof readHeadOptions>['settings'];
   readonly #reference: Float32Array | null;
   #loss: LossSpecification;
   #optimizer: OptimizerSpecification;
@@ -81,7 +80,7 @@ export class PrototypeHead implements Disposable {
   constructor(options: PrototypeHeadOptions) {
     const name = 'PrototypeHead';
     const given = readHeadOptions(name, options);
-    const { identities, dim, seed, scratchBudget } = given.settings;
+    const { identities, dim, seed, scratchBudget, subCentres } = given.settings;
     this.#settings = given.settings;
     this.#loss = given.loss;
     this.#optimizer = given.optimizer;
@@ -89,7 +88,7 @@ export class PrototypeHead implements Disposable {
     const prototypes =
       given.prototypes === undefined
         ? null
-        : readPrototypes(name, given.prototypes, identities, dim);
+        : readPrototypes(name, given.prototypes, identities * subCentres, dim);
     this.#calls = invokeSync(name, PrototypeHead, () => {
       const { backend } = given;
       const reference = this.#reference;
@@ -100,6 +99,7 @@ export class PrototypeHead implements Disposable {
         reference,
         scratchBudget,
         given.hasShadow,
+        subCentres,
       );
       if (prototypes !== null) head.setPrototypes(null, prototypes);
       return new HeadCalls(backend, head);
@@ -114,6 +114,11 @@ export class PrototypeHead implements Disposable {
   /** Number of identities C. */
   get identities(): number {
     return this.#settings.identities;
+  }
+
+  /** Prototypes K of each identity. */
+  get subCentres(): number {
+    return this.#settings.subCentres;
   }
 
   /** Width D. */
@@ -293,7 +298,8 @@ export class PrototypeHead implements Disposable {
 
   /**
    * The k identities whose prototypes have the largest cosine with each query: exact, as a full
-   * float64 search would find them; ties go to the smaller identity.
+   * float64 search would find them; ties go to the smaller identity. With sub-centres, an
+   * identity's cosine is that of its nearest.
    *
    * @param queries [N, D].
    * @returns N·k identities and cosines, best first within a query.
@@ -332,7 +338,8 @@ export class PrototypeHead implements Disposable {
    * Re-initialisation of A3M: every prototype becomes the normalised mean of the L2-normalised
    * embeddings of its class over the batches, and its optimiser state is zeroed. Classes without
    * a sample keep theirs; rows labelled −1 are passed over. Sums exist for the classes seen only; restrict a pass with `identities`
-   * to bound the memory. If the batches fail, nothing changes.
+   * to bound the memory. If the batches fail, nothing changes. With sub-centres, each becomes the
+   * mean of the samples it is nearest to; those without any stay.
    *
    * @returns Number of prototypes that were replaced.
    * @see Koutsianos et al. 2025, arXiv 2511.13621.
@@ -358,31 +365,36 @@ export class PrototypeHead implements Disposable {
     );
   }
 
-  /** Raw prototypes [n, D] of the given identities; default all. */
+  /** Raw prototypes [n·K, D] of the given identities, K sub-centres each; default all. */
   async prototypes(identities?: Int32Array): Promise<Tensor> {
     const name = 'PrototypeHead.prototypes';
     this.#calls.checkOpen(name);
     const chosen = readIdentities(name, identities, this.identities);
-    const rows = chosen?.length ?? this.identities;
-    const data = new Float32Array(rows * this.dim);
+    const count = chosen?.length ?? this.identities;
+    const width = this.subCentres * this.dim;
+    const data = new Float32Array(count * width);
     await this.#calls.enqueue(name, this.prototypes, {}, (head) => {
       if (chosen === null) {
         head.readRows('prototypes', 0, data);
       } else {
-        chosen.forEach((identity, row) => {
-          const place = data.subarray(row * this.dim, (row + 1) * this.dim);
-          head.readRows('prototypes', identity, place);
+        chosen.forEach((identity, index) => {
+          const place = data.subarray(index * width, (index + 1) * width);
+          head.readRows('prototypes', identity * this.subCentres, place);
         });
       }
     });
-    return { type: 'float32', data, dims: [rows, this.dim] };
+    return {
+      type: 'float32',
+      data,
+      dims: [count * this.subCentres, this.dim],
+    };
   }
 
   /**
    * Replaces prototypes and zeroes their optimiser state. All rows are checked before the first
    * is written.
    *
-   * @param prototypes [n, D], finite, norms in [1e-30, 1e30].
+   * @param prototypes [n·K, D], K sub-centres of each identity, finite, norms in [1e-30, 1e30].
    * @param identities Which [n]; default all C.
    */
   async setPrototypes(
@@ -392,10 +404,19 @@ export class PrototypeHead implements Disposable {
     const name = 'PrototypeHead.setPrototypes';
     this.#calls.checkOpen(name);
     const chosen = readIdentities(name, identities, this.identities);
-    const rows = chosen?.length ?? this.identities;
-    const data = readPrototypes(name, prototypes, rows, this.dim);
+    const { subCentres } = this;
+    const count = (chosen?.length ?? this.identities) * subCentres;
+    const data = readPrototypes(name, prototypes, count, this.dim);
+    const rows =
+      chosen &&
+      Int32Array.from(
+        { length: count },
+        (_, row) =>
+          chosen[Math.floor(row / subCentres)]! * subCentres +
+          (row % subCentres),
+      );
     await this.#calls.enqueue(name, this.setPrototypes, {}, (head) =>
-      head.setPrototypes(chosen, data),
+      head.setPrototypes(rows, data),
     );
   }
 

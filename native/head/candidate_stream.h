@@ -93,12 +93,14 @@ class GroupCut {
 
 // Calls tighten(row, list) → new bound for rows whose list has doubled since the last time and for
 // all at the end, in parallel over panels of rows; it may shrink the list. A bound of +∞ ends the
-// row. `bounds` [B] are the bounds to begin with; `exclude[row]` (or −1) is never kept.
+// row. `bounds` [B] are the bounds to begin with; `exclude[row]` (or −1) is never kept: the
+// `excluded` identities from exclude[row]·excluded on.
 template <class Tighten>
 StreamStats stream_candidates(Runtime& runtime, MemoryAccount& scratch, PrototypeFilter& filter,
                               std::size_t rows, std::size_t identities, const std::int32_t* exclude,
-                              Buffer<float>& bounds, std::vector<CandidateList>& lists,
-                              const Cancellation& cancellation, Tighten&& tighten) {
+                              std::int32_t excluded, Buffer<float>& bounds,
+                              std::vector<CandidateList>& lists, const Cancellation& cancellation,
+                              Tighten&& tighten) {
   constexpr std::size_t kSmallestSolve = kFirstGroup / 2;
   StreamStats stats;
   std::vector<std::size_t> solved(rows, 0);
@@ -142,7 +144,11 @@ StreamStats stream_candidates(Runtime& runtime, MemoryAccount& scratch, Prototyp
           // The shadow is filled up with zeros beyond the last identity, a panel beyond the last
           // row.
           if (identity >= end || row >= rows) continue;
-          if (exclude != nullptr && static_cast<std::int32_t>(identity) == exclude[row]) continue;
+          const auto own = static_cast<std::int32_t>(identity);
+          if (exclude != nullptr && static_cast<std::uint32_t>(own - exclude[row] * excluded) <
+                                        static_cast<std::uint32_t>(excluded)) {
+            continue;
+          }
           lists[row].push_back(static_cast<std::int32_t>(identity), hits.hits[i].cosine);
         }
       }

@@ -5,6 +5,7 @@
 
 #include "cpu/kernel_set.h"
 #include "head/nearest.h"
+#include "head/sub_centres.h"
 #include "math/label_smoothing.h"
 
 namespace alphamargin {
@@ -45,7 +46,7 @@ struct SoftmaxState {
   }
 
   static bool is_target(const SolvedRow& row, std::size_t identity) {
-    return row.target.present && identity == static_cast<std::size_t>(row.label);
+    return row.target.present && identity == static_cast<std::size_t>(row.label_row);
   }
 
  private:
@@ -218,7 +219,7 @@ void solve_softmax_rows(const HeadInputs& inputs, const DenseRows& rows, SolvedB
       largest = std::max(largest, logit);
       own = std::exp(logit - largest);
       row.smoothing =
-          smoothing_loss(inputs.loss.smoothing, static_cast<double>(inputs.prototypes.identities),
+          smoothing_loss(inputs.loss.smoothing, static_cast<double>(inputs.prototypes.classes()),
                          logit, state.logits);
     }
     const double others = state.total > 0 ? state.total * std::exp(state.largest - largest) : 0.0;
@@ -226,7 +227,7 @@ void solve_softmax_rows(const HeadInputs& inputs, const DenseRows& rows, SolvedB
     row.solution = {largest / inputs.loss.scale, std::log(total), 0, 0};
     row.others = others / total;
     row.own = own / total;
-    row.support = static_cast<std::int64_t>(inputs.prototypes.identities);
+    row.support = static_cast<std::int64_t>(inputs.prototypes.classes());
   }
 }
 
@@ -258,7 +259,10 @@ void measure_rows(const HeadInputs& inputs, const DenseRows& rows, SolvedBatch& 
 }  // namespace
 
 DenseRows::DenseRows(const HeadInputs& inputs, const SolvedBatch& solved)
-    : unit_(make_buffer<float>(inputs.scratch)), packed_unit_(make_buffer<float>(inputs.scratch)) {
+    : solved_(solved),
+      sub_centres_(inputs.prototypes.sub_centres),
+      unit_(make_buffer<float>(inputs.scratch)),
+      packed_unit_(make_buffer<float>(inputs.scratch)) {
   for (std::size_t row = 0; row < solved.rows.size(); ++row) {
     if (solved.rows[row].dense) indices_.push_back(row);
   }
@@ -287,6 +291,12 @@ void DenseRows::cosines(const HeadInputs& inputs, std::size_t begin, std::size_t
   packed_product(inputs.runtime, packed_unit_, chunk.panels.right,
                  {inputs.prototypes.row(begin), dim, true, chunk.factors.data()}, size(), dim,
                  count, chunk.cosines.data());
+  if (sub_centres_ > 1) {
+    inputs.runtime.pool.run(size(), [&](std::size_t i) {
+      keep_best_sub_centres(solved_.rows[indices_[i]], begin, count,
+                            chunk.cosines.data() + i * count);
+    });
+  }
   if (penalties_.empty()) return;
   for (std::size_t i = 0; i < size(); ++i) {
     for_top(i, begin, count, [&](std::size_t j) {
@@ -295,11 +305,25 @@ void DenseRows::cosines(const HeadInputs& inputs, std::size_t begin, std::size_t
   }
 }
 
+void DenseRows::keep_best_sub_centres(const SolvedRow& row, std::size_t begin, std::size_t count,
+                                      float* cosines) const {
+  for_identities(
+      count, sub_centres_, [](std::size_t place) { return place; },
+      [&](std::size_t place) { return cosines[place]; },
+      [&](std::size_t best, std::size_t first, std::size_t last) {
+        const bool is_target = row.target.present && (begin + first) / sub_centres_ ==
+                                                         static_cast<std::size_t>(row.label);
+        for (std::size_t place = first; place < last; ++place) {
+          if (is_target || place != best) cosines[place] = -INFINITY;
+        }
+      });
+}
+
 // The top classes of rows that are solved densely, by exact cosines: one more pass of the filter.
 void find_top_classes(const HeadInputs& inputs, SolvedBatch& solved) {
   if (inputs.loss.top_penalty == 0 || inputs.labels == nullptr || !solved.has_dense_rows()) return;
   const std::size_t rows = solved.rows.size();
-  const std::size_t k = std::min(inputs.loss.top_count + 1, inputs.prototypes.identities);
+  const std::size_t k = std::min(inputs.loss.top_count + 1, inputs.prototypes.classes());
   std::vector<std::int32_t> identities(rows * k);
   std::vector<float> cosines(rows * k);
   nearest(inputs.runtime, inputs.scratch, inputs.prototypes, inputs.batch, k, identities.data(),

@@ -1,6 +1,7 @@
 #include "head/prototype_head.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "head/dense_rows.h"
@@ -24,11 +25,12 @@ void dense_posterior_rows(const HeadInputs& inputs, const SolvedBatch& solved,
         visit_posterior(inputs.loss, row.solution, [&](const auto& posterior_of) {
           for (std::size_t j = 0; j < count; ++j) {
             const bool is_target =
-                row.target.present && begin + j == static_cast<std::size_t>(row.label);
+                row.target.present && begin + j == static_cast<std::size_t>(row.label_row);
             const auto p = static_cast<float>(
                 is_target ? row.own : posterior_of(cosines[j], inputs.measure(begin + j)));
             if (!(p > 0)) continue;
-            columns[index].push_back(static_cast<std::int32_t>(begin + j));
+            columns[index].push_back(
+                static_cast<std::int32_t>((begin + j) / inputs.prototypes.sub_centres));
             values[index].push_back(p);
           }
         });
@@ -41,12 +43,13 @@ PrototypeHead::PrototypeHead(std::shared_ptr<Runtime> runtime, const HeadSetting
     : runtime_(std::move(runtime)),
       identities_(settings.identities),
       dim_(settings.dim),
+      sub_centres_(settings.sub_centres),
       seed_(settings.seed),
       scratch_budget_(settings.scratch_budget),
       shadow_(settings.shadow),
       reference_(make_buffer<float>(runtime_->memory,
                                     settings.reference == nullptr ? 0 : settings.identities)) {
-  state_.emplace(runtime_->memory, identities_, dim_);
+  state_.emplace(runtime_->memory, rows(), dim_, sub_centres_);
   prototype_bytes_ = state_->prototype_bytes();
   if (settings.reference != nullptr) {
     std::copy_n(settings.reference, identities_, reference_.data());
@@ -166,7 +169,10 @@ SparseRows PrototypeHead::posterior(const RealMatrix& embeddings, const std::int
     if (state.dense) continue;
     const Buffer<SupportEntry>& entries = solved.entries[row];
     sparse_posterior_row(
-        entries.size(), [&](std::size_t j) { return entries[j].identity; },
+        entries.size(),
+        [&](std::size_t j) {
+          return entries[j].identity / static_cast<std::int32_t>(sub_centres_);
+        },
         [&](std::size_t j) { return entries[j].posterior; }, state.label, state.own, columns[row],
         values[row]);
   }
@@ -190,7 +196,26 @@ void PrototypeHead::accumulate_means(const RealMatrix& embeddings, const std::in
   const Embeddings batch =
       prepare_embeddings(*runtime_, runtime_->memory, embeddings, "embeddings", labels);
   if (!means_) means_.emplace(runtime_->memory, dim_);
-  means_->add(batch, labels, selected);
+  if (sub_centres_ == 1) {
+    means_->add(batch, labels, selected);
+    return;
+  }
+  // A sample counts for the sub-centre it is nearest to.
+  std::vector<std::int32_t> winners(batch.rows, kIgnoredLabel);
+  const PrototypeView prototypes = state_->view();
+  runtime_->pool.run(batch.rows, [&](std::size_t row) {
+    const std::int32_t label = labels[row];
+    if (label == kIgnoredLabel || (selected != nullptr && selected[label] == 0)) return;
+    const std::size_t first = static_cast<std::size_t>(label) * sub_centres_;
+    double best = -INFINITY;
+    for (std::size_t k = 0; k < sub_centres_; ++k) {
+      const double cosine = exact_cosine(prototypes, batch, row, first + k);
+      if (!(cosine > best)) continue;
+      best = cosine;
+      winners[row] = static_cast<std::int32_t>(first + k);
+    }
+  });
+  means_->add(batch, winners.data(), nullptr);
 }
 
 std::size_t PrototypeHead::apply_means() {

@@ -15,14 +15,15 @@ namespace alphamargin {
 // One candidate of a row (the target is kept in its SolvedRow); outside the support its posterior
 // is exactly 0.
 struct SupportEntry {
-  std::int32_t identity;
+  std::int32_t identity;  // with sub-centres the row of the prototype
   double cosine;
   double posterior;
 };
 
 struct SolvedRow {
-  std::int32_t label = -1;  // −1: none
-  double label_cosine = 0;  // c_y before the margin
+  std::int32_t label = -1;      // −1: none
+  std::int32_t label_row = -1;  // the target's prototype: the label, or its best sub-centre
+  double label_cosine = 0;      // c_y before the margin
   RowTarget target;
   RowSolution solution;
   double others = 0;         // Σ_{j≠y} p_j, so 1 − p_y without cancellation
@@ -69,8 +70,11 @@ struct HeadInputs {
 
   // The inter-top-K penalty in a row, in units of the cosine; without a target there is none.
   double penalty(const SolvedRow& row) const { return row.target.present ? loss.top_penalty : 0.0; }
-  double measure(std::size_t identity) const {
-    return reference == nullptr ? 1.0 : static_cast<double>(reference[identity]);
+  // Of the identity that a prototype belongs to.
+  double measure(std::size_t row) const {
+    if (reference == nullptr) return 1.0;
+    return static_cast<double>(
+        reference[prototypes.sub_centres == 1 ? row : row / prototypes.sub_centres]);
   }
 };
 

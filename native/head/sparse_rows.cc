@@ -13,6 +13,7 @@
 #include "cpu/top_classes.h"
 #include "head/candidate_stream.h"
 #include "head/solved_rows.h"
+#include "head/sub_centres.h"
 #include "math/label_smoothing.h"
 
 namespace alphamargin {
@@ -47,6 +48,19 @@ class Tightening {
                                                  std::max<std::size_t>(1, inputs.batch.rows))),
         thresholds_(inputs.batch.rows, -INFINITY) {}
 
+  // What thresholds are solved on: one candidate for each identity.
+  const CandidateList& one_of_each(const CandidateList& list, CandidateList& best) const {
+    const std::size_t sub_centres = inputs_.prototypes.sub_centres;
+    if (sub_centres == 1) return list;
+    for_identities(
+        list.size(), sub_centres, [&](std::size_t j) { return list.identities[j]; },
+        [&](std::size_t j) { return list.cosines[j]; },
+        [&](std::size_t j, std::size_t, std::size_t) {
+          best.push_back(list.identities[j], list.cosines[j]);
+        });
+    return best;
+  }
+
   float operator()(std::size_t row, CandidateList& list) {
     SolvedRow& state = solved_.rows[row];
     const double slack = filter_.slack(row);
@@ -55,9 +69,11 @@ class Tightening {
     const bool is_simple =
         inputs_.reference == nullptr && order.integer_exponent >= 1 && order.integer_exponent <= 4;
     if (list.size() > 0) {
+      CandidateList best(inputs_.scratch);
+      const CandidateList& classes = one_of_each(list, best);
       threshold =
-          std::max(threshold, is_simple ? fast_threshold(state.target, list, slack, threshold)
-                                        : any_threshold(state.target, list, slack, threshold));
+          std::max(threshold, is_simple ? fast_threshold(state.target, classes, slack, threshold)
+                                        : any_threshold(state.target, classes, slack, threshold));
     }
     // A class that the inter-top-K penalty may raise is kept from the penalty below the threshold.
     // What was solved without the penalty bounds the threshold with it: that is larger.
@@ -163,13 +179,26 @@ void finish_row(const HeadInputs& inputs, SolvedRow& solved, Buffer<SupportEntry
   };
   // The penalty is in the logits, not in the cosines that the gradient is projected with.
   std::vector<double> own;
-  if (inputs.penalty(solved) > 0) {
+  const std::size_t sub_centres = inputs.prototypes.sub_centres;
+  if (sub_centres > 1 || inputs.penalty(solved) > 0) {
     own.resize(entries.size());
     for (std::size_t j = 0; j < own.size(); ++j) own[j] = entries[j].cosine;
+  }
+  if (sub_centres > 1) {
+    for_identities(
+        own.size(), sub_centres, [&](std::size_t j) { return entries[j].identity; },
+        [&](std::size_t j) { return own[j]; },
+        [&](std::size_t best, std::size_t first, std::size_t last) {
+          for (std::size_t j = first; j < last; ++j) {
+            if (j != best) entries[j].cosine = -INFINITY;
+          }
+        });
+  }
+  if (inputs.penalty(solved) > 0) {
     // Classes that the filter dropped are behind all that would matter here: their cosines are at
     // least the penalty below the threshold.
     for (const std::uint32_t j : top_places(own.size(), own.size(), inputs.loss.top_count,
-                                            [&](std::size_t j) { return own[j]; })) {
+                                            [&](std::size_t j) { return entries[j].cosine; })) {
       entries[j].cosine += inputs.penalty(solved);
     }
   }
@@ -207,7 +236,8 @@ void solve_sparse_rows(const HeadInputs& inputs, SolvedBatch& solved) {
   Tightening tighten(inputs, solved, filter);
   const StreamStats stats =
       stream_candidates(inputs.runtime, inputs.scratch, filter, rows, inputs.prototypes.identities,
-                        inputs.labels, bounds, lists, inputs.cancellation, tighten);
+                        inputs.labels, static_cast<std::int32_t>(inputs.prototypes.sub_centres),
+                        bounds, lists, inputs.cancellation, tighten);
   solved.survivors = stats.survivors;
   solved.bytes_read += stats.bytes_read;
 
@@ -240,10 +270,18 @@ SolvedBatch start_rows(const HeadInputs& inputs) {
     state.ignored = inputs.labels[row] == kIgnoredLabel;
     if (state.ignored) return;
     state.label = inputs.labels[row];
-    const auto label = static_cast<std::size_t>(state.label);
-    state.label_cosine = exact_cosine(inputs.prototypes, inputs.batch, row, label);
+    const std::size_t sub_centres = inputs.prototypes.sub_centres;
+    const std::size_t first = static_cast<std::size_t>(state.label) * sub_centres;
+    state.label_row = static_cast<std::int32_t>(first);
+    state.label_cosine = exact_cosine(inputs.prototypes, inputs.batch, row, first);
+    for (std::size_t k = 1; k < sub_centres; ++k) {
+      const double cosine = exact_cosine(inputs.prototypes, inputs.batch, row, first + k);
+      if (!(cosine > state.label_cosine)) continue;
+      state.label_cosine = cosine;
+      state.label_row = static_cast<std::int32_t>(first + k);
+    }
     state.target =
-        margined_target(inputs.loss.of_row(row), state.label_cosine, inputs.measure(label));
+        margined_target(inputs.loss.of_row(row), state.label_cosine, inputs.measure(first));
   });
   return solved;
 }
@@ -259,7 +297,7 @@ SolvedBatch solve_rows(const HeadInputs& inputs) {
   solve_dense_rows(inputs, solved);
   for (SolvedRow& row : solved.rows) {
     if (!row.target.present) continue;
-    row.pull = target_pull(inputs.loss.smoothing, static_cast<double>(inputs.prototypes.identities),
+    row.pull = target_pull(inputs.loss.smoothing, static_cast<double>(inputs.prototypes.classes()),
                            row.others);
     row.loss = row.smoothing;
     if (!(row.others > 0)) continue;
