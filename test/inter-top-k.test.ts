@@ -198,20 +198,21 @@ async function expectStep(
   return { expected, result };
 }
 
+/** Up to more than a chunk of dense rows; an emulated device takes long for much more. */
+const sizes: (readonly [rows: number, identities: number, dim: number])[] = [
+  [1, 1, 3],
+  [1, 2, 2],
+  [5, 4, 7],
+  emulated ? [7, 211, 19] : [19, 989, 19],
+  emulated ? [1, 4099, 3] : [3, 5001, 16],
+];
+
 describe.each([1, 1.1, 1.25, 1.5, 2])('in the head, α %d', (alpha) => {
   const losses = [
     withTop(qMargin({ alpha, scale: 12, margin: 0.2 }), 5, 0.06),
     withTop(arcFace({ alpha, scale: 12, margin: 0.3 }), 3, 0.3),
   ];
-  // More than a chunk of a dense row each; an emulated device takes long for much more.
-  it.each([
-    [1, 1, 3],
-    [1, 2, 2],
-    [5, 4, 7],
-    ...(emulated
-      ? [[7, 211, 19] as const, [1, 4099, 3] as const]
-      : [[19, 989, 19] as const, [3, 5001, 16] as const]),
-  ] as const)('B %d, C %d, D %d', async (rows, identities, dim) => {
+  it.each(sizes)('B %d, C %d, D %d', async (rows, identities, dim) => {
     const prototypes = normalTensor(identities, dim, 1);
     const labels = randomLabels(rows, identities, 3);
     for (const embeddings of [

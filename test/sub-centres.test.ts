@@ -152,7 +152,7 @@ async function expectStep(
 }
 
 describe.skipIf(onDevice)('sub-centres', () => {
-  describe.each([1, 1.1, 1.25, 1.5, 2, 2.5])('α %d', (alpha) => {
+  describe.each([1, 1.1, 1.5, 2.5])('α %d', (alpha) => {
     const losses = [
       qMargin({ alpha, scale: 12, margin: 0.2 }),
       arcFace({
@@ -165,7 +165,7 @@ describe.skipIf(onDevice)('sub-centres', () => {
     it.each([
       [1, 1, 2, 3],
       [5, 4, 3, 7],
-      [19, 331, 3, 19],
+      [11, 331, 3, 19],
       [7, 700, 7, 16],
       [3, 5, 256, 4],
     ] as const)('B %d, C %d, K %d, D %d', async (rows, identities, k, dim) => {

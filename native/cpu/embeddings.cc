@@ -37,6 +37,7 @@ Embeddings prepare_embeddings(Runtime& runtime, MemoryAccount& scratch, const Re
       if (labels != nullptr && labels[row] == kIgnoredLabel) {
         batch.norms[row] = 1;
         std::fill_n(batch.unit.data() + row * batch.dim, batch.dim, 0.0f);
+        batch.unit[row * batch.dim] = 1;
         continue;
       }
       const float* values = input.row(row, batch.converted.data() + row * batch.dim);

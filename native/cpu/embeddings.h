@@ -31,8 +31,8 @@ struct Embeddings {
 };
 
 // Checks every row (finite, norm in range; the error names row and argument) and prepares it. Rows
-// whose label, if there are labels, is kIgnoredLabel are not read: their norm is 1, their unit row
-// 0.
+// whose label, if there are labels, is kIgnoredLabel are not read: the first axis takes their place
+// (zeros would tie with every prototype).
 Embeddings prepare_embeddings(Runtime& runtime, MemoryAccount& scratch, const RealMatrix& input,
                               const char* argument, const std::int32_t* labels = nullptr);
 

@@ -326,8 +326,8 @@ void find_top_classes(const HeadInputs& inputs, SolvedBatch& solved) {
   const std::size_t k = std::min(inputs.loss.top_count + 1, inputs.prototypes.classes());
   std::vector<std::int32_t> identities(rows * k);
   std::vector<float> cosines(rows * k);
-  nearest(inputs.runtime, inputs.scratch, inputs.prototypes, inputs.batch, k, identities.data(),
-          cosines.data(), inputs.cancellation);
+  solved.bytes_read += nearest(inputs.runtime, inputs.scratch, inputs.prototypes, inputs.batch, k,
+                               identities.data(), cosines.data(), inputs.cancellation);
   solved.top.resize(rows);
   for (std::size_t row = 0; row < rows; ++row) {
     for (std::size_t rank = 0; rank < k; ++rank) {

@@ -25,9 +25,9 @@ bool better(const Match& a, const Match& b) {
 
 }  // namespace
 
-void nearest(Runtime& runtime, MemoryAccount& scratch, const PrototypeView& prototypes,
-             const Embeddings& queries, std::size_t k, std::int32_t* identities, float* cosines,
-             const Cancellation& cancellation) {
+std::size_t nearest(Runtime& runtime, MemoryAccount& scratch, const PrototypeView& prototypes,
+                    const Embeddings& queries, std::size_t k, std::int32_t* identities,
+                    float* cosines, const Cancellation& cancellation) {
   PrototypeFilter filter(runtime, scratch, prototypes, queries);
   const std::size_t sub_centres = prototypes.sub_centres;
   std::vector<CandidateList> lists(queries.rows, CandidateList(scratch));
@@ -90,8 +90,9 @@ void nearest(Runtime& runtime, MemoryAccount& scratch, const PrototypeView& prot
     }
     return bound;
   };
-  stream_candidates(runtime, scratch, filter, queries.rows, prototypes.identities, nullptr, 0,
-                    bounds, lists, cancellation, tighten);
+  const StreamStats stats =
+      stream_candidates(runtime, scratch, filter, queries.rows, prototypes.identities, nullptr, 0,
+                        bounds, lists, cancellation, tighten);
 
   runtime.pool.run(queries.rows, [&](std::size_t row) {
     const std::vector<Match> matches = best_matches(row, lists[row]);
@@ -100,6 +101,7 @@ void nearest(Runtime& runtime, MemoryAccount& scratch, const PrototypeView& prot
       cosines[row * k + rank] = static_cast<float>(matches[rank].cosine);
     }
   });
+  return stats.bytes_read;
 }
 
 }  // namespace alphamargin

@@ -11,9 +11,9 @@
 namespace alphamargin {
 
 // identities, cosines [N, k], descending cosine. Requires 1 ≤ k ≤ C. An identity with sub-centres
-// comes once, with the cosine of its best.
-void nearest(Runtime& runtime, MemoryAccount& scratch, const PrototypeView& prototypes,
-             const Embeddings& queries, std::size_t k, std::int32_t* identities, float* cosines,
-             const Cancellation& cancellation);
+// comes once, with the cosine of its best. Returns the bytes that the filter read.
+std::size_t nearest(Runtime& runtime, MemoryAccount& scratch, const PrototypeView& prototypes,
+                    const Embeddings& queries, std::size_t k, std::int32_t* identities,
+                    float* cosines, const Cancellation& cancellation);
 
 }  // namespace alphamargin

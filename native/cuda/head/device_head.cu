@@ -312,6 +312,7 @@ std::size_t DeviceHead::moved_bytes(const HeadStats& stats, const Loss& loss, bo
   const std::size_t shadow_row = padded_dim(dim_) * sizeof(std::uint16_t);
   std::size_t bytes = 0;
   if (!loss.order.is_softmax()) bytes += identities_ * shadow_row + 2 * stats.support * row;
+  if (loss.top_penalty > 0) bytes += identities_ * shadow_row;
   if (has_dense_rows) bytes += 2 * identities_ * row;
   if (optimizer != nullptr) {
     const bool has_momentum = optimizer->kind == OptimizerKind::kSgd && optimizer->momentum > 0;

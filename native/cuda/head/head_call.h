@@ -45,7 +45,7 @@ struct Supports {
 
 // Owns the arrays of a batch. Rows are checked on the device; check() then throws the error of the
 // CPU for the first bad row (non-finite, or a norm outside [1e-30, 1e30]). Rows that the labels
-// (host [B] or nullptr) ignore are not read: their norm is 1, their unit row 0.
+// (host [B] or nullptr) ignore are not read: the first axis takes their place.
 class PreparedBatch {
  public:
   PreparedBatch(DeviceContext& context, MemoryAccount& scratch, const RealMatrix& embeddings,

@@ -44,7 +44,8 @@ __global__ void prepare_kernel(BatchArrays batch, const std::int32_t* labels,
   const double inverse = good ? 1 / norm : 0;
   double squares = 0;
   for (std::size_t k = lane; k < batch.half_dim; k += kDotLanes) {
-    const double exact = good && !ignored && k < batch.dim ? values[k] * inverse : 0;
+    double exact = good && k < batch.dim ? values[k] * inverse : 0;
+    if (ignored) exact = k == 0 ? 1 : 0;
     const auto unit = static_cast<float>(exact);
     const __half rounded = __float2half_rn(unit);
     const double residual = exact - static_cast<double>(__half2float(rounded));
