@@ -6,18 +6,19 @@ import {
   readCheckpointState,
   writeCheckpoint,
 } from './checkpoint.js';
-import { AlphaMarginError, invalidArgument } from './errors.js';
-import {
-  makeOutputs,
-  makeResult,
-  readBatch,
-  readIdentities,
-  readPrototypes,
-} from './head-batch.js';
+import { AlphaMarginError } from './errors.js';
+import { makeResult, readIdentities, readPrototypes } from './head-batch.js';
 import { HeadCalls } from './head-calls.js';
 import {
+  type HeadContext,
+  readCallOptions,
+  readMarginOption,
+  readNearestInputs,
+  readPosteriorInputs,
+  readStepInputs,
+} from './head-inputs.js';
+import {
   checkLoss,
-  checkWhole,
   type HeadMemory,
   type HeadResult,
   type LabelledBatch,
@@ -31,16 +32,12 @@ import type { LossSpecification } from './loss-specification.js';
 import type { RealLike, ResultOf } from './operand.js';
 import { checkLearningRate, type OptimizerSpecification } from './optimizer.js';
 import { readOptions } from './options.js';
+import { readPrototypeRows, rowsOf } from './prototype-rows.js';
 import { reinitialize } from './reinitialize.js';
-import {
-  type MarginsLike,
-  nativeLoss,
-  type RowMarginOptions,
-} from './row-margins.js';
+import type { RowMarginOptions } from './row-margins.js';
 import {
   type CsrMatrix,
   type LabelsLike,
-  readLabels,
   readReference,
   type Tensor,
   type TensorLike,
@@ -169,9 +166,10 @@ export class PrototypeHead implements Disposable {
     options: RowMarginOptions & CallOptions = {},
   ): Promise<HeadResult<ResultOf<Embeddings>>> {
     const name = 'PrototypeHead.step';
-    const { margins, ...own } = options;
-    const { data, classes, loss, outputs } = this.#prepare(
+    const { margins, ...own } = readCallOptions(name, options);
+    const { data, classes, loss, outputs } = readStepInputs(
       name,
+      this.#context,
       embeddings,
       labels,
       margins,
@@ -194,11 +192,12 @@ export class PrototypeHead implements Disposable {
     options: RowMarginOptions = {},
   ): HeadResult<ResultOf<Embeddings>> {
     const name = 'PrototypeHead.stepSync';
-    const { data, classes, loss, outputs } = this.#prepare(
+    const { data, classes, loss, outputs } = readStepInputs(
       name,
+      this.#context,
       embeddings,
       labels,
-      readOptions<RowMarginOptions>(name, options, ['margins']).margins,
+      readMarginOption(name, options),
     );
     const stats = this.#calls.now(name, this.stepSync, (head) =>
       head.stepSync(data, classes, loss, this.#optimizer, outputs),
@@ -213,9 +212,10 @@ export class PrototypeHead implements Disposable {
     options: RowMarginOptions & CallOptions = {},
   ): Promise<HeadResult<ResultOf<Embeddings>>> {
     const name = 'PrototypeHead.evaluate';
-    const { margins, ...own } = options;
-    const { data, classes, loss, outputs } = this.#prepare(
+    const { margins, ...own } = readCallOptions(name, options);
+    const { data, classes, loss, outputs } = readStepInputs(
       name,
+      this.#context,
       embeddings,
       labels,
       margins,
@@ -236,11 +236,12 @@ export class PrototypeHead implements Disposable {
     options: RowMarginOptions = {},
   ): HeadResult<ResultOf<Embeddings>> {
     const name = 'PrototypeHead.evaluateSync';
-    const { data, classes, loss, outputs } = this.#prepare(
+    const { data, classes, loss, outputs } = readStepInputs(
       name,
+      this.#context,
       embeddings,
       labels,
-      readOptions<RowMarginOptions>(name, options, ['margins']).margins,
+      readMarginOption(name, options),
     );
     const stats = this.#calls.now(name, this.evaluateSync, (head) =>
       head.evaluateSync(data, classes, loss, outputs),
@@ -261,9 +262,10 @@ export class PrototypeHead implements Disposable {
     options: RowMarginOptions & CallOptions = {},
   ): Promise<CsrMatrix> {
     const name = 'PrototypeHead.posterior';
-    const { margins, ...own } = options;
-    const { rows, data, classes, loss } = this.#preparePosterior(
+    const { margins, ...own } = readCallOptions(name, options);
+    const { rows, data, classes, loss } = readPosteriorInputs(
       name,
+      this.#context,
       embeddings,
       labels,
       margins,
@@ -284,11 +286,12 @@ export class PrototypeHead implements Disposable {
     options: RowMarginOptions = {},
   ): CsrMatrix {
     const name = 'PrototypeHead.posteriorSync';
-    const { rows, data, classes, loss } = this.#preparePosterior(
+    const { rows, data, classes, loss } = readPosteriorInputs(
       name,
+      this.#context,
       embeddings,
       labels,
-      readOptions<RowMarginOptions>(name, options, ['margins']).margins,
+      readMarginOption(name, options),
     );
     const posterior = this.#calls.now(name, this.posteriorSync, (head) =>
       head.posteriorSync(data, classes, loss),
@@ -309,8 +312,9 @@ export class PrototypeHead implements Disposable {
     options: NearestOptions & CallOptions = {},
   ): Promise<NearestResult> {
     const name = 'PrototypeHead.nearest';
-    const { data, k, identities, cosines, signal } = this.#prepareNearest(
+    const { data, k, identities, cosines, signal } = readNearestInputs(
       name,
+      this.#context,
       queries,
       options,
     );
@@ -323,8 +327,9 @@ export class PrototypeHead implements Disposable {
   /** {@link nearest} on the calling thread. */
   nearestSync(queries: RealLike, options: NearestOptions = {}): NearestResult {
     const name = 'PrototypeHead.nearestSync';
-    const { data, k, identities, cosines } = this.#prepareNearest(
+    const { data, k, identities, cosines } = readNearestInputs(
       name,
+      this.#context,
       queries,
       options,
     );
@@ -370,24 +375,9 @@ export class PrototypeHead implements Disposable {
     const name = 'PrototypeHead.prototypes';
     this.#calls.checkOpen(name);
     const chosen = readIdentities(name, identities, this.identities);
-    const count = chosen?.length ?? this.identities;
-    const width = this.subCentres * this.dim;
-    const data = new Float32Array(count * width);
-    await this.#calls.enqueue(name, this.prototypes, {}, (head) => {
-      if (chosen === null) {
-        head.readRows('prototypes', 0, data);
-      } else {
-        chosen.forEach((identity, index) => {
-          const place = data.subarray(index * width, (index + 1) * width);
-          head.readRows('prototypes', identity * this.subCentres, place);
-        });
-      }
-    });
-    return {
-      type: 'float32',
-      data,
-      dims: [count * this.subCentres, this.dim],
-    };
+    return this.#calls.enqueue(name, this.prototypes, {}, (head) =>
+      readPrototypeRows(head, this.#settings, chosen),
+    );
   }
 
   /**
@@ -404,17 +394,9 @@ export class PrototypeHead implements Disposable {
     const name = 'PrototypeHead.setPrototypes';
     this.#calls.checkOpen(name);
     const chosen = readIdentities(name, identities, this.identities);
-    const { subCentres } = this;
-    const count = (chosen?.length ?? this.identities) * subCentres;
+    const rows = chosen && rowsOf(chosen, this.subCentres);
+    const count = rows?.length ?? this.identities * this.subCentres;
     const data = readPrototypes(name, prototypes, count, this.dim);
-    const rows =
-      chosen &&
-      Int32Array.from(
-        { length: count },
-        (_, row) =>
-          chosen[Math.floor(row / subCentres)]! * subCentres +
-          (row % subCentres),
-      );
     await this.#calls.enqueue(name, this.setPrototypes, {}, (head) =>
       head.setPrototypes(rows, data),
     );
@@ -502,62 +484,10 @@ export class PrototypeHead implements Disposable {
     this.#calls.close();
   }
 
-  /** Checked copies of a labelled batch, and arrays for its results. */
-  #prepare(
-    name: string,
-    embeddings: RealLike,
-    labels: LabelsLike,
-    margins: MarginsLike | null | undefined,
-  ) {
-    const batch = this.#readBatch(name, 'embeddings', embeddings);
-    const classes = readLabels(name, labels, batch.rows);
-    const loss = nativeLoss(name, this.#loss, classes, margins);
-    const outputs = makeOutputs(
-      this.#calls.backend,
-      batch,
-      loss.margins !== null,
-    );
-    return { data: batch.data, classes, loss, outputs };
-  }
-
-  /** Checked copies of a batch that may have no labels; then margins have nothing to act on. */
-  #preparePosterior(
-    name: string,
-    embeddings: RealLike,
-    labels: LabelsLike | null | undefined,
-    margins: MarginsLike | null | undefined,
-  ) {
-    const { data, rows } = this.#readBatch(name, 'embeddings', embeddings);
-    if (labels == null) {
-      if (margins != null) {
-        throw invalidArgument(name, 'margins', 'given with labels', margins);
-      }
-      const loss = nativeLoss(name, this.#loss, new Int32Array(rows));
-      return { rows, data, classes: null, loss };
-    }
-    const classes = readLabels(name, labels, rows);
-    const loss = nativeLoss(name, this.#loss, classes, margins);
-    return { rows, data, classes, loss };
-  }
-
-  #readBatch(name: string, argument: string, value: RealLike) {
-    return readBatch(name, argument, value, this.dim, this.#calls.backend);
-  }
-
-  #prepareNearest(
-    name: string,
-    queries: RealLike,
-    options: NearestOptions & CallOptions,
-  ) {
-    const given = readOptions<NearestOptions & CallOptions>(name, options, [
-      'k',
-      'signal',
-    ]);
-    const { data, rows } = this.#readBatch(name, 'queries', queries);
-    const k = checkWhole(name, 'k', given.k ?? 1, 1, this.identities);
-    const identities = new Int32Array(rows * k);
-    const cosines = new Float32Array(rows * k);
-    return { data, k, identities, cosines, signal: given.signal };
+  /** What the readers of arguments need to know. */
+  get #context(): HeadContext {
+    const { backend } = this.#calls;
+    return { backend, ...this.#settings, loss: this.#loss };
   }
 
   /** {@link dispose}, at the end of a `using` block. */
