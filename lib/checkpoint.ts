@@ -22,6 +22,8 @@ const CHUNK_BYTES = 2 ** 24;
 export interface CheckpointSettings {
   readonly identities: number;
   readonly dim: number;
+  /** Prototypes of each identity; files from before there were any lack it. */
+  readonly subCentres?: number;
   readonly seed: number;
   readonly loss: LossSpecification;
   readonly optimizer: OptimizerSpecification;
@@ -64,9 +66,13 @@ const STATES: readonly NativeHeadState[] = [
 ];
 
 function rowShape(state: NativeHeadState, settings: CheckpointSettings) {
-  return state === 'accumulator'
-    ? [settings.identities]
-    : [settings.identities, settings.dim];
+  const rows = stateRows(settings);
+  return state === 'accumulator' ? [rows] : [rows, settings.dim];
+}
+
+/** Rows of the state arrays: one for each prototype. */
+function stateRows({ identities, subCentres = 1 }: CheckpointSettings) {
+  return identities * subCentres;
 }
 
 /** Rows of a state array as bytes, a bounded number at a time. */
@@ -77,8 +83,9 @@ async function* stateChunks(
 ): AsyncGenerator<Uint8Array> {
   const width = state === 'accumulator' ? 1 : settings.dim;
   const perChunk = Math.max(1, Math.floor(CHUNK_BYTES / (4 * width)));
-  for (let first = 0; first < settings.identities; first += perChunk) {
-    const count = Math.min(perChunk, settings.identities - first);
+  const total = stateRows(settings);
+  for (let first = 0; first < total; first += perChunk) {
+    const count = Math.min(perChunk, total - first);
     const rows = new Float32Array(count * width);
     head.readRows(state, first, rows);
     yield new Uint8Array(rows.buffer);

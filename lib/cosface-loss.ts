@@ -15,7 +15,7 @@ import type { LabelsLike } from './tensor.js';
  * Exact to float32 (computed in float64). Inputs are copied when the call is made.
  *
  * @param cosines c [B, C], float32 or float16; finite.
- * @param labels Class of each row [B], in [0, C).
+ * @param labels Class of each row [B], in [0, C), or −1: the row is ignored.
  * @param options α (default 1), s (64), m (0.35), reference measure, device, signal.
  * @returns Losses [B], thresholds, support sizes, and the backward pass.
  * @throws AlphaMarginError `ERR_INVALID_ARGUMENT`, `ERR_NON_FINITE`, `ERR_LABEL_RANGE`,

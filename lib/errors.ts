@@ -5,7 +5,7 @@
  * |---|---|
  * | `ERR_INVALID_ARGUMENT` | an argument has the wrong type, shape or range |
  * | `ERR_NON_FINITE` | a row of an input holds NaN or an infinity |
- * | `ERR_LABEL_RANGE` | a label is not in `[0, C)` |
+ * | `ERR_LABEL_RANGE` | a label is neither in `[0, C)` nor −1 |
  * | `ERR_OUT_OF_MEMORY` | host or device memory could not be allocated |
  * | `ERR_DEVICE` | the device asked for cannot be used |
  * | `ERR_DISPOSED` | the object was disposed before the call |

@@ -15,10 +15,12 @@ import {
   readOperand,
 } from './operand.js';
 import {
+  countedRows,
   readRealTensor,
   snapshot,
   type Tensor,
   type TensorLike,
+  tensor,
 } from './tensor.js';
 
 /** A checked copy of a batch of embeddings. */
@@ -134,6 +136,7 @@ export interface HeadOutputs extends NativeHeadOutputs {
 export function makeOutputs(
   backend: NativeBackend,
   { operand, rows }: Batch,
+  hasMargins: boolean,
 ): HeadOutputs {
   const room = makeRoom(backend, operand, operand.dims);
   return {
@@ -142,21 +145,24 @@ export function makeOutputs(
     gradient: room.tensor,
     supportSize: new Int32Array(rows),
     targetActive: new Uint8Array(rows),
+    gradMargins: hasMargins ? new Float32Array(rows) : null,
   };
 }
 
 /** The public form of filled outputs. */
 export function makeResult<Gradient>(
+  labels: Int32Array,
   outputs: HeadOutputs,
   stats: NativeHeadStats,
 ): HeadResult<Gradient> {
-  const { losses, gradient, supportSize, targetActive } = outputs;
-  const rows = losses.length;
+  const { losses, gradient, gradMargins, supportSize, targetActive } = outputs;
   const total = losses.reduce((sum, loss) => sum + loss, 0);
+  const counted = countedRows(labels);
   return {
-    loss: total / rows,
+    loss: counted === 0 ? 0 : total / counted,
     losses,
     gradEmbeddings: gradient as Gradient,
+    gradMargins: gradMargins && tensor(gradMargins, [gradMargins.length]),
     supportSize,
     targetActive,
     stats,

@@ -27,7 +27,16 @@ export interface PrototypeHeadOptions {
   device?: Device;
   /** Seed of the random prototypes, a whole number ≥ 0. Default 0. */
   seed?: number;
-  /** Initial prototypes [C, D]; default random directions of unit length. */
+  /**
+   * Prototypes K of each identity (CPU only). An identity's cosine is the largest of theirs, ties go
+   * to the first, and the gradient flows to that one alone: noisy samples of an identity may gather
+   * at a sub-centre of their own. Prototypes are then rows [C·K, D], an identity's K one after
+   * another. Memory and time are those of C·K identities. Default 1.
+   *
+   * Source: Deng et al. 2020, *Sub-center ArcFace* (ECCV 2020).
+   */
+  subCentres?: number;
+  /** Initial prototypes [C·K, D]; default random directions of unit length. */
   prototypes?: TensorLike;
   /** Reference measure q [C], positive, not normalised. Default all 1. */
   reference?: Float32Array | TensorLike | null;
@@ -62,6 +71,7 @@ const HEAD_OPTIONS = [
   'precision',
   'scratchBudget',
   'shadow',
+  'subCentres',
 ] as const;
 
 /** Counters of one call of a head. */
@@ -69,12 +79,17 @@ export type HeadStats = NativeHeadStats;
 
 /** What `step` and `evaluate` return. */
 export interface HeadResult<Gradient = Tensor> {
-  /** Mean of `losses`. */
+  /** Mean of `losses` over the rows that count (label not −1); 0 when none does. */
   readonly loss: number;
-  /** ℓ of each row [B]. */
+  /** ℓ of each row [B]; 0 for ignored rows, as all that is of a row. */
   readonly losses: Float32Array;
   /** Gradient of the mean loss with respect to the raw embeddings [B, D]. */
   readonly gradEmbeddings: Gradient;
+  /**
+   * Gradient of the mean loss with respect to the rows' `margins` [B], when there are any. It is
+   * the true derivative, whatever `detachMargin` is.
+   */
+  readonly gradMargins: Tensor | null;
   /** Classes with a positive posterior, per row. */
   readonly supportSize: Int32Array;
   /** 1 where the target's posterior is positive. */
@@ -118,6 +133,9 @@ const DEFAULT_SCRATCH_BUDGET = 48 * 2 ** 20;
 
 /** Largest count that fits the addon's 32-bit indices. */
 const LARGEST_COUNT = 2 ** 31 - 1;
+
+/** Most sub-centres of an identity. */
+const LARGEST_SUB_CENTRES = 256;
 
 /** Checks a whole number in a range. */
 export function checkWhole(
@@ -200,8 +218,27 @@ export function readHeadOptions(name: string, options: PrototypeHeadOptions) {
   if (shadow === 'none' && backend.name !== 'cpu') {
     throw invalidArgument(name, 'shadow', "'auto' on a GPU", shadow);
   }
+  const identities = whole('identities', given.identities, 1, LARGEST_COUNT);
+  const subCentres = whole(
+    'subCentres',
+    given.subCentres ?? 1,
+    1,
+    LARGEST_SUB_CENTRES,
+  );
+  if (subCentres > 1 && backend.name !== 'cpu') {
+    throw invalidArgument(name, 'subCentres', '1 on a GPU', subCentres);
+  }
+  if (identities * subCentres > LARGEST_COUNT) {
+    throw invalidArgument(
+      name,
+      'identities * subCentres',
+      `at most ${LARGEST_COUNT}`,
+      identities * subCentres,
+    );
+  }
   const settings = {
-    identities: whole('identities', given.identities, 1, LARGEST_COUNT),
+    identities,
+    subCentres,
     dim: whole('dim', given.dim, 1, LARGEST_COUNT),
     seed: whole('seed', given.seed ?? 0, 0, Number.MAX_SAFE_INTEGER),
     precision,

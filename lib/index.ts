@@ -39,6 +39,7 @@ export type {
   NearestResult,
   PrototypeHeadOptions,
 } from './head-options.js';
+export type { InterTopK, SharedLossOptions } from './inter-top-k.js';
 export type { CallOptions } from './invoke.js';
 export * from './io/index.js';
 export type { LossFunctionOptions, LossResult } from './loss-result.js';
@@ -74,6 +75,12 @@ export {
 } from './optimizer.js';
 export { PrototypeHead } from './prototype-head.js';
 export { qMarginLoss, qMarginLossSync } from './q-margin-loss.js';
+export {
+  type CountsLike,
+  type ReferenceFromCountsOptions,
+  referenceFromCounts,
+} from './reference-from-counts.js';
+export type { MarginsLike, RowMarginOptions } from './row-margins.js';
 export {
   type CsrMatrix,
   type LabelsLike,

@@ -2,7 +2,12 @@ import { chooseBackendFor, type Device } from './device.js';
 import { invalidArgument } from './errors.js';
 import { type CallOptions, invoke, invokeSync } from './invoke.js';
 import type { LossSpecification } from './loss-specification.js';
-import type { NativeBackend, NativeLossOutputs, NativeReal } from './native.js';
+import type {
+  NativeBackend,
+  NativeLoss,
+  NativeLossOutputs,
+  NativeReal,
+} from './native.js';
 import {
   held,
   makeRoom,
@@ -12,7 +17,10 @@ import {
   readOperand,
 } from './operand.js';
 import { readOptions } from './options.js';
+import { nativeLoss, type RowMarginOptions } from './row-margins.js';
 import {
+  countedRows,
+  IGNORED_LABEL,
   type LabelsLike,
   readLabels,
   readRealTensor,
@@ -27,7 +35,7 @@ import {
  * cosines do.
  */
 export interface LossResult<Gradient = Tensor> {
-  /** ℓ of each row [B], ≥ 0. */
+  /** ℓ of each row [B], ≥ 0; 0 for ignored rows (label −1), as all that is of a row. */
   readonly loss: Tensor;
   /** Threshold τ of each row, in units of the logits s·c. */
   readonly threshold: Float32Array;
@@ -38,15 +46,24 @@ export interface LossResult<Gradient = Tensor> {
   /**
    * Gradient with respect to the cosines [B, C].
    *
-   * @param gradLoss Gradient with respect to the losses [B]; default 1/B each (mean reduction).
+   * @param gradLoss Gradient with respect to the losses [B]; default 1/B each (mean reduction), B
+   * the number of rows that count.
    */
   backward(gradLoss?: TensorLike, options?: CallOptions): Promise<Gradient>;
   /** {@link LossResult.backward} on the calling thread. */
   backwardSync(gradLoss?: TensorLike): Gradient;
+  /**
+   * Gradient with respect to the `margins` of the rows [B]: the true derivative, whatever
+   * `detachMargin` is.
+   *
+   * @param gradLoss As in {@link LossResult.backward}.
+   * @throws AlphaMarginError `ERR_INVALID_ARGUMENT` when the loss was called without `margins`.
+   */
+  gradMargins(gradLoss?: TensorLike): Tensor;
 }
 
 /** Options that every loss function takes beside its own. */
-export interface LossFunctionOptions {
+export interface LossFunctionOptions extends RowMarginOptions {
   /** Reference measure q [C], positive, not normalised. Default all 1. */
   reference?: Float32Array | TensorLike | null;
   /** Where to compute. Default `'auto'`. */
@@ -65,7 +82,7 @@ interface LossProblem {
   readonly rows: number;
   readonly classes: number;
   readonly labels: Int32Array;
-  readonly loss: LossSpecification;
+  readonly loss: NativeLoss;
   readonly reference: Float32Array | null;
   readonly outputs: NativeLossOutputs;
 }
@@ -83,9 +100,9 @@ function readProblem<Options>(
   if (typeof options !== 'object' || options === null) {
     throw invalidArgument(name, 'options', 'an object', options);
   }
-  const { reference, device, signal, ...own } = options;
+  const { reference, margins, device, signal, ...own } = options;
   readOptions<CallOptions>(name, { signal }, ['signal']);
-  const loss = specification(own as Options);
+  const given = specification(own as Options);
   const operand = readOperand(name, 'cosines', cosines, 2);
   const backend = chooseBackendFor(name, device, operand);
   const [rows, classes] = operand.dims as [number, number];
@@ -97,6 +114,8 @@ function readProblem<Options>(
       operand.dims,
     );
   }
+  const checked = readLabels(name, labels, rows);
+  const loss = nativeLoss(name, given, checked, margins);
   return {
     name,
     backend,
@@ -105,7 +124,7 @@ function readProblem<Options>(
     rows,
     classes,
     loss,
-    labels: readLabels(name, labels, rows),
+    labels: checked,
     reference: readReference(name, reference, classes),
     cosines: held(operand),
     outputs: {
@@ -114,6 +133,7 @@ function readProblem<Options>(
       supportSize: new Int32Array(rows),
       targetActive: new Uint8Array(rows),
       solution: new Float64Array(rows * backend.solutionSize),
+      marginGradient: loss.margins && new Float32Array(rows),
     },
   };
 }
@@ -135,6 +155,26 @@ function readGradLoss(
 function inputsOf(problem: LossProblem) {
   const { cosines, classes, labels, loss, reference } = problem;
   return [cosines, classes, labels, loss, reference] as const;
+}
+
+/** ∂ℓ/∂m of each row times the gradient of its loss. */
+function marginGradients(
+  problem: LossProblem,
+  gradLoss: TensorLike | undefined,
+): Tensor {
+  const name = `${problem.name}.gradMargins`;
+  const { marginGradient } = problem.outputs;
+  if (marginGradient === null) {
+    throw invalidArgument(name, 'the loss', 'called with margins', null);
+  }
+  const upstream = readGradLoss(name, gradLoss, problem.rows);
+  const counted = countedRows(problem.labels);
+  const data = marginGradient.map((slope, row) =>
+    problem.labels[row] === IGNORED_LABEL
+      ? 0
+      : slope * (upstream?.[row] ?? 1 / counted),
+  );
+  return { type: 'float32', data, dims: [problem.rows] };
 }
 
 function resultOf<Gradient>(problem: LossProblem): LossResult<Gradient> {
@@ -181,6 +221,7 @@ function resultOf<Gradient>(problem: LossProblem): LossResult<Gradient> {
     targetActive,
     backward,
     backwardSync,
+    gradMargins: (gradLoss) => marginGradients(problem, gradLoss),
   };
 }
 

@@ -1,4 +1,10 @@
 import { invalidArgument } from './errors.js';
+import {
+  interTopKFields,
+  isPenalty,
+  type SharedLossOptions,
+} from './inter-top-k.js';
+import { checkNumber } from './number-checks.js';
 import { readOptions } from './options.js';
 
 /**
@@ -32,23 +38,37 @@ export interface LossSpecification {
   readonly cosineMargin: number;
   /** Whether the derivative of the angular margin is taken as 1. */
   readonly detachMargin: boolean;
+  /** Label smoothing ε in [0, 1); above 0 at α = 1 only. */
+  readonly labelSmoothing: number;
+  /** How many classes have the inter-top-K penalty; 0: none. */
+  readonly interTopK: number;
+  /** That penalty m' ≥ 0, in units of the cosine. */
+  readonly interTopKPenalty: number;
 }
 
 /** Largest (α−1)·s·m of Q-Margin: beyond it a loss no longer fits float32. */
 const LARGEST_MEASURE_EXPONENT = 80;
 
-/** Checks that a number is finite and lies in a range. */
-export function checkNumber(
-  functionName: string,
-  argument: string,
-  value: unknown,
-  expected: string,
-  accept: (value: number) => boolean,
-): number {
-  if (typeof value !== 'number' || !Number.isFinite(value) || !accept(value)) {
-    throw invalidArgument(functionName, argument, expected, value);
+/** Which margins single rows may have in place of a loss's own. */
+export function marginRange(
+  loss: LossSpecification,
+  place: 'measure' | 'angular' | 'cosine',
+): { readonly largest: number; readonly expected: string } {
+  switch (place) {
+    case 'angular':
+      // π as float32 is a little more than π.
+      return { largest: Math.fround(Math.PI), expected: 'a number in [0, π]' };
+    case 'cosine':
+      return { largest: Number.MAX_VALUE, expected: 'a finite number >= 0' };
+    case 'measure': {
+      const largest =
+        LARGEST_MEASURE_EXPONENT / ((loss.alpha - 1) * loss.scale);
+      return {
+        largest: Math.min(Number.MAX_VALUE, largest),
+        expected: `a number in [0, ${largest}] (a loss would overflow float32)`,
+      };
+    }
   }
-  return value;
 }
 
 /** Checks the divergence order α. */
@@ -99,6 +119,21 @@ export function lossSpecification(
       exponent,
     );
   }
+  const labelSmoothing = checkNumber(
+    functionName,
+    'labelSmoothing',
+    options.labelSmoothing ?? 0,
+    'a number in [0, 1)',
+    (number) => number >= 0 && number < 1,
+  );
+  if (labelSmoothing > 0 && alpha !== 1) {
+    throw invalidArgument(
+      functionName,
+      'labelSmoothing',
+      `0 for alpha ${alpha} (it is defined for softmax, alpha 1, alone)`,
+      labelSmoothing,
+    );
+  }
   return Object.freeze({
     name,
     alpha,
@@ -114,11 +149,26 @@ export function lossSpecification(
     ),
     cosineMargin: atLeastZero('margin', options.cosineMargin ?? 0),
     detachMargin: options.detachMargin === true,
+    labelSmoothing,
+    interTopK: checkNumber(
+      functionName,
+      'interTopK',
+      options.interTopK ?? 0,
+      'a whole number >= 0',
+      (number) => Number.isSafeInteger(number) && number >= 0,
+    ),
+    interTopKPenalty: checkNumber(
+      functionName,
+      'interTopKPenalty',
+      options.interTopKPenalty ?? 0,
+      'a number in [0, 2]',
+      isPenalty,
+    ),
   });
 }
 
 /** Options of {@link qMargin}. */
-export interface QMarginOptions {
+export interface QMarginOptions extends SharedLossOptions {
   /** Divergence order α ≥ 1. Default 1.25. */
   alpha?: number;
   /** Scale s > 0. Default 32. */
@@ -141,20 +191,23 @@ export function qMargin(options: QMarginOptions = {}): LossSpecification {
     alpha = 1.25,
     scale = 32,
     margin = 0.2,
+    interTopK,
   } = readOptions<QMarginOptions>('qMargin', options, [
     'alpha',
     'scale',
     'margin',
+    'interTopK',
   ]);
   return lossSpecification('qMargin', 'q-margin', {
     alpha,
     scale,
     measureMargin: margin,
+    ...interTopKFields('qMargin', interTopK),
   });
 }
 
 /** Options of {@link a3m}. */
-export interface A3mOptions {
+export interface A3mOptions extends SharedLossOptions {
   /** Divergence order α ≥ 1. Default 1.25. */
   alpha?: number;
   /** Scale s > 0. Default 32. */
@@ -180,32 +233,41 @@ export function a3m(options: A3mOptions = {}): LossSpecification {
     scale = 32,
     margin = 0.2,
     detachMargin,
+    interTopK,
   } = readOptions<A3mOptions>('a3m', options, [
     'alpha',
     'scale',
     'margin',
     'detachMargin',
+    'interTopK',
   ]);
   return lossSpecification('a3m', 'a3m', {
     alpha,
     scale,
     angularMargin: margin,
     detachMargin: detachMargin === true,
+    ...interTopKFields('a3m', interTopK),
   });
 }
 
 /** Options of {@link cosFace}. */
-export interface CosFaceOptions {
+export interface CosFaceOptions extends SharedLossOptions {
   /** Divergence order α ≥ 1. Default 1 (softmax). */
   alpha?: number;
   /** Scale s > 0. Default 64. */
   scale?: number;
   /** Cosine margin m ≥ 0. Default 0.35. */
   margin?: number;
+  /**
+   * Label smoothing ε in [0, 1), as PyTorch defines it: the target is (1−ε)·e_y + ε/C. At α = 1
+   * only. Default 0.
+   */
+  labelSmoothing?: number;
 }
 
 /**
- * CosFace: θ_y = s·(c_y − m), with softmax unless `alpha` says otherwise.
+ * CosFace: θ_y = s·(c_y − m), with softmax unless `alpha` says otherwise. With label smoothing,
+ * ℓ = τ − (1−ε)·θ_y − (ε/C)·Σ_j θ_j and ∂ℓ/∂θ_j = p_j − ε/C − (1−ε)·1[j = y].
  *
  * Source: Wang et al. 2018, arXiv 1801.09414.
  *
@@ -217,20 +279,26 @@ export function cosFace(options: CosFaceOptions = {}): LossSpecification {
     alpha = 1,
     scale = 64,
     margin = 0.35,
+    labelSmoothing = 0,
+    interTopK,
   } = readOptions<CosFaceOptions>('cosFace', options, [
     'alpha',
     'scale',
     'margin',
+    'labelSmoothing',
+    'interTopK',
   ]);
   return lossSpecification('cosFace', 'cosface', {
     alpha,
     scale,
     cosineMargin: margin,
+    labelSmoothing,
+    ...interTopKFields('cosFace', interTopK),
   });
 }
 
 /** Options of {@link arcFace}. */
-export interface ArcFaceOptions {
+export interface ArcFaceOptions extends SharedLossOptions {
   /** Divergence order α ≥ 1. Default 1 (softmax). */
   alpha?: number;
   /** Scale s > 0. Default 64. */
@@ -239,6 +307,11 @@ export interface ArcFaceOptions {
   margin?: number;
   /** Take the derivative of the margin as 1. Default false. */
   detachMargin?: boolean;
+  /**
+   * Label smoothing ε in [0, 1), as PyTorch defines it: the target is (1−ε)·e_y + ε/C. At α = 1
+   * only. Default 0.
+   */
+  labelSmoothing?: number;
 }
 
 /**
@@ -255,22 +328,28 @@ export function arcFace(options: ArcFaceOptions = {}): LossSpecification {
     scale = 64,
     margin = 0.5,
     detachMargin,
+    labelSmoothing = 0,
+    interTopK,
   } = readOptions<ArcFaceOptions>('arcFace', options, [
     'alpha',
     'scale',
     'margin',
     'detachMargin',
+    'labelSmoothing',
+    'interTopK',
   ]);
   return lossSpecification('arcFace', 'arcface', {
     alpha,
     scale,
     angularMargin: margin,
     detachMargin: detachMargin === true,
+    labelSmoothing,
+    ...interTopKFields('arcFace', interTopK),
   });
 }
 
 /** Options of {@link entmaxHead}. */
-export interface EntmaxHeadOptions {
+export interface EntmaxHeadOptions extends SharedLossOptions {
   /** Divergence order α ≥ 1. Default 1.25. */
   alpha?: number;
   /** Scale s > 0. Default 32. */
@@ -286,16 +365,24 @@ export interface EntmaxHeadOptions {
  * const loss = entmaxHead({ alpha: 1.5, scale: 10 });
  */
 export function entmaxHead(options: EntmaxHeadOptions = {}): LossSpecification {
-  const { alpha = 1.25, scale = 32 } = readOptions<EntmaxHeadOptions>(
-    'entmaxHead',
-    options,
-    ['alpha', 'scale'],
-  );
-  return lossSpecification('entmaxHead', 'entmax', { alpha, scale });
+  const {
+    alpha = 1.25,
+    scale = 32,
+    interTopK,
+  } = readOptions<EntmaxHeadOptions>('entmaxHead', options, [
+    'alpha',
+    'scale',
+    'interTopK',
+  ]);
+  return lossSpecification('entmaxHead', 'entmax', {
+    alpha,
+    scale,
+    ...interTopKFields('entmaxHead', interTopK),
+  });
 }
 
 /** Options of {@link combinedMargin}. */
-export interface CombinedMarginOptions {
+export interface CombinedMarginOptions extends SharedLossOptions {
   /** Divergence order α ≥ 1. Default 1 (softmax). */
   alpha?: number;
   /** Scale s > 0. Default 64. */
@@ -308,6 +395,11 @@ export interface CombinedMarginOptions {
   m3?: number;
   /** Take the derivative of the margin as 1. Default false. */
   detachMargin?: boolean;
+  /**
+   * Label smoothing ε in [0, 1), as PyTorch defines it: the target is (1−ε)·e_y + ε/C. At α = 1
+   * only. Default 0.
+   */
+  labelSmoothing?: number;
 }
 
 /**
@@ -328,6 +420,8 @@ export function combinedMargin(
     m2 = 0,
     m3 = 0,
     detachMargin,
+    labelSmoothing = 0,
+    interTopK,
   } = readOptions<CombinedMarginOptions>('combinedMargin', options, [
     'alpha',
     'scale',
@@ -335,6 +429,8 @@ export function combinedMargin(
     'm2',
     'm3',
     'detachMargin',
+    'labelSmoothing',
+    'interTopK',
   ]);
   return lossSpecification('combinedMargin', 'combined', {
     alpha,
@@ -343,5 +439,7 @@ export function combinedMargin(
     angularMargin: m2,
     cosineMargin: m3,
     detachMargin: detachMargin === true,
+    labelSmoothing,
+    ...interTopKFields('combinedMargin', interTopK),
   });
 }

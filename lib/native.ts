@@ -17,7 +17,12 @@ import type { OptimizerSpecification } from './optimizer.js';
 export type RealData = Float32Array | Uint16Array;
 
 /** A loss as the addon reads it (see `native/math/margin.h`). */
-export type NativeLoss = Omit<LossSpecification, 'name'>;
+export interface NativeLoss extends Omit<LossSpecification, 'name'> {
+  /** Which margin {@link NativeLoss.margins} replaces. */
+  readonly marginPlace: 'measure' | 'angular' | 'cosine' | 'none';
+  /** Margins of single rows [B], or null. */
+  readonly margins: Float32Array | null;
+}
 
 /** Update rule of the touched rows. */
 export type NativeOptimizer = OptimizerSpecification;
@@ -30,6 +35,8 @@ export interface NativeLossOutputs {
   readonly targetActive: Uint8Array;
   /** Float64Array [B · {@link NativeAddon.solutionSize}]. */
   readonly solution: Float64Array;
+  /** ∂ℓ/∂m of each row, when it is wanted. */
+  readonly marginGradient: Float32Array | null;
 }
 
 /** Sparse rows as the addon returns them. */
@@ -56,6 +63,8 @@ export interface NativeHeadOutputs {
   readonly gradEmbeddings: NativeOutput | null;
   readonly supportSize: Int32Array;
   readonly targetActive: Uint8Array;
+  /** Gradient of the mean loss with respect to the rows' own margins, when it is wanted. */
+  readonly gradMargins: Float32Array | null;
 }
 
 /** Arrays of a head's state that can be read and written row by row. */
@@ -129,7 +138,7 @@ export interface NativeHead {
   readRows(state: NativeHeadState, first: number, rows: Float32Array): void;
   /** Copies rows in, after checking that every prototype is finite and not zero. */
   writeRows(state: NativeHeadState, first: number, rows: Float32Array): void;
-  /** Replaces prototypes (null: all) and zeroes their optimiser state, after checking every row. */
+  /** Replaces rows of prototypes (null: all) and zeroes their optimiser state, after checking every row. */
   setPrototypes(identities: Int32Array | null, rows: Float32Array): void;
   /** Whether a state array exists (momentum and accumulators are made on first use). */
   hasState(state: NativeHeadState): boolean;
@@ -303,6 +312,8 @@ export interface NativeBackend {
     scratchBudget: number,
     /** Whether the filter of the CPU has a fixed-point copy of the prototypes. */
     hasShadow: boolean,
+    /** Prototypes of each identity, CPU only. */
+    subCentres: number,
   ): NativeHead;
 }
 

@@ -1,5 +1,5 @@
 import { invalidArgument } from './errors.js';
-import { checkNumber } from './loss-specification.js';
+import { checkNumber } from './number-checks.js';
 import { readOptions } from './options.js';
 
 /** Update rule of {@link PrototypeHead}: plain data, made by {@link sgd} or {@link adagrad}. */

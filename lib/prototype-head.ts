@@ -1,6 +1,5 @@
 import {
   type CheckpointExtra,
-  type CheckpointSettings,
   checkExtra,
   checkPath,
   openCheckpoint,
@@ -8,17 +7,18 @@ import {
   writeCheckpoint,
 } from './checkpoint.js';
 import { AlphaMarginError } from './errors.js';
-import {
-  makeOutputs,
-  makeResult,
-  readBatch,
-  readIdentities,
-  readPrototypes,
-} from './head-batch.js';
+import { makeResult, readIdentities, readPrototypes } from './head-batch.js';
 import { HeadCalls } from './head-calls.js';
 import {
+  type HeadContext,
+  readCallOptions,
+  readMarginOption,
+  readNearestInputs,
+  readPosteriorInputs,
+  readStepInputs,
+} from './head-inputs.js';
+import {
   checkLoss,
-  checkWhole,
   type HeadMemory,
   type HeadResult,
   type LabelledBatch,
@@ -32,11 +32,12 @@ import type { LossSpecification } from './loss-specification.js';
 import type { RealLike, ResultOf } from './operand.js';
 import { checkLearningRate, type OptimizerSpecification } from './optimizer.js';
 import { readOptions } from './options.js';
+import { readPrototypeRows, rowsOf } from './prototype-rows.js';
 import { reinitialize } from './reinitialize.js';
+import type { RowMarginOptions } from './row-margins.js';
 import {
   type CsrMatrix,
   type LabelsLike,
-  readLabels,
   readReference,
   type Tensor,
   type TensorLike,
@@ -63,7 +64,7 @@ import {
  */
 export class PrototypeHead implements Disposable {
   readonly #calls: HeadCalls;
-  readonly #settings: Omit<CheckpointSettings, 'loss' | 'optimizer'>;
+  readonly #settings: ReturnType<typeof readHeadOptions>['settings'];
   readonly #reference: Float32Array | null;
   #loss: LossSpecification;
   #optimizer: OptimizerSpecification;
@@ -76,7 +77,7 @@ export class PrototypeHead implements Disposable {
   constructor(options: PrototypeHeadOptions) {
     const name = 'PrototypeHead';
     const given = readHeadOptions(name, options);
-    const { identities, dim, seed, scratchBudget } = given.settings;
+    const { identities, dim, seed, scratchBudget, subCentres } = given.settings;
     this.#settings = given.settings;
     this.#loss = given.loss;
     this.#optimizer = given.optimizer;
@@ -84,7 +85,7 @@ export class PrototypeHead implements Disposable {
     const prototypes =
       given.prototypes === undefined
         ? null
-        : readPrototypes(name, given.prototypes, identities, dim);
+        : readPrototypes(name, given.prototypes, identities * subCentres, dim);
     this.#calls = invokeSync(name, PrototypeHead, () => {
       const { backend } = given;
       const reference = this.#reference;
@@ -95,6 +96,7 @@ export class PrototypeHead implements Disposable {
         reference,
         scratchBudget,
         given.hasShadow,
+        subCentres,
       );
       if (prototypes !== null) head.setPrototypes(null, prototypes);
       return new HeadCalls(backend, head);
@@ -109,6 +111,11 @@ export class PrototypeHead implements Disposable {
   /** Number of identities C. */
   get identities(): number {
     return this.#settings.identities;
+  }
+
+  /** Prototypes K of each identity. */
+  get subCentres(): number {
+    return this.#settings.subCentres;
   }
 
   /** Width D. */
@@ -147,71 +154,99 @@ export class PrototypeHead implements Disposable {
    * update of the prototypes. An aborted or failed step changes nothing.
    *
    * @param embeddings x [B, D], raw (they are normalised inside), float32 or float16.
-   * @param labels Identity of each row [B], in [0, C).
+   * @param labels Identity of each row [B], in [0, C), or −1: the row is not read, its loss and
+   * gradient are 0, and means are taken over the other rows.
+   * @param options `margins` of single rows, see {@link RowMarginOptions}; `signal`.
    * @throws AlphaMarginError `ERR_INVALID_ARGUMENT`, `ERR_NON_FINITE`, `ERR_LABEL_RANGE`,
    * `ERR_OUT_OF_MEMORY`, `ERR_DISPOSED`.
    */
   async step<Embeddings extends RealLike>(
     embeddings: Embeddings,
     labels: LabelsLike,
-    options: CallOptions = {},
+    options: RowMarginOptions & CallOptions = {},
   ): Promise<HeadResult<ResultOf<Embeddings>>> {
     const name = 'PrototypeHead.step';
-    const { data, classes, outputs } = this.#prepare(name, embeddings, labels);
-    const loss = this.#loss;
+    const { margins, ...own } = readCallOptions(name, options);
+    const { data, classes, loss, outputs } = readStepInputs(
+      name,
+      this.#context,
+      embeddings,
+      labels,
+      margins,
+    );
     const optimizer = this.#optimizer;
     const stats = await this.#calls.enqueue(
       name,
       this.step,
-      options,
+      own,
       (head, cancel) =>
         head.step(data, classes, loss, optimizer, outputs, cancel),
     );
-    return makeResult(outputs, stats);
+    return makeResult(classes, outputs, stats);
   }
 
   /** {@link step} on the calling thread. `ERR_BUSY` while asynchronous calls are pending. */
   stepSync<Embeddings extends RealLike>(
     embeddings: Embeddings,
     labels: LabelsLike,
+    options: RowMarginOptions = {},
   ): HeadResult<ResultOf<Embeddings>> {
     const name = 'PrototypeHead.stepSync';
-    const { data, classes, outputs } = this.#prepare(name, embeddings, labels);
-    const stats = this.#calls.now(name, this.stepSync, (head) =>
-      head.stepSync(data, classes, this.#loss, this.#optimizer, outputs),
+    const { data, classes, loss, outputs } = readStepInputs(
+      name,
+      this.#context,
+      embeddings,
+      labels,
+      readMarginOption(name, options),
     );
-    return makeResult(outputs, stats);
+    const stats = this.#calls.now(name, this.stepSync, (head) =>
+      head.stepSync(data, classes, loss, this.#optimizer, outputs),
+    );
+    return makeResult(classes, outputs, stats);
   }
 
   /** What {@link step} returns, without the update. */
   async evaluate<Embeddings extends RealLike>(
     embeddings: Embeddings,
     labels: LabelsLike,
-    options: CallOptions = {},
+    options: RowMarginOptions & CallOptions = {},
   ): Promise<HeadResult<ResultOf<Embeddings>>> {
     const name = 'PrototypeHead.evaluate';
-    const { data, classes, outputs } = this.#prepare(name, embeddings, labels);
-    const loss = this.#loss;
+    const { margins, ...own } = readCallOptions(name, options);
+    const { data, classes, loss, outputs } = readStepInputs(
+      name,
+      this.#context,
+      embeddings,
+      labels,
+      margins,
+    );
     const stats = await this.#calls.enqueue(
       name,
       this.evaluate,
-      options,
+      own,
       (head, cancel) => head.evaluate(data, classes, loss, outputs, cancel),
     );
-    return makeResult(outputs, stats);
+    return makeResult(classes, outputs, stats);
   }
 
   /** {@link evaluate} on the calling thread. */
   evaluateSync<Embeddings extends RealLike>(
     embeddings: Embeddings,
     labels: LabelsLike,
+    options: RowMarginOptions = {},
   ): HeadResult<ResultOf<Embeddings>> {
     const name = 'PrototypeHead.evaluateSync';
-    const { data, classes, outputs } = this.#prepare(name, embeddings, labels);
-    const stats = this.#calls.now(name, this.evaluateSync, (head) =>
-      head.evaluateSync(data, classes, this.#loss, outputs),
+    const { data, classes, loss, outputs } = readStepInputs(
+      name,
+      this.#context,
+      embeddings,
+      labels,
+      readMarginOption(name, options),
     );
-    return makeResult(outputs, stats);
+    const stats = this.#calls.now(name, this.evaluateSync, (head) =>
+      head.evaluateSync(data, classes, loss, outputs),
+    );
+    return makeResult(classes, outputs, stats);
   }
 
   /**
@@ -219,41 +254,55 @@ export class PrototypeHead implements Disposable {
    *
    * @param embeddings x [B, D].
    * @param labels With labels, the loss's margin is applied to each row's target; without, none is.
+   * A row labelled −1 is not read and comes back empty.
    */
   async posterior(
     embeddings: RealLike,
     labels?: LabelsLike | null,
-    options: CallOptions = {},
+    options: RowMarginOptions & CallOptions = {},
   ): Promise<CsrMatrix> {
     const name = 'PrototypeHead.posterior';
-    const batch = this.#readBatch(name, 'embeddings', embeddings);
-    const classes =
-      labels == null ? null : readLabels(name, labels, batch.rows);
-    const loss = this.#loss;
-    const rows = await this.#calls.enqueue(
+    const { margins, ...own } = readCallOptions(name, options);
+    const { rows, data, classes, loss } = readPosteriorInputs(
+      name,
+      this.#context,
+      embeddings,
+      labels,
+      margins,
+    );
+    const posterior = await this.#calls.enqueue(
       name,
       this.posterior,
-      options,
-      (head, cancel) => head.posterior(batch.data, classes, loss, cancel),
+      own,
+      (head, cancel) => head.posterior(data, classes, loss, cancel),
     );
-    return { ...rows, dims: [batch.rows, this.identities] };
+    return { ...posterior, dims: [rows, this.identities] };
   }
 
   /** {@link posterior} on the calling thread. */
-  posteriorSync(embeddings: RealLike, labels?: LabelsLike | null): CsrMatrix {
+  posteriorSync(
+    embeddings: RealLike,
+    labels?: LabelsLike | null,
+    options: RowMarginOptions = {},
+  ): CsrMatrix {
     const name = 'PrototypeHead.posteriorSync';
-    const batch = this.#readBatch(name, 'embeddings', embeddings);
-    const classes =
-      labels == null ? null : readLabels(name, labels, batch.rows);
-    const rows = this.#calls.now(name, this.posteriorSync, (head) =>
-      head.posteriorSync(batch.data, classes, this.#loss),
+    const { rows, data, classes, loss } = readPosteriorInputs(
+      name,
+      this.#context,
+      embeddings,
+      labels,
+      readMarginOption(name, options),
     );
-    return { ...rows, dims: [batch.rows, this.identities] };
+    const posterior = this.#calls.now(name, this.posteriorSync, (head) =>
+      head.posteriorSync(data, classes, loss),
+    );
+    return { ...posterior, dims: [rows, this.identities] };
   }
 
   /**
    * The k identities whose prototypes have the largest cosine with each query: exact, as a full
-   * float64 search would find them; ties go to the smaller identity.
+   * float64 search would find them; ties go to the smaller identity. With sub-centres, an
+   * identity's cosine is that of its nearest.
    *
    * @param queries [N, D].
    * @returns N·k identities and cosines, best first within a query.
@@ -263,8 +312,9 @@ export class PrototypeHead implements Disposable {
     options: NearestOptions & CallOptions = {},
   ): Promise<NearestResult> {
     const name = 'PrototypeHead.nearest';
-    const { data, k, identities, cosines, signal } = this.#prepareNearest(
+    const { data, k, identities, cosines, signal } = readNearestInputs(
       name,
+      this.#context,
       queries,
       options,
     );
@@ -277,8 +327,9 @@ export class PrototypeHead implements Disposable {
   /** {@link nearest} on the calling thread. */
   nearestSync(queries: RealLike, options: NearestOptions = {}): NearestResult {
     const name = 'PrototypeHead.nearestSync';
-    const { data, k, identities, cosines } = this.#prepareNearest(
+    const { data, k, identities, cosines } = readNearestInputs(
       name,
+      this.#context,
       queries,
       options,
     );
@@ -291,8 +342,9 @@ export class PrototypeHead implements Disposable {
   /**
    * Re-initialisation of A3M: every prototype becomes the normalised mean of the L2-normalised
    * embeddings of its class over the batches, and its optimiser state is zeroed. Classes without
-   * a sample keep theirs. Sums exist for the classes seen only; restrict a pass with `identities`
-   * to bound the memory. If the batches fail, nothing changes.
+   * a sample keep theirs; rows labelled −1 are passed over. Sums exist for the classes seen only; restrict a pass with `identities`
+   * to bound the memory. If the batches fail, nothing changes. With sub-centres, each becomes the
+   * mean of the samples it is nearest to; those without any stay.
    *
    * @returns Number of prototypes that were replaced.
    * @see Koutsianos et al. 2025, arXiv 2511.13621.
@@ -318,31 +370,21 @@ export class PrototypeHead implements Disposable {
     );
   }
 
-  /** Raw prototypes [n, D] of the given identities; default all. */
+  /** Raw prototypes [n·K, D] of the given identities, K sub-centres each; default all. */
   async prototypes(identities?: Int32Array): Promise<Tensor> {
     const name = 'PrototypeHead.prototypes';
     this.#calls.checkOpen(name);
     const chosen = readIdentities(name, identities, this.identities);
-    const rows = chosen?.length ?? this.identities;
-    const data = new Float32Array(rows * this.dim);
-    await this.#calls.enqueue(name, this.prototypes, {}, (head) => {
-      if (chosen === null) {
-        head.readRows('prototypes', 0, data);
-      } else {
-        chosen.forEach((identity, row) => {
-          const place = data.subarray(row * this.dim, (row + 1) * this.dim);
-          head.readRows('prototypes', identity, place);
-        });
-      }
-    });
-    return { type: 'float32', data, dims: [rows, this.dim] };
+    return this.#calls.enqueue(name, this.prototypes, {}, (head) =>
+      readPrototypeRows(head, this.#settings, chosen),
+    );
   }
 
   /**
    * Replaces prototypes and zeroes their optimiser state. All rows are checked before the first
    * is written.
    *
-   * @param prototypes [n, D], finite, norms in [1e-30, 1e30].
+   * @param prototypes [n·K, D], K sub-centres of each identity, finite, norms in [1e-30, 1e30].
    * @param identities Which [n]; default all C.
    */
   async setPrototypes(
@@ -352,10 +394,11 @@ export class PrototypeHead implements Disposable {
     const name = 'PrototypeHead.setPrototypes';
     this.#calls.checkOpen(name);
     const chosen = readIdentities(name, identities, this.identities);
-    const rows = chosen?.length ?? this.identities;
-    const data = readPrototypes(name, prototypes, rows, this.dim);
+    const rows = chosen && rowsOf(chosen, this.subCentres);
+    const count = rows?.length ?? this.identities * this.subCentres;
+    const data = readPrototypes(name, prototypes, count, this.dim);
     await this.#calls.enqueue(name, this.setPrototypes, {}, (head) =>
-      head.setPrototypes(chosen, data),
+      head.setPrototypes(rows, data),
     );
   }
 
@@ -441,32 +484,10 @@ export class PrototypeHead implements Disposable {
     this.#calls.close();
   }
 
-  /** Checked copies of a labelled batch, and arrays for its results. */
-  #prepare(name: string, embeddings: RealLike, labels: LabelsLike) {
-    const batch = this.#readBatch(name, 'embeddings', embeddings);
-    const classes = readLabels(name, labels, batch.rows);
-    const outputs = makeOutputs(this.#calls.backend, batch);
-    return { data: batch.data, classes, outputs };
-  }
-
-  #readBatch(name: string, argument: string, value: RealLike) {
-    return readBatch(name, argument, value, this.dim, this.#calls.backend);
-  }
-
-  #prepareNearest(
-    name: string,
-    queries: RealLike,
-    options: NearestOptions & CallOptions,
-  ) {
-    const given = readOptions<NearestOptions & CallOptions>(name, options, [
-      'k',
-      'signal',
-    ]);
-    const { data, rows } = this.#readBatch(name, 'queries', queries);
-    const k = checkWhole(name, 'k', given.k ?? 1, 1, this.identities);
-    const identities = new Int32Array(rows * k);
-    const cosines = new Float32Array(rows * k);
-    return { data, k, identities, cosines, signal: given.signal };
+  /** What the readers of arguments need to know. */
+  get #context(): HeadContext {
+    const { backend } = this.#calls;
+    return { backend, ...this.#settings, loss: this.#loss };
   }
 
   /** {@link dispose}, at the end of a `using` block. */

@@ -206,7 +206,14 @@ function withBits(fields: Partial<TensorLike>): Partial<TensorLike> {
   return { ...fields, type, data: bits };
 }
 
-/** Labels: one whole number for each row, as int32, int64 or plain numbers, or a tensor of them. */
+/** Label of a row that takes no part. */
+export const IGNORED_LABEL = -1;
+
+/**
+ * Labels: one whole number for each row, as int32, int64 or plain numbers, or a tensor of them. A
+ * row labelled −1 is ignored: it is not read, its loss and gradient are 0, and means are taken over
+ * the other rows.
+ */
 export type LabelsLike =
   | Int32Array
   | BigInt64Array
@@ -258,6 +265,14 @@ export function readLabels(
     }
     return number;
   });
+}
+
+/** How many rows are not ignored. */
+export function countedRows(labels: Int32Array): number {
+  return labels.reduce(
+    (count, label) => count + (label === IGNORED_LABEL ? 0 : 1),
+    0,
+  );
 }
 
 /** Reads the reference measure, as a copy: positive, one value per class, not normalised. */

@@ -39,7 +39,7 @@ export interface HeadLossOptions {
  *
  * @param head The head. Its asynchronous calls must have ended.
  * @param embeddings x [B, D], float32, raw (they are normalised inside).
- * @param labels Identity of each row [B], in [0, C): any labels the head accepts, or an int32
+ * @param labels Identity of each row [B], in [0, C), or −1 for a row to ignore: any labels the head accepts, or an int32
  * tensor of tfjs.
  * @param options `update`.
  * @returns L, a scalar. The caller disposes it, or `tf.tidy` does; nothing else is left behind.

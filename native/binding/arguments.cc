@@ -141,7 +141,17 @@ double read_alpha(Napi::Value value) {
   return alpha;
 }
 
-Loss read_loss(Napi::Value value) {
+MarginPlace read_margin_place(Napi::Value value) {
+  const std::string name = value.ToString();
+  if (name == "measure") return MarginPlace::kMeasure;
+  if (name == "angular") return MarginPlace::kAngular;
+  if (name == "cosine") return MarginPlace::kCosine;
+  if (name == "none") return MarginPlace::kNone;
+  throw argument_error(value.Env(), "loss.marginPlace", "'measure', 'angular', 'cosine' or 'none'",
+                       name);
+}
+
+Loss read_loss(Napi::Value value, std::size_t rows) {
   const Napi::Object object = read_object(value, "loss");
   Loss loss;
   loss.order = DivergenceOrder::of(read_alpha(object.Get("alpha")));
@@ -151,9 +161,24 @@ Loss read_loss(Napi::Value value) {
   loss.angular_margin = read_number(object, "angularMargin");
   loss.cosine_margin = read_number(object, "cosineMargin");
   loss.detach_margin = object.Get("detachMargin").ToBoolean();
+  loss.top_count = read_size(object.Get("interTopK"), "interTopK");
+  loss.top_penalty = loss.top_count == 0 ? 0 : read_number(object, "interTopKPenalty");
+  if (!(loss.top_penalty >= 0)) {
+    throw argument_error(value.Env(), "interTopKPenalty", ">= 0", shown(loss.top_penalty));
+  }
+  loss.smoothing = read_number(object, "labelSmoothing");
+  loss.margin_place = read_margin_place(object.Get("marginPlace"));
+  const Span<float> margins = read_optional_floats(object.Get("margins"), "loss.margins");
+  if (margins.present) require_length(value.Env(), "loss.margins", margins.size, rows);
+  loss.row_margins = margins.data;
   if (!(loss.scale > 0) || loss.measure_margin < 0 || !(loss.angle_factor > 0) ||
       loss.angular_margin < 0 || loss.cosine_margin < 0) {
     throw argument_error(value.Env(), "loss", "a positive scale and margins >= 0", "others");
+  }
+  if (!(loss.smoothing >= 0 && loss.smoothing < 1) ||
+      (loss.smoothing > 0 && !loss.order.is_softmax())) {
+    throw argument_error(value.Env(), "labelSmoothing", "in [0, 1), and 0 unless alpha is 1",
+                         shown(loss.smoothing));
   }
   return loss;
 }

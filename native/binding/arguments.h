@@ -54,7 +54,8 @@ RealOutput read_output(Napi::Value value, const char* argument, std::size_t coun
 void require_length(Napi::Env env, const char* argument, std::size_t actual, std::size_t expected);
 
 double read_alpha(Napi::Value value);
-Loss read_loss(Napi::Value value);
+// A loss for a batch of `rows`, which may have margins of their own.
+Loss read_loss(Napi::Value value, std::size_t rows);
 Optimizer read_optimizer(Napi::Value value);
 StateArray read_state_array(Napi::Value value);
 

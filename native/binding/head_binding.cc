@@ -55,7 +55,10 @@ HeadOutputs read_outputs(const Napi::CallbackInfo& info, Napi::Value value, cons
   require_length(info.Env(), "outputs.losses", losses.size, rows);
   require_length(info.Env(), "outputs.supportSize", support.size, rows);
   require_length(info.Env(), "outputs.targetActive", active.size, rows);
-  return {losses.data, gradient, support.data, active.data};
+  const Span<float> margins =
+      read_optional_floats(object.Get("gradMargins"), "outputs.gradMargins");
+  if (margins.present) require_length(info.Env(), "outputs.gradMargins", margins.size, rows);
+  return {losses.data, gradient, support.data, active.data, margins.data};
 }
 
 Napi::Value make_stats(Napi::Env env, const HeadStats& stats) {
@@ -73,7 +76,7 @@ Napi::Value make_stats(Napi::Env env, const HeadStats& stats) {
 // (embeddings, labels, loss, optimizer, outputs)
 Call read_step(const Napi::CallbackInfo& info, const SharedHead& head) {
   const Batch batch = read_batch(info, head, false);
-  const Loss loss = read_loss(info[2]);
+  const Loss loss = read_loss(info[2], batch.embeddings.rows());
   const Optimizer optimizer = read_optimizer(info[3]);
   const HeadOutputs outputs = read_outputs(info, info[4], batch, head);
   auto stats = std::make_shared<HeadStats>();
@@ -87,7 +90,7 @@ Call read_step(const Napi::CallbackInfo& info, const SharedHead& head) {
 // (embeddings, labels, loss, outputs)
 Call read_evaluate(const Napi::CallbackInfo& info, const SharedHead& head) {
   const Batch batch = read_batch(info, head, false);
-  const Loss loss = read_loss(info[2]);
+  const Loss loss = read_loss(info[2], batch.embeddings.rows());
   const HeadOutputs outputs = read_outputs(info, info[3], batch, head);
   auto stats = std::make_shared<HeadStats>();
   return {[=](const Cancellation& cancellation) {
@@ -99,7 +102,7 @@ Call read_evaluate(const Napi::CallbackInfo& info, const SharedHead& head) {
 // (embeddings, labels | null, loss)
 Call read_head_posterior(const Napi::CallbackInfo& info, const SharedHead& head) {
   const Batch batch = read_batch(info, head, true);
-  const Loss loss = read_loss(info[2]);
+  const Loss loss = read_loss(info[2], batch.embeddings.rows());
   auto rows = std::make_shared<std::optional<SparseRows>>();
   return {[=](const Cancellation& cancellation) {
             *rows = head->posterior(batch.embeddings, batch.labels, loss, cancellation);
@@ -149,7 +152,7 @@ class HeadBinding : public Napi::ObjectWrap<HeadBinding> {
  public:
   using Parse = Call (*)(const Napi::CallbackInfo&, const SharedHead&);
 
-  // (backend, identities, dim, seed, reference | null, scratchBudget, hasShadow)
+  // (backend, identities, dim, seed, reference | null, scratchBudget, hasShadow, subCentres)
   explicit HeadBinding(const Napi::CallbackInfo& info) : Napi::ObjectWrap<HeadBinding>(info) {
     if (!info[0].IsExternal()) {
       throw Napi::TypeError::New(info.Env(), "heads are made by makeHead");
@@ -158,8 +161,9 @@ class HeadBinding : public Napi::ObjectWrap<HeadBinding> {
     const std::size_t identities = read_size(info[1], "identities", 1);
     const std::size_t dim = read_size(info[2], "dim", 1);
     const std::size_t seed = read_size(info[3], "seed");
-    if (identities > 0x7fffffff || dim > 0x7fffffff) {
-      throw argument_error(info.Env(), "identities and dim", "below 2^31", "more");
+    const std::size_t sub_centres = read_size(info[7], "subCentres", 1);
+    if (identities > 0x7fffffff || dim > 0x7fffffff || sub_centres > 0x7fffffff / identities) {
+      throw argument_error(info.Env(), "identities * subCentres and dim", "below 2^31", "more");
     }
     const Span<float> reference = read_optional_floats(info[4], "reference");
     if (reference.present) {
@@ -170,7 +174,7 @@ class HeadBinding : public Napi::ObjectWrap<HeadBinding> {
         info[6].ToBoolean().Value() ? ShadowKind::kFixed16 : ShadowKind::kNone;
     try {
       head_.head = head_.backend->make_head(
-          HeadSettings{identities, dim, seed, reference.data, budget, shadow});
+          HeadSettings{identities, dim, seed, reference.data, budget, shadow, sub_centres});
     } catch (...) {
       throw current_error(info.Env());
     }
@@ -228,8 +232,7 @@ class HeadBinding : public Napi::ObjectWrap<HeadBinding> {
     const Span<float> rows = read_floats(info[2], "rows");
     const std::size_t width = array == StateArray::kAccumulator ? 1 : head_->dim();
     const std::size_t count = rows.size / width;
-    if (rows.size % width != 0 || first > head_->identities() ||
-        count > head_->identities() - first) {
+    if (rows.size % width != 0 || first > head_->rows() || count > head_->rows() - first) {
       throw argument_error(
           info.Env(), "rows", "whole rows within the head",
           std::to_string(rows.size) + " elements from row " + std::to_string(first));
@@ -263,7 +266,7 @@ class HeadBinding : public Napi::ObjectWrap<HeadBinding> {
     return run_now(info, [this](const Napi::CallbackInfo& i) {
       const Span<std::int32_t> identities = read_optional_integers(i[0], "identities");
       const Span<float> rows = read_floats(i[1], "prototypes");
-      const std::size_t count = identities.present ? identities.size : head_->identities();
+      const std::size_t count = identities.present ? identities.size : head_->rows();
       require_length(i.Env(), "prototypes", rows.size, count * head_->dim());
       return Call{[this, identities, rows, count](const Cancellation&) {
         if (count > 0) head_->set_prototypes(identities.data, count, rows.data);
@@ -313,7 +316,7 @@ void define_head(Napi::Env env) {
   env.GetInstanceData<Instance>()->head = Napi::Persistent(HeadBinding::define(env));
 }
 
-// makeHead(identities, dim, seed, reference | null, scratchBudget, hasShadow)
+// makeHead(identities, dim, seed, reference | null, scratchBudget, hasShadow, subCentres)
 void export_head(Napi::Env env, Napi::Object target, const SharedBackend& backend) {
   target.Set("makeHead", Napi::Function::New(
                              env,
@@ -321,7 +324,7 @@ void export_head(Napi::Env env, Napi::Object target, const SharedBackend& backen
                                SharedBackend shared = backend;
                                return info.Env().GetInstanceData<Instance>()->head.New(
                                    {Napi::External<SharedBackend>::New(info.Env(), &shared),
-                                    info[0], info[1], info[2], info[3], info[4], info[5]});
+                                    info[0], info[1], info[2], info[3], info[4], info[5], info[6]});
                              },
                              "makeHead"));
 }

@@ -16,8 +16,9 @@ struct LossInputs {
 // (cosines, classes, labels, loss, reference, …)
 LossInputs read_inputs(const Napi::CallbackInfo& info, const SharedBackend& backend) {
   const std::size_t classes = read_size(info[1], "classes", 1);
-  const LossInputs inputs{read_matrix(info[0], "cosines", classes, backend),
-                          read_integers(info[2], "labels"), read_loss(info[3]),
+  const RealMatrix cosines = read_matrix(info[0], "cosines", classes, backend);
+  const LossInputs inputs{cosines, read_integers(info[2], "labels"),
+                          read_loss(info[3], cosines.rows()),
                           read_optional_floats(info[4], "reference")};
   require_length(info.Env(), "labels", inputs.labels.size, inputs.cosines.rows());
   if (inputs.reference.present) {
@@ -49,8 +50,15 @@ Call read_forward(const Napi::CallbackInfo& info, const SharedBackend& backend) 
   require_length(info.Env(), "outputs.threshold", threshold.size, rows);
   require_length(info.Env(), "outputs.supportSize", support.size, rows);
   require_length(info.Env(), "outputs.targetActive", active.size, rows);
-  const LossOutputs written{loss.data, threshold.data, support.data, active.data,
-                            read_solution(info, outputs.Get("solution"), rows)};
+  const Span<float> margins =
+      read_optional_floats(outputs.Get("marginGradient"), "outputs.marginGradient");
+  if (margins.present) require_length(info.Env(), "outputs.marginGradient", margins.size, rows);
+  const LossOutputs written{loss.data,
+                            threshold.data,
+                            support.data,
+                            active.data,
+                            read_solution(info, outputs.Get("solution"), rows),
+                            margins.data};
   return {[=](const Cancellation& cancellation) {
     backend->loss_forward(inputs.cosines, inputs.labels.data, inputs.loss, inputs.reference.data,
                           written, cancellation);

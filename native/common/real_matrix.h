@@ -97,4 +97,28 @@ inline void check_label(std::size_t row, std::int32_t label, std::size_t classes
   }
 }
 
+// The label of a row that takes no part: it is not read, its loss and gradient are 0, and means are
+// taken over the other rows.
+inline constexpr std::int32_t kIgnoredLabel = -1;
+
+// Checks a label; returns whether its row counts.
+inline bool check_counted(std::size_t row, std::int32_t label, std::size_t classes) {
+  if (label == kIgnoredLabel) return false;
+  if (label < 0 || static_cast<std::size_t>(label) >= classes) {
+    throw Failure(FailureCode::kLabelRange, "expected labels[" + std::to_string(row) +
+                                                "] to be in [0, " + std::to_string(classes) +
+                                                "), or -1 for a row to ignore, but received " +
+                                                std::to_string(label));
+  }
+  return true;
+}
+
+// Checks labels [B]; returns how many rows count (all of them without labels).
+inline std::size_t count_rows(const std::int32_t* labels, std::size_t rows, std::size_t classes) {
+  if (labels == nullptr) return rows;
+  std::size_t counted = 0;
+  for (std::size_t row = 0; row < rows; ++row) counted += check_counted(row, labels[row], classes);
+  return counted;
+}
+
 }  // namespace alphamargin

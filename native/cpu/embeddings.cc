@@ -23,7 +23,7 @@ double checked_norm(const char* argument, std::size_t row, const float* values, 
 }
 
 Embeddings prepare_embeddings(Runtime& runtime, MemoryAccount& scratch, const RealMatrix& input,
-                              const char* argument) {
+                              const char* argument, const std::int32_t* labels) {
   Embeddings batch(scratch);
   batch.rows = input.rows();
   batch.dim = input.columns();
@@ -34,6 +34,12 @@ Embeddings prepare_embeddings(Runtime& runtime, MemoryAccount& scratch, const Re
 
   for_row_pieces(runtime, batch.rows, batch.dim, [&](std::size_t first, std::size_t last) {
     for (std::size_t row = first; row < last; ++row) {
+      if (labels != nullptr && labels[row] == kIgnoredLabel) {
+        batch.norms[row] = 1;
+        std::fill_n(batch.unit.data() + row * batch.dim, batch.dim, 0.0f);
+        batch.unit[row * batch.dim] = 1;
+        continue;
+      }
       const float* values = input.row(row, batch.converted.data() + row * batch.dim);
       batch.norms[row] = checked_norm(argument, row, values, batch.dim);
       float* unit = batch.unit.data() + row * batch.dim;

@@ -2,6 +2,7 @@
 // A batch of embeddings as the head's kernels want it: raw rows, norms, and unit rows.
 
 #include <cstddef>
+#include <cstdint>
 
 #include "common/real_matrix.h"
 #include "common/runtime.h"
@@ -29,9 +30,11 @@ struct Embeddings {
   const float* unit_row(std::size_t index) const { return unit.data() + index * dim; }
 };
 
-// Checks every row (finite, norm in range; the error names row and argument) and prepares it.
+// Checks every row (finite, norm in range; the error names row and argument) and prepares it. Rows
+// whose label, if there are labels, is kIgnoredLabel are not read: the first axis takes their place
+// (zeros would tie with every prototype).
 Embeddings prepare_embeddings(Runtime& runtime, MemoryAccount& scratch, const RealMatrix& input,
-                              const char* argument);
+                              const char* argument, const std::int32_t* labels = nullptr);
 
 // x̂ interleaved for the register tiles of float32: panels of tile_rows, missing rows zero.
 Buffer<float> float_panels(Runtime& runtime, MemoryAccount& scratch, const Embeddings& batch);

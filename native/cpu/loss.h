@@ -4,6 +4,8 @@
 //   ℓ = softmax_f(θ; q) + D_f(e_y : q) − θ_y,   ∂ℓ/∂θ = p − e_y
 //   ∂ℓ/∂c_j = s p_j,   ∂ℓ/∂c_y = s (p_y − 1) dψ/dc
 //
+// Rows labelled kIgnoredLabel are not read; their outputs are 0.
+//
 // Shapes: cosines [B, C] row-major, labels [B], reference [C] or nullptr, outputs [B].
 // Accumulation: float64, classes ascending; 1 − p_y is summed from the other classes, so that it
 // does not cancel and a row at zero loss has exactly zero gradient.
@@ -28,6 +30,7 @@ struct LossOutputs {
   std::int32_t* support_size;
   std::uint8_t* target_active;
   RowSolution* solutions;  // what the backward pass needs of a row
+  float* margin_gradient;  // ∂ℓ/∂m of each row, or nullptr
 };
 
 // Beyond ±1 by more than the rounding of float16 a number is no cosine; most likely a logit s·c.
@@ -47,7 +50,7 @@ void loss_forward(Runtime& runtime, const RealMatrix& cosines, const std::int32_
                   const Loss& loss, const float* reference, const LossOutputs& outputs,
                   const Cancellation& cancellation);
 
-// grad_loss [B], or nullptr for 1/B each (mean reduction).
+// grad_loss [B], or nullptr for 1/B each (mean reduction), B the number of rows that count.
 void loss_backward(Runtime& runtime, const RealMatrix& cosines, const std::int32_t* labels,
                    const Loss& loss, const float* reference, const RowSolution* solutions,
                    const float* grad_loss, float* grad_cosines, const Cancellation& cancellation);

@@ -24,7 +24,11 @@ struct PrototypeView {
   std::size_t identities;
   std::size_t dim;
   const std::int16_t* shadow = nullptr;  // see fixed_point.h; nullptr: none
+  // With sub-centres, so many rows one after another belong to one identity; `identities` above is
+  // then the number of rows, and what is said of identities here holds for rows.
+  std::size_t sub_centres = 1;
 
+  std::size_t classes() const { return identities / sub_centres; }
   const float* row(std::size_t identity) const { return rows + identity * dim; }
 };
 

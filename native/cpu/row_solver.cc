@@ -13,8 +13,7 @@ double row_loss(const Loss& loss, const RowTarget& target, const RowSolution& so
   const double threshold_above_target =
       loss.scale * (solution.reference - target.cosine) +
       (loss.order.is_softmax() ? solution.lower : (1 - solution.upper) / loss.order.excess);
-  const double own =
-      deformed(loss.order, loss.scale * loss.measure_margin - std::log(target.measure));
+  const double own = deformed(loss.order, -target.log_factor - std::log(target.measure));
   const double value =
       excess_logit + (own - excess_logit + threshold_above_target) / loss.order.alpha;
   return value > 0 ? value : 0;

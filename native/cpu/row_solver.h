@@ -30,23 +30,16 @@ struct RowSolution {
 inline constexpr std::size_t kSolutionSize = 4;
 static_assert(sizeof(RowSolution) == kSolutionSize * sizeof(double));
 
-// The target of a row, after the margin. `present` is false for posteriors without a label.
-struct RowTarget {
-  bool present = false;
-  double cosine = 0;      // ψ(c_y) − m3
-  double derivative = 1;  // of it with respect to c_y
-  double measure = 1;     // q_y before the margin
-};
-
 // Posterior of classes other than the target, as a function of cosine and measure.
 template <class Power>
 struct SparsePosterior {
   Power power;
   double beta;
   RowSolution solution;
-  double inverse_gamma;
   double operator()(double cosine, double measure) const { return at(cosine, measure, 1.0); }
-  double target(double cosine, double measure) const { return at(cosine, measure, inverse_gamma); }
+  double target(const RowTarget& target) const {
+    return at(target.cosine, target.measure, 1 / target.gamma);
+  }
 
  private:
   double at(double cosine, double measure, double inverse) const {
@@ -58,13 +51,12 @@ struct SparsePosterior {
 struct SoftmaxPosterior {
   double beta;
   RowSolution solution;
-  double log_measure_factor;
   double operator()(double cosine, double measure) const {
     return measure * std::exp(beta * (cosine - solution.reference) - solution.lower);
   }
-  double target(double cosine, double measure) const {
-    return measure *
-           std::exp(beta * (cosine - solution.reference) - solution.lower + log_measure_factor);
+  double target(const RowTarget& target) const {
+    return target.measure * std::exp(beta * (target.cosine - solution.reference) - solution.lower +
+                                     target.log_factor);
   }
 };
 
@@ -72,12 +64,16 @@ struct SoftmaxPosterior {
 template <class Visitor>
 auto visit_posterior(const Loss& loss, const RowSolution& solution, Visitor&& visitor) {
   if (loss.order.is_softmax()) {
-    return visitor(SoftmaxPosterior{loss.beta(), solution, loss.log_measure_factor()});
+    return visitor(SoftmaxPosterior{loss.beta(), solution});
   }
   return visit_power(loss.order, [&](auto power) {
-    return visitor(
-        SparsePosterior<decltype(power)>{power, loss.beta(), solution, 1 / loss.gamma()});
+    return visitor(SparsePosterior<decltype(power)>{power, loss.beta(), solution});
   });
+}
+
+// θ_y + log q_y with the margin in both: the target's logit under softmax.
+inline double target_logit(const Loss& loss, const RowTarget& target) {
+  return loss.scale * target.cosine + std::log(target.measure) + target.log_factor;
 }
 
 // θ-threshold τ of a solved row (in units of the logits s·c).
@@ -136,12 +132,12 @@ class RowSolver {
       const double logit = beta * cosine(j) + (has_measure ? std::log(measure(j)) : 0.0);
       if (logit > largest) largest = logit;
     }
-    double target_logit = 0;
+    double own = 0;
     if (target.present) {
-      target_logit = beta * target.cosine + std::log(target.measure) + loss.log_measure_factor();
-      if (target_logit > largest) largest = target_logit;
+      own = target_logit(loss, target);
+      if (own > largest) largest = own;
     }
-    double total = target.present ? std::exp(target_logit - largest) : 0.0;
+    double total = target.present ? std::exp(own - largest) : 0.0;
     for (std::size_t j = 0; j < count; ++j) {
       if (j == skip) continue;
       const double factor = has_measure ? measure(j) : 1.0;
@@ -188,9 +184,8 @@ class RowSolver {
     TargetTerm term;
     double target_start = INFINITY;
     if (target.present) {
-      const double gamma = loss.gamma();
-      term = {beta * (largest - target.cosine), target.measure, 1 / gamma};
-      target_start = term.gap + gamma * std::pow(target.measure, -excess);
+      term = {beta * (largest - target.cosine), target.measure, 1 / target.gamma};
+      target_start = term.gap + target.gamma * std::pow(target.measure, -excess);
       if (target.measure > 1) target_start *= 1 + 0x1p-51;
       if (target_start < start) start = target_start;
     }

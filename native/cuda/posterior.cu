@@ -74,8 +74,12 @@ class SolvedRows {
         out_of_range_(context, scratch) {
     Loss loss;
     loss.order = DivergenceOrder::of(alpha);
-    problem_ = {RowSlices::of(logits.rows(), logits.columns()), Elements::of(logits_),
-                reference_.data(), nullptr, DeviceLoss::of(loss)};
+    problem_ = {RowSlices::of(logits.rows(), logits.columns()),
+                Elements::of(logits_),
+                reference_.data(),
+                nullptr,
+                DeviceLoss::of(loss),
+                nullptr};
     check_rows(context, problem_.slices, problem_.cosines, std::numeric_limits<float>::max(),
                not_finite_.data());
     solve_rows(context, scratch, problem_, solutions_.data(), out_of_range_.data());

@@ -13,13 +13,6 @@
 
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 
-// The target of a row as kernels need it.
-struct DeviceTarget {
-  double present;  // 1 or 0
-  double cosine;   // ψ(c_y) − m3
-  double measure;  // q_y before the margin
-};
-
 // d^{k−1} for any k; the choice is uniform over a kernel.
 struct AnyPower {
   double exponent;
@@ -58,13 +51,19 @@ __device__ inline double posterior_of(const DeviceLoss& loss, const RowSolution&
 
 // Posterior of the target.
 __device__ inline double target_posterior(const DeviceLoss& loss, const RowSolution& solution,
-                                          double cosine, double measure) {
+                                          const DeviceTarget& target) {
   if (loss.is_softmax()) {
-    return measure * exp(loss.beta * (cosine - solution.reference) - solution.lower +
-                         loss.log_measure_factor);
+    return target.measure * exp(loss.beta * (target.cosine - solution.reference) - solution.lower +
+                                target.log_factor);
   }
   return posterior_at(AnyPower(loss), ThresholdRoot{solution.lower, solution.upper, solution.mix},
-                      loss.beta * (solution.reference - cosine), measure, 1 / loss.gamma);
+                      loss.beta * (solution.reference - target.cosine), target.measure,
+                      1 / target.gamma);
+}
+
+// θ_y + log q_y with the margin in both: the target's logit under softmax.
+__device__ inline double target_logit(const DeviceLoss& loss, const DeviceTarget& target) {
+  return loss.scale * target.cosine + log(target.measure) + target.log_factor;
 }
 
 // θ-threshold τ of a solved row.
@@ -80,7 +79,7 @@ __device__ inline double loss_of(const DeviceLoss& loss, const DeviceTarget& tar
   const double threshold_above_target =
       loss.scale * (solution.reference - target.cosine) +
       (loss.is_softmax() ? solution.lower : (1 - solution.upper) / loss.excess);
-  const double x = -loss.log_measure_factor - log(target.measure);
+  const double x = -target.log_factor - log(target.measure);
   const double own = loss.is_softmax() ? x : expm1(loss.excess * x) / loss.excess;
   const double value = excess_logit + (own - excess_logit + threshold_above_target) / loss.alpha;
   return value > 0 ? value : 0;
@@ -193,10 +192,10 @@ __device__ RowSolution solve_softmax(const DeviceLoss& loss, const DeviceTarget&
     if (logit > largest) largest = logit;
   }
   largest = block_largest(largest);
-  double target_logit = 0;
+  double own = 0;
   if (target.present != 0) {
-    target_logit = loss.beta * target.cosine + log(target.measure) + loss.log_measure_factor;
-    if (target_logit > largest) largest = target_logit;
+    own = target_logit(loss, target);
+    if (own > largest) largest = own;
   }
   double total = 0;
   for (std::size_t j = threadIdx.x; j < row.count; j += blockDim.x) {
@@ -205,7 +204,7 @@ __device__ RowSolution solve_softmax(const DeviceLoss& loss, const DeviceTarget&
     total += exp(logit - largest);
   }
   total = block_sum(total);
-  if (target.present != 0) total += exp(target_logit - largest);
+  if (target.present != 0) total += exp(own - largest);
   return {largest / loss.beta, log(total), 0, 0};
 }
 
@@ -250,8 +249,8 @@ __device__ RowSolution solve_row(const DeviceLoss& loss, const DeviceTarget& tar
   TargetTerm term;
   double target_start = INFINITY;
   if (target.present != 0) {
-    term = {beta * (largest - target.cosine), target.measure, 1 / loss.gamma};
-    target_start = term.gap + loss.gamma * pow(target.measure, -loss.excess);
+    term = {beta * (largest - target.cosine), target.measure, 1 / target.gamma};
+    target_start = term.gap + target.gamma * pow(target.measure, -loss.excess);
     if (target.measure > 1) target_start *= 1 + 0x1p-51;
     if (target_start < start) start = target_start;
   }

@@ -20,6 +20,10 @@ struct ElementMeasure {
 __global__ void __launch_bounds__(kRowThreads)
     solve_block_kernel(RowProblem problem, RowSolution* solutions, std::uint32_t* out_of_range) {
   const std::size_t row = blockIdx.x;
+  if (problem.ignored(row)) {
+    if (threadIdx.x == 0) solutions[row] = {};
+    return;
+  }
   bool outside = false;
   const RowSolution solution =
       solve_row(problem.loss, problem.target(row), problem.slices.classes, problem.skip(row),
@@ -52,6 +56,7 @@ __global__ void __launch_bounds__(kRowThreads)
     softmax_slice_kernel(RowProblem problem, SlicePart* parts) {
   const RowSlices& slices = problem.slices;
   const std::size_t row = slices.row();
+  if (problem.ignored(row)) return;
   const std::size_t skip = problem.skip(row);
   double largest = -INFINITY;
   for (std::size_t j = slices.begin() + threadIdx.x; j < slices.end(); j += blockDim.x) {
@@ -74,24 +79,27 @@ __global__ void softmax_combine_kernel(RowProblem problem, const SlicePart* part
                                        RowSolution* solutions) {
   const std::size_t row = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (row >= problem.slices.rows) return;
+  if (problem.ignored(row)) {
+    solutions[row] = {};
+    return;
+  }
   const SlicePart* own = parts + row * problem.slices.slices;
   const DeviceTarget target = problem.target(row);
   double largest = -INFINITY;
   for (std::size_t s = 0; s < problem.slices.slices; ++s) {
     if (own[s].first > largest) largest = own[s].first;
   }
-  double target_logit = 0;
+  double own_logit = 0;
   if (target.present != 0) {
-    target_logit =
-        problem.loss.beta * target.cosine + log(target.measure) + problem.loss.log_measure_factor;
-    if (target_logit > largest) largest = target_logit;
+    own_logit = target_logit(problem.loss, target);
+    if (own_logit > largest) largest = own_logit;
   }
   double total = 0;
   for (std::size_t s = 0; s < problem.slices.slices; ++s) {
     // A slice of the target alone has nothing.
     if (own[s].first > -INFINITY) total += own[s].second * exp(own[s].first - largest);
   }
-  if (target.present != 0) total += exp(target_logit - largest);
+  if (target.present != 0) total += exp(own_logit - largest);
   solutions[row] = {largest / problem.loss.beta, log(total), 0, 0};
 }
 
@@ -101,6 +109,7 @@ __global__ void __launch_bounds__(kRowThreads)
     bracket_slice_kernel(RowProblem problem, SlicePart* parts) {
   const RowSlices& slices = problem.slices;
   const std::size_t row = slices.row();
+  if (problem.ignored(row)) return;
   const std::size_t skip = problem.skip(row);
   double largest = -INFINITY;
   double bound = -INFINITY;
@@ -118,9 +127,16 @@ __global__ void __launch_bounds__(kRowThreads)
 }
 
 __global__ void bracket_kernel(RowProblem problem, const SlicePart* parts, PassState* states,
-                               std::uint32_t* out_of_range) {
+                               RowSolution* solutions, std::uint32_t* out_of_range) {
   const std::size_t row = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (row >= problem.slices.rows) return;
+  if (problem.ignored(row)) {
+    PassState state{};
+    state.settled = 1;
+    states[row] = state;
+    solutions[row] = {};
+    return;
+  }
   const SlicePart* own = parts + row * problem.slices.slices;
   double largest = -INFINITY;
   double bound = -INFINITY;
@@ -130,7 +146,7 @@ __global__ void bracket_kernel(RowProblem problem, const SlicePart* parts, PassS
   }
   const DeviceTarget target = problem.target(row);
   if (target.present != 0) {
-    const double alone = problem.loss.gamma * pow(target.measure, -problem.loss.excess);
+    const double alone = target.gamma * pow(target.measure, -problem.loss.excess);
     const double own_bound = target.cosine - alone / problem.loss.beta;
     if (own_bound > bound) bound = own_bound;
     if (target.cosine > largest) largest = target.cosine;
@@ -186,7 +202,7 @@ __global__ void pass_kernel(RowProblem problem, const SlicePart* parts, PassStat
   }
   const DeviceTarget target = problem.target(row);
   if (target.present != 0) {
-    const double inverse_gamma = 1 / loss.gamma;
+    const double inverse_gamma = 1 / target.gamma;
     const double d = (state.root - loss.beta * (state.largest - target.cosine)) * inverse_gamma;
     if (d > 0) {
       const double reduced = target.measure * AnyPower(loss).reduced(d);
@@ -233,8 +249,10 @@ __global__ void pass_kernel(RowProblem problem, const SlicePart* parts, PassStat
 }
 
 __global__ void __launch_bounds__(kRowThreads)
-    check_rows_kernel(RowSlices slices, Elements values, float largest, std::uint32_t* first_bad) {
+    check_rows_kernel(RowSlices slices, Elements values, float largest, const std::int32_t* labels,
+                      std::uint32_t* first_bad) {
   const std::size_t row = slices.row();
+  if (labels != nullptr && labels[row] == kIgnoredLabel) return;
   bool bad = false;
   for (std::size_t j = slices.begin() + threadIdx.x; j < slices.end(); j += blockDim.x) {
     // False for NaN too.
@@ -260,7 +278,7 @@ void solve_long_rows(DeviceContext& context, MemoryAccount& scratch, const RowPr
   launch(context, "bracket_slice_kernel", &bracket_slice_kernel, slices.shape(), problem,
          parts.data());
   launch(context, "bracket_kernel", &bracket_kernel, per_row, problem, parts.data(), states.data(),
-         out_of_range);
+         solutions, out_of_range);
   // Newton's method needs about ten passes; the bracket of α > 2 some dozens.
   constexpr int kPassesPerLook = 12;
   constexpr int kMostLooks = 400;
@@ -293,9 +311,9 @@ void solve_rows(DeviceContext& context, MemoryAccount& scratch, const RowProblem
 }
 
 void check_rows(DeviceContext& context, const RowSlices& slices, const Elements& values,
-                float largest, std::uint32_t* first_bad) {
+                float largest, std::uint32_t* first_bad, const std::int32_t* labels) {
   launch(context, "check_rows_kernel", &check_rows_kernel, slices.shape(), slices, values, largest,
-         first_bad);
+         labels, first_bad);
 }
 
 Failure out_of_range_failure(DeviceContext& context, const RowSolution* solutions,

@@ -35,6 +35,10 @@ struct CandidateList {
   void keep_above(float bound) {
     resize(kernel_set().keep_above(bound, size(), identities.data(), cosines.data()));
   }
+  void push_back(std::int32_t identity, float cosine) {
+    identities.push_back(identity);
+    cosines.push_back(cosine);
+  }
   void resize(std::size_t count) {
     identities.resize(count);
     cosines.resize(count);
@@ -93,13 +97,14 @@ class GroupCut {
 
 // Calls tighten(row, list) → new bound for rows whose list has doubled since the last time and for
 // all at the end, rows in parallel; it may shrink the list. A bound of +∞ ends the row. `bounds`
-// [B] are the bounds to begin with; `exclude[row]` (or −1) is never kept.
+// [B] are the bounds to begin with; `exclude[row]` (or −1) is never kept: the `excluded` identities
+// from exclude[row]·excluded on.
 template <class Tighten>
 class CandidateStream {
  public:
   CandidateStream(Runtime& runtime, MemoryAccount& scratch, PrototypeFilter& filter,
                   std::size_t rows, std::size_t identities, const std::int32_t* exclude,
-                  Buffer<float>& bounds, std::vector<CandidateList>& lists,
+                  std::int32_t excluded, Buffer<float>& bounds, std::vector<CandidateList>& lists,
                   const Cancellation& cancellation, Tighten& tighten)
       : runtime_(runtime),
         scratch_(scratch),
@@ -107,6 +112,7 @@ class CandidateStream {
         rows_(rows),
         identities_(identities),
         exclude_(exclude),
+        excluded_(excluded),
         bounds_(bounds),
         lists_(lists),
         cancellation_(cancellation),
@@ -246,22 +252,24 @@ class CandidateStream {
     struct Place {
       std::int32_t* identity;
       float* cosine;
-      std::int32_t excluded;
+      std::uint32_t excluded;  // the first
     } places[kRowsPerPlace];
     for (std::size_t row = first_row; row < end_row(panel); ++row) {
       CandidateList& list = lists_[row];
       const std::size_t size = list.size();
       list.resize(size + counts[row - first_row]);
-      places[row - first_row] = {list.identities.data() + size, list.cosines.data() + size,
-                                 exclude_ == nullptr ? -1 : exclude_[row]};
+      places[row - first_row] = {
+          list.identities.data() + size, list.cosines.data() + size,
+          static_cast<std::uint32_t>(exclude_ == nullptr ? 0 : exclude_[row] * excluded_)};
     }
+    const auto number = static_cast<std::uint32_t>(exclude_ == nullptr ? 0 : excluded_);
     for (const FilterHit* hit = first; hit < last; ++hit) {
       const std::size_t identity = base + hit->place / kRowsPerPlace;
       const std::size_t row = hit->place % kRowsPerPlace;
       // The shadow is filled up with zeros beyond the last identity, a panel beyond the last row.
       if (identity >= end || first_row + row >= rows_) continue;
       Place& to = places[row];
-      if (static_cast<std::int32_t>(identity) == to.excluded) continue;
+      if (static_cast<std::uint32_t>(identity) - to.excluded < number) continue;
       *to.identity++ = static_cast<std::int32_t>(identity);
       *to.cosine++ = hit->cosine;
     }
@@ -286,6 +294,7 @@ class CandidateStream {
   std::size_t rows_;
   std::size_t identities_;
   const std::int32_t* exclude_;
+  std::int32_t excluded_;
   Buffer<float>& bounds_;
   std::vector<CandidateList>& lists_;
   const Cancellation& cancellation_;

@@ -9,6 +9,7 @@ void ClassMeans::add(const Embeddings& batch, const std::int32_t* labels,
                      const std::uint8_t* selected) {
   for (std::size_t row = 0; row < batch.rows; ++row) {
     const std::int32_t label = labels[row];
+    if (label == kIgnoredLabel) continue;
     if (selected != nullptr && selected[label] == 0) continue;
     auto entry = places_.find(label);
     if (entry == places_.end()) {

@@ -30,7 +30,7 @@ std::vector<ClassRange> class_ranges(const HeadInputs& inputs, const SolvedBatch
     const std::size_t end = class_range_begin(identities, index + 1);
     ClassRange& range = ranges[index];
     const auto is_target_here = [&](std::size_t row) {
-      const std::int32_t label = solved.rows[row].label;
+      const std::int32_t label = solved.rows[row].label_row;
       return label >= 0 && static_cast<std::size_t>(label) >= begin &&
              static_cast<std::size_t>(label) < end;
     };
@@ -43,7 +43,8 @@ std::vector<ClassRange> class_ranges(const HeadInputs& inputs, const SolvedBatch
                      solved.entries[row][static_cast<std::size_t>(slot)].identity) -
                  begin];
       }
-      if (is_target_here(row)) ++places[static_cast<std::size_t>(solved.rows[row].label) - begin];
+      if (is_target_here(row))
+        ++places[static_cast<std::size_t>(solved.rows[row].label_row) - begin];
     });
     std::uint32_t total = 0;
     for (std::size_t j = 0; j < places.size(); ++j) {
@@ -61,7 +62,7 @@ std::vector<ClassRange> class_ranges(const HeadInputs& inputs, const SolvedBatch
         range.pairs[places[identity - begin]++] = {index_of_row, static_cast<std::uint32_t>(slot)};
       }
       if (is_target_here(row)) {
-        const auto label = static_cast<std::size_t>(solved.rows[row].label);
+        const auto label = static_cast<std::size_t>(solved.rows[row].label_row);
         range.pairs[places[label - begin]++] = {index_of_row, kTargetSlot};
       }
     });

@@ -4,6 +4,9 @@
 #include <cmath>
 
 #include "cpu/kernel_set.h"
+#include "head/nearest.h"
+#include "head/sub_centres.h"
+#include "math/label_smoothing.h"
 
 namespace alphamargin {
 namespace {
@@ -12,6 +15,7 @@ namespace {
 struct SoftmaxState {
   double largest = -INFINITY;
   double total = 0;
+  double logits = 0;  // Σ of s·c + log q, for label smoothing
 
   // `cosines` [count] is the row's part of the chunk; the target's is struck out.
   void add(const HeadInputs& inputs, const SolvedRow& row, float* cosines, std::size_t begin,
@@ -19,6 +23,9 @@ struct SoftmaxState {
     const KernelSet& kernels = kernel_set();
     strike_target(row, cosines, begin, count);
     const double scale = inputs.loss.scale;
+    for (std::size_t j = 0; inputs.loss.smoothing > 0 && j < count; ++j) {
+      if (cosines[j] > -INFINITY) logits += logit(inputs, scale, cosines[j], begin + j);
+    }
     double chunk_largest = largest;
     double sum = 0;
     if (inputs.reference == nullptr) {
@@ -39,7 +46,7 @@ struct SoftmaxState {
   }
 
   static bool is_target(const SolvedRow& row, std::size_t identity) {
-    return row.target.present && identity == static_cast<std::size_t>(row.label);
+    return row.target.present && identity == static_cast<std::size_t>(row.label_row);
   }
 
  private:
@@ -122,7 +129,7 @@ class PassSolver {
       PassState& state = states_[i];
       const RowTarget& target = row(i).target;
       if (target.present) {
-        const double alone = inputs_.loss.gamma() * std::pow(target.measure, -excess);
+        const double alone = target.gamma * std::pow(target.measure, -excess);
         bounds[i] = std::max(bounds[i], target.cosine - alone / beta);
         state.largest = std::max(state.largest, target.cosine);
       }
@@ -154,7 +161,7 @@ class PassSolver {
     PassState& state = states_[i];
     const RowTarget& target = row(i).target;
     if (target.present) {
-      const double inverse_gamma = 1 / inputs_.loss.gamma();
+      const double inverse_gamma = 1 / target.gamma;
       const double d =
           (state.root - inputs_.loss.beta() * (state.largest - target.cosine)) * inverse_gamma;
       if (d > 0) {
@@ -208,17 +215,19 @@ void solve_softmax_rows(const HeadInputs& inputs, const DenseRows& rows, SolvedB
     double largest = state.largest;
     double own = 0;
     if (row.target.present) {
-      const double logit = inputs.loss.scale * row.target.cosine + std::log(row.target.measure) +
-                           inputs.loss.log_measure_factor();
+      const double logit = target_logit(inputs.loss, row.target);
       largest = std::max(largest, logit);
       own = std::exp(logit - largest);
+      row.smoothing =
+          smoothing_loss(inputs.loss.smoothing, static_cast<double>(inputs.prototypes.classes()),
+                         logit, state.logits);
     }
     const double others = state.total > 0 ? state.total * std::exp(state.largest - largest) : 0.0;
     const double total = others + own;
     row.solution = {largest / inputs.loss.scale, std::log(total), 0, 0};
     row.others = others / total;
     row.own = own / total;
-    row.support = static_cast<std::int64_t>(inputs.prototypes.identities);
+    row.support = static_cast<std::int64_t>(inputs.prototypes.classes());
   }
 }
 
@@ -241,9 +250,8 @@ void measure_rows(const HeadInputs& inputs, const DenseRows& rows, SolvedBatch& 
   for (std::size_t i = 0; i < rows.size(); ++i) {
     SolvedRow& row = solved.rows[rows.index(i)];
     if (!row.target.present) continue;
-    visit_posterior(inputs.loss, row.solution, [&](const auto& posterior_of) {
-      row.own = posterior_of.target(row.target.cosine, row.target.measure);
-    });
+    visit_posterior(inputs.loss, row.solution,
+                    [&](const auto& posterior_of) { row.own = posterior_of.target(row.target); });
     row.support += row.own > 0 ? 1 : 0;
   }
 }
@@ -251,7 +259,10 @@ void measure_rows(const HeadInputs& inputs, const DenseRows& rows, SolvedBatch& 
 }  // namespace
 
 DenseRows::DenseRows(const HeadInputs& inputs, const SolvedBatch& solved)
-    : unit_(make_buffer<float>(inputs.scratch)), packed_unit_(make_buffer<float>(inputs.scratch)) {
+    : solved_(solved),
+      sub_centres_(inputs.prototypes.sub_centres),
+      unit_(make_buffer<float>(inputs.scratch)),
+      packed_unit_(make_buffer<float>(inputs.scratch)) {
   for (std::size_t row = 0; row < solved.rows.size(); ++row) {
     if (solved.rows[row].dense) indices_.push_back(row);
   }
@@ -262,6 +273,11 @@ DenseRows::DenseRows(const HeadInputs& inputs, const SolvedBatch& solved)
     std::copy(source, source + dim, unit_.data() + i * dim);
   }
   pack_left(inputs.runtime, {unit_.data(), dim}, size(), dim, packed_unit_);
+  if (solved.top.empty()) return;
+  for (const std::size_t row : indices_) {
+    penalties_.push_back(inputs.penalty(solved.rows[row]));
+    top_.push_back(&solved.top[row]);
+  }
 }
 
 void DenseRows::cosines(const HeadInputs& inputs, std::size_t begin, std::size_t count,
@@ -275,9 +291,55 @@ void DenseRows::cosines(const HeadInputs& inputs, std::size_t begin, std::size_t
   packed_product(inputs.runtime, packed_unit_, chunk.panels.right,
                  {inputs.prototypes.row(begin), dim, true, chunk.factors.data()}, size(), dim,
                  count, chunk.cosines.data());
+  if (sub_centres_ > 1) {
+    inputs.runtime.pool.run(size(), [&](std::size_t i) {
+      keep_best_sub_centres(solved_.rows[indices_[i]], begin, count,
+                            chunk.cosines.data() + i * count);
+    });
+  }
+  if (penalties_.empty()) return;
+  for (std::size_t i = 0; i < size(); ++i) {
+    for_top(i, begin, count, [&](std::size_t j) {
+      chunk.cosines[i * count + j] += static_cast<float>(penalties_[i]);
+    });
+  }
+}
+
+void DenseRows::keep_best_sub_centres(const SolvedRow& row, std::size_t begin, std::size_t count,
+                                      float* cosines) const {
+  for_identities(
+      count, sub_centres_, [](std::size_t place) { return place; },
+      [&](std::size_t place) { return cosines[place]; },
+      [&](std::size_t best, std::size_t first, std::size_t last) {
+        const bool is_target = row.target.present && (begin + first) / sub_centres_ ==
+                                                         static_cast<std::size_t>(row.label);
+        for (std::size_t place = first; place < last; ++place) {
+          if (is_target || place != best) cosines[place] = -INFINITY;
+        }
+      });
+}
+
+// The top classes of rows that are solved densely, by exact cosines: one more pass of the filter.
+void find_top_classes(const HeadInputs& inputs, SolvedBatch& solved) {
+  if (inputs.loss.top_penalty == 0 || inputs.labels == nullptr || !solved.has_dense_rows()) return;
+  const std::size_t rows = solved.rows.size();
+  const std::size_t k = std::min(inputs.loss.top_count + 1, inputs.prototypes.classes());
+  std::vector<std::int32_t> identities(rows * k);
+  std::vector<float> cosines(rows * k);
+  solved.bytes_read += nearest(inputs.runtime, inputs.scratch, inputs.prototypes, inputs.batch, k,
+                               identities.data(), cosines.data(), inputs.cancellation);
+  solved.top.resize(rows);
+  for (std::size_t row = 0; row < rows; ++row) {
+    for (std::size_t rank = 0; rank < k; ++rank) {
+      const std::int32_t identity = identities[row * k + rank];
+      if (identity == solved.rows[row].label) continue;
+      if (solved.top[row].size() < inputs.loss.top_count) solved.top[row].push_back(identity);
+    }
+  }
 }
 
 void solve_dense_rows(const HeadInputs& inputs, SolvedBatch& solved) {
+  find_top_classes(inputs, solved);
   const DenseRows rows(inputs, solved);
   if (rows.empty()) return;
   if (inputs.loss.order.is_softmax()) {

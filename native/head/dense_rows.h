@@ -11,8 +11,12 @@
 
 namespace alphamargin {
 
-// Identities per chunk; fixed, so that sums have one order whatever the batch.
+// Prototypes per chunk at most; fixed, so that sums have one order whatever the batch.
 inline constexpr std::size_t kChunkIdentities = 1024;
+// The sub-centres of an identity share a chunk.
+inline std::size_t chunk_size(const PrototypeView& prototypes) {
+  return kChunkIdentities / prototypes.sub_centres * prototypes.sub_centres;
+}
 
 // Buffers of a chunk, kept from chunk to chunk.
 struct ChunkScratch {
@@ -29,7 +33,7 @@ struct ChunkScratch {
 inline void strike_target(const SolvedRow& row, float* cosines, std::size_t begin,
                           std::size_t count) {
   if (!row.target.present) return;
-  const auto label = static_cast<std::size_t>(row.label);
+  const auto label = static_cast<std::size_t>(row.label_row);
   if (label >= begin && label < begin + count) cosines[label - begin] = -INFINITY;
 }
 
@@ -52,21 +56,44 @@ class DenseRows {
   void for_chunks(const HeadInputs& inputs, const Body& body) const {
     ChunkScratch chunk(inputs.scratch);
     bytes_read_ += inputs.prototypes.identities * inputs.prototypes.dim * sizeof(float);
-    for (std::size_t begin = 0; begin < inputs.prototypes.identities; begin += kChunkIdentities) {
+    const std::size_t chunk_rows = chunk_size(inputs.prototypes);
+    for (std::size_t begin = 0; begin < inputs.prototypes.identities; begin += chunk_rows) {
       inputs.cancellation.check();
-      const std::size_t count = std::min(kChunkIdentities, inputs.prototypes.identities - begin);
+      const std::size_t count = std::min(chunk_rows, inputs.prototypes.identities - begin);
       cosines(inputs, begin, count, chunk);
       inputs.runtime.pool.run(
           size(), [&](std::size_t i) { body(i, chunk.cosines.data() + i * count, begin, count); });
     }
   }
 
-  // Fills in the cosines and factors of the chunk [begin, begin + count).
+  // Calls visit(place) with the places in the chunk of a row that have the inter-top-K penalty.
+  template <class Visit>
+  void for_top(std::size_t i, std::size_t begin, std::size_t count, const Visit& visit) const {
+    if (penalties_.empty()) return;
+    for (const std::int32_t identity : *top_[i]) {
+      const std::size_t place = static_cast<std::size_t>(identity) * sub_centres_;
+      if (place < begin || place >= begin + count) continue;
+      for (std::size_t k = 0; k < sub_centres_; ++k) visit(place - begin + k);
+    }
+  }
+  // The penalty of a row's top classes.
+  double penalty(std::size_t i) const { return penalties_.empty() ? 0.0 : penalties_[i]; }
+
+  // Fills in the cosines and factors of the chunk [begin, begin + count); the cosines of a row's
+  // top classes with their penalty; −∞ for sub-centres that are not their identity's best, and, if
+  // identities have several, for those of the row's target.
   void cosines(const HeadInputs& inputs, std::size_t begin, std::size_t count,
                ChunkScratch& chunk) const;
 
  private:
+  void keep_best_sub_centres(const SolvedRow& row, std::size_t begin, std::size_t count,
+                             float* cosines) const;
+
+  const SolvedBatch& solved_;
+  std::size_t sub_centres_;
   std::vector<std::size_t> indices_;
+  std::vector<double> penalties_;                      // empty when no row has any
+  std::vector<const std::vector<std::int32_t>*> top_;  // as penalties_
   Buffer<float> unit_;
   Buffer<float> packed_unit_;
   mutable std::size_t bytes_read_ = 0;

@@ -6,13 +6,13 @@
 
 namespace alphamargin {
 
-// s/B: coefficient of a class other than the target, per unit of posterior.
+// s/B, B the rows that count: coefficient of a class other than the target, per unit of posterior.
 inline double class_factor(const HeadInputs& inputs) {
-  return inputs.loss.scale / static_cast<double>(inputs.batch.rows);
+  return inputs.loss.scale / static_cast<double>(inputs.counted);
 }
 
 inline double target_coefficient(const HeadInputs& inputs, const SolvedRow& row) {
-  return -class_factor(inputs) * row.target.derivative * row.others;
+  return -class_factor(inputs) * row.target.derivative * row.pull;
 }
 
 // sums = Σ g ŵ and projection = Σ g c to ∂x.

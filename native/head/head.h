@@ -22,6 +22,7 @@ struct HeadSettings {
   const float* reference = nullptr;  // [C] or nullptr; copied
   std::size_t scratch_budget = 0;    // bytes that the sparse rows of a call may keep
   ShadowKind shadow = ShadowKind::kFixed16;
+  std::size_t sub_centres = 1;  // prototypes of each identity; more than 1 on the CPU only
 };
 
 struct HeadOutputs {
@@ -29,6 +30,7 @@ struct HeadOutputs {
   RealOutput grad_embeddings;  // data may be nullptr
   std::int32_t* support_size;
   std::uint8_t* target_active;
+  float* grad_margins = nullptr;  // [B] of the mean loss with respect to the rows' own margins
 };
 
 struct HeadStats {
@@ -48,6 +50,8 @@ class Head {
   virtual ~Head() = default;
 
   virtual std::size_t identities() const = 0;
+  // Rows of the state: identities times sub-centres.
+  virtual std::size_t rows() const { return identities(); }
   virtual std::size_t dim() const = 0;
 
   virtual HeadStats step(const RealMatrix& embeddings, const std::int32_t* labels, const Loss& loss,
@@ -71,6 +75,7 @@ class Head {
   virtual void read_rows(StateArray array, std::size_t first, std::size_t count, float* out) = 0;
   virtual void write_rows(StateArray array, std::size_t first, std::size_t count,
                           const float* values) = 0;
+  // `identities`: rows, nullptr for all.
   virtual void set_prototypes(const std::int32_t* identities, std::size_t count,
                               const float* values) = 0;
   virtual bool has_state(StateArray array) = 0;

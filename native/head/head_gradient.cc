@@ -44,8 +44,9 @@ class DenseBackward {
   BackwardStats run() {
     const std::size_t identities = inputs_.prototypes.identities;
     BackwardStats stats;
-    for (std::size_t begin = 0; begin < identities; begin += kChunkIdentities) {
-      const std::size_t count = std::min(kChunkIdentities, identities - begin);
+    const std::size_t chunk_rows = chunk_size(inputs_.prototypes);
+    for (std::size_t begin = 0; begin < identities; begin += chunk_rows) {
+      const std::size_t count = std::min(chunk_rows, identities - begin);
       rows_.cosines(inputs_, begin, count, chunk_);
       // From cosines to coefficients in place; Σ_i g c per class is taken before they are lost.
       to_coefficients(begin, count);
@@ -74,12 +75,14 @@ class DenseBackward {
       float* product = products_.data() + i * count;
       const double factor = class_factor(inputs_);
       double projection = 0;
-      const auto label = static_cast<std::size_t>(row.label);
+      const auto label = static_cast<std::size_t>(row.label_row);
       if (label >= begin && label < begin + count) projection = add_target(i, row);
       // Not through float32: ŵ_y − c_y x̂ cancels when they are aligned. Its ∂w is the sparse
       // pass's.
       strike_target(row, values, begin, count);
-      if (inputs_.loss.order.is_softmax() && inputs_.reference == nullptr) {
+      const double uniform =
+          inputs_.loss.smoothing / static_cast<double>(inputs_.prototypes.classes());
+      if (inputs_.loss.order.is_softmax() && inputs_.reference == nullptr && uniform == 0) {
         const RowSolution& solution = row.solution;
         projection +=
             kernel_set().exp_coefficients({inputs_.loss.beta(), solution.reference, solution.lower},
@@ -90,7 +93,8 @@ class DenseBackward {
             const double cosine = values[j];
             const bool takes_part = cosine > -2;
             const double coefficient =
-                takes_part ? factor * posterior_of(cosine, inputs_.measure(begin + j)) : 0.0;
+                takes_part ? factor * (posterior_of(cosine, inputs_.measure(begin + j)) - uniform)
+                           : 0.0;
             const double part = takes_part ? coefficient * cosine : 0.0;
             values[j] = static_cast<float>(coefficient);
             product[j] = static_cast<float>(part);
@@ -98,6 +102,12 @@ class DenseBackward {
           }
         });
       }
+      // The penalty is in the logits, not in the cosines.
+      rows_.for_top(i, begin, count, [&](std::size_t j) {
+        const double excess = values[j] * rows_.penalty(i);
+        product[j] = static_cast<float>(product[j] - excess);
+        projection -= excess;
+      });
       projections_[i] += projection;
     });
     constexpr std::size_t kBlock = 64;
@@ -115,7 +125,7 @@ class DenseBackward {
   // The target's own term of ∂x_i; returns g c.
   double add_target(std::size_t i, const SolvedRow& row) {
     const double coefficient = target_coefficient(inputs_, row);
-    const auto label = static_cast<std::size_t>(row.label);
+    const auto label = static_cast<std::size_t>(row.label_row);
     kernel_set().accumulate(coefficient / inputs_.prototypes.norms[label],
                             inputs_.prototypes.row(label), dim_, sums_.data() + i * dim_);
     return coefficient * row.label_cosine;

@@ -10,9 +10,10 @@
 
 namespace alphamargin {
 
-// identities, cosines [N, k], descending cosine. Requires 1 ≤ k ≤ C.
-void nearest(Runtime& runtime, MemoryAccount& scratch, const PrototypeView& prototypes,
-             const Embeddings& queries, std::size_t k, std::int32_t* identities, float* cosines,
-             const Cancellation& cancellation);
+// identities, cosines [N, k], descending cosine. Requires 1 ≤ k ≤ C. An identity with sub-centres
+// comes once, with the cosine of its best. Returns the bytes that the filter read.
+std::size_t nearest(Runtime& runtime, MemoryAccount& scratch, const PrototypeView& prototypes,
+                    const Embeddings& queries, std::size_t k, std::int32_t* identities,
+                    float* cosines, const Cancellation& cancellation);
 
 }  // namespace alphamargin

@@ -1,6 +1,7 @@
 #include "head/prototype_head.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "head/dense_rows.h"
@@ -26,11 +27,12 @@ void dense_posterior_rows(const HeadInputs& inputs, const SolvedBatch& solved,
         visit_posterior(inputs.loss, row.solution, [&](const auto& posterior_of) {
           for (std::size_t j = 0; j < count; ++j) {
             const bool is_target =
-                row.target.present && begin + j == static_cast<std::size_t>(row.label);
+                row.target.present && begin + j == static_cast<std::size_t>(row.label_row);
             const auto p = static_cast<float>(
                 is_target ? row.own : posterior_of(cosines[j], inputs.measure(begin + j)));
             if (!(p > 0)) continue;
-            columns[index].push_back(static_cast<std::int32_t>(begin + j));
+            columns[index].push_back(
+                static_cast<std::int32_t>((begin + j) / inputs.prototypes.sub_centres));
             values[index].push_back(p);
           }
         });
@@ -43,12 +45,13 @@ PrototypeHead::PrototypeHead(std::shared_ptr<Runtime> runtime, const HeadSetting
     : runtime_(std::move(runtime)),
       identities_(settings.identities),
       dim_(settings.dim),
+      sub_centres_(settings.sub_centres),
       seed_(settings.seed),
       scratch_budget_(settings.scratch_budget),
       shadow_(settings.shadow),
       reference_(make_buffer<float>(runtime_->memory,
                                     settings.reference == nullptr ? 0 : settings.identities)) {
-  state_.emplace(runtime_->memory, identities_, dim_);
+  state_.emplace(runtime_->memory, rows(), dim_, sub_centres_);
   prototype_bytes_ = state_->prototype_bytes();
   if (settings.reference != nullptr) {
     std::copy_n(settings.reference, identities_, reference_.data());
@@ -76,10 +79,12 @@ PrototypeView PrototypeHead::filtered_view() {
 
 HeadInputs PrototypeHead::make_inputs(MemoryAccount& scratch, const PrototypeView& prototypes,
                                       const Embeddings& batch, const std::int32_t* labels,
-                                      const Loss& loss, const Cancellation& cancellation) const {
-  return {*runtime_,   scratch, prototypes, reference_.empty() ? nullptr : reference_.data(),
-          batch,       labels,  loss,       scratch_budget_,
-          cancellation};
+                                      std::size_t counted, const Loss& loss,
+                                      const Cancellation& cancellation) const {
+  return {
+      *runtime_,       scratch,     prototypes, reference_.empty() ? nullptr : reference_.data(),
+      batch,           labels,      counted,    loss,
+      scratch_budget_, cancellation};
 }
 
 HeadStats PrototypeHead::run(const RealMatrix& embeddings, const std::int32_t* labels,
@@ -89,10 +94,13 @@ HeadStats PrototypeHead::run(const RealMatrix& embeddings, const std::int32_t* l
   MemoryAccount scratch(&runtime_->memory);
   HeadStats stats;
   {
-    const Embeddings batch = prepare_embeddings(*runtime_, scratch, embeddings, "embeddings");
+    const std::size_t counted = count_rows(labels, embeddings.rows(), identities_);
+    const Embeddings batch =
+        prepare_embeddings(*runtime_, scratch, embeddings, "embeddings", labels);
     // Softmax reads the prototypes themselves.
     const PrototypeView prototypes = loss.order.is_softmax() ? state_->view() : filtered_view();
-    const HeadInputs inputs = make_inputs(scratch, prototypes, batch, labels, loss, cancellation);
+    const HeadInputs inputs =
+        make_inputs(scratch, prototypes, batch, labels, counted, loss, cancellation);
     const SolvedBatch solved = solve_rows(inputs, outputs.grad_embeddings.data);
     cancellation.check();
 
@@ -101,8 +109,16 @@ HeadStats PrototypeHead::run(const RealMatrix& embeddings, const std::int32_t* l
       outputs.losses[row] = static_cast<float>(state.loss);
       outputs.support_size[row] = static_cast<std::int32_t>(state.support);
       outputs.target_active[row] = state.own > 0 ? 1 : 0;
+      if (outputs.grad_margins != nullptr) {
+        outputs.grad_margins[row] =
+            state.ignored ? 0.0f
+                          : static_cast<float>(margin_gradient(loss.of_row(row), state.label_cosine,
+                                                               state.target.measure, state.others,
+                                                               state.pull) /
+                                               static_cast<double>(counted));
+      }
       stats.support += static_cast<std::size_t>(state.support);
-      stats.zero_loss_rows += state.others > 0 ? 0 : 1;
+      stats.zero_loss_rows += state.pull != 0 || state.ignored ? 0 : 1;
     }
     stats.survivors = solved.survivors;
     stats.overflow_rows = solved.overflow_rows;
@@ -144,9 +160,11 @@ SparseRows PrototypeHead::posterior(const RealMatrix& embeddings, const std::int
                                     const Loss& loss, const Cancellation& cancellation) {
   const auto lock = enter();
   MemoryAccount& scratch = runtime_->memory;
-  const Embeddings batch = prepare_embeddings(*runtime_, scratch, embeddings, "embeddings");
+  const std::size_t counted = count_rows(labels, embeddings.rows(), identities_);
+  const Embeddings batch = prepare_embeddings(*runtime_, scratch, embeddings, "embeddings", labels);
   const PrototypeView prototypes = loss.order.is_softmax() ? state_->view() : filtered_view();
-  const HeadInputs inputs = make_inputs(scratch, prototypes, batch, labels, loss, cancellation);
+  const HeadInputs inputs =
+      make_inputs(scratch, prototypes, batch, labels, counted, loss, cancellation);
   const SolvedBatch solved = solve_rows(inputs, nullptr);
   std::vector<Buffer<std::int32_t>> columns(batch.rows, make_buffer<std::int32_t>(scratch));
   std::vector<Buffer<float>> values(batch.rows, make_buffer<float>(scratch));
@@ -155,7 +173,10 @@ SparseRows PrototypeHead::posterior(const RealMatrix& embeddings, const std::int
     if (state.dense) continue;
     const Buffer<SupportEntry>& entries = solved.entries[row];
     sparse_posterior_row(
-        entries.size(), [&](std::size_t j) { return entries[j].identity; },
+        entries.size(),
+        [&](std::size_t j) {
+          return entries[j].identity / static_cast<std::int32_t>(sub_centres_);
+        },
         [&](std::size_t j) { return entries[j].posterior; }, state.label, state.own, columns[row],
         values[row]);
   }
@@ -175,13 +196,30 @@ void PrototypeHead::nearest(const RealMatrix& queries, std::size_t k, std::int32
 void PrototypeHead::accumulate_means(const RealMatrix& embeddings, const std::int32_t* labels,
                                      const std::uint8_t* selected) {
   const auto lock = enter();
-  for (std::size_t row = 0; row < embeddings.rows(); ++row) {
-    check_label(row, labels[row], identities_);
-  }
+  count_rows(labels, embeddings.rows(), identities_);
   const Embeddings batch =
-      prepare_embeddings(*runtime_, runtime_->memory, embeddings, "embeddings");
+      prepare_embeddings(*runtime_, runtime_->memory, embeddings, "embeddings", labels);
   if (!means_) means_.emplace(runtime_->memory, dim_);
-  means_->add(batch, labels, selected);
+  if (sub_centres_ == 1) {
+    means_->add(batch, labels, selected);
+    return;
+  }
+  // A sample counts for the sub-centre it is nearest to.
+  std::vector<std::int32_t> winners(batch.rows, kIgnoredLabel);
+  const PrototypeView prototypes = state_->view();
+  runtime_->pool.run(batch.rows, [&](std::size_t row) {
+    const std::int32_t label = labels[row];
+    if (label == kIgnoredLabel || (selected != nullptr && selected[label] == 0)) return;
+    const std::size_t first = static_cast<std::size_t>(label) * sub_centres_;
+    double best = -INFINITY;
+    for (std::size_t k = 0; k < sub_centres_; ++k) {
+      const double cosine = exact_cosine(prototypes, batch, row, first + k);
+      if (!(cosine > best)) continue;
+      best = cosine;
+      winners[row] = static_cast<std::int32_t>(first + k);
+    }
+  });
+  means_->add(batch, winners.data(), nullptr);
 }
 
 std::size_t PrototypeHead::apply_means() {

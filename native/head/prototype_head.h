@@ -22,6 +22,7 @@ class PrototypeHead : public Head {
   PrototypeHead(std::shared_ptr<Runtime> runtime, const HeadSettings& settings);
 
   std::size_t identities() const override { return identities_; }
+  std::size_t rows() const override { return identities_ * sub_centres_; }
   std::size_t dim() const override { return dim_; }
 
   HeadStats step(const RealMatrix& embeddings, const std::int32_t* labels, const Loss& loss,
@@ -58,8 +59,8 @@ class PrototypeHead : public Head {
   // What a call that filters reads.
   PrototypeView filtered_view();
   HeadInputs make_inputs(MemoryAccount& scratch, const PrototypeView& prototypes,
-                         const Embeddings& batch, const std::int32_t* labels, const Loss& loss,
-                         const Cancellation& cancellation) const;
+                         const Embeddings& batch, const std::int32_t* labels, std::size_t counted,
+                         const Loss& loss, const Cancellation& cancellation) const;
   HeadStats run(const RealMatrix& embeddings, const std::int32_t* labels, const Loss& loss,
                 const Optimizer* optimizer, const HeadOutputs& outputs,
                 const Cancellation& cancellation);
@@ -67,6 +68,7 @@ class PrototypeHead : public Head {
   std::shared_ptr<Runtime> runtime_;
   std::size_t identities_;
   std::size_t dim_;
+  std::size_t sub_centres_;
   std::uint64_t seed_;
   std::size_t scratch_budget_;
   ShadowKind shadow_;

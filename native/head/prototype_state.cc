@@ -19,9 +19,11 @@ std::size_t elements(std::size_t rows, std::size_t width) {
 
 }  // namespace
 
-PrototypeState::PrototypeState(MemoryAccount& account, std::size_t identities, std::size_t dim)
+PrototypeState::PrototypeState(MemoryAccount& account, std::size_t identities, std::size_t dim,
+                               std::size_t sub_centres)
     : identities_(identities),
       dim_(dim),
+      sub_centres_(sub_centres),
       prototypes_(make_buffer<float>(account, elements(identities, dim))),
       norms_(make_buffer<double>(account, identities)),
       shadow_(make_buffer<std::int16_t>(account)),

@@ -12,7 +12,9 @@ namespace alphamargin {
 
 class PrototypeState {
  public:
-  PrototypeState(MemoryAccount& account, std::size_t identities, std::size_t dim);
+  // `identities` counts rows: with sub-centres there are several of each identity.
+  PrototypeState(MemoryAccount& account, std::size_t identities, std::size_t dim,
+                 std::size_t sub_centres);
 
   // Random directions of unit length, by integer arithmetic from (seed, element): the same bits on
   // every machine and for any number of threads.
@@ -21,8 +23,12 @@ class PrototypeState {
   std::size_t identities() const { return identities_; }
   std::size_t dim() const { return dim_; }
   PrototypeView view() const {
-    return {prototypes_.data(), norms_.data(), identities_, dim_,
-            shadow_.empty() ? nullptr : shadow_.data()};
+    return {prototypes_.data(),
+            norms_.data(),
+            identities_,
+            dim_,
+            shadow_.empty() ? nullptr : shadow_.data(),
+            sub_centres_};
   }
 
   // Makes the shadow, unless it exists: for the first call that filters. From then on every change
@@ -68,6 +74,7 @@ class PrototypeState {
 
   std::size_t identities_;
   std::size_t dim_;
+  std::size_t sub_centres_;
   Buffer<float> prototypes_;
   Buffer<double> norms_;
   Buffer<std::int16_t> shadow_;  // see cpu/fixed_point.h

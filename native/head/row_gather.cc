@@ -44,7 +44,7 @@ void RowGather::collect(const SolvedRow& solved, const Buffer<SupportEntry>& ent
                         std::size_t range) {
   const std::size_t begin = class_range_begin(inputs_.prototypes.identities, range);
   const std::size_t end = class_range_begin(inputs_.prototypes.identities, range + 1);
-  const auto label = static_cast<std::size_t>(solved.label);
+  const auto label = static_cast<std::size_t>(solved.label_row);
   const double target = target_coefficient(inputs_, solved);
   factors_.clear();
   rows_.clear();

@@ -10,9 +10,12 @@
 
 #include "cpu/kernel_set.h"
 #include "cpu/row_pieces.h"
+#include "cpu/top_classes.h"
 #include "head/candidate_stream.h"
 #include "head/row_gather.h"
 #include "head/solved_rows.h"
+#include "head/sub_centres.h"
+#include "math/label_smoothing.h"
 
 namespace alphamargin {
 namespace {
@@ -48,10 +51,25 @@ class Tightening {
 
   // What the target alone says: a root on any classes is a bound.
   float first_bound(std::size_t row) const {
+    if (solved_.rows[row].ignored) return INFINITY;
     const RowTarget& target = solved_.rows[row].target;
     if (!target.present) return -INFINITY;
-    const double gap = inputs_.loss.gamma() * std::pow(target.measure, -inputs_.loss.order.excess);
-    return filter_bound(target.cosine - gap / inputs_.loss.beta(), filter_.slack(row));
+    const double gap = target.gamma * std::pow(target.measure, -inputs_.loss.order.excess);
+    return filter_bound(target.cosine - gap / inputs_.loss.beta(),
+                        filter_.slack(row) + inputs_.penalty(solved_.rows[row]));
+  }
+
+  // What thresholds are solved on: one candidate for each identity.
+  const CandidateList& one_of_each(const CandidateList& list, CandidateList& best) const {
+    const std::size_t sub_centres = inputs_.prototypes.sub_centres;
+    if (sub_centres == 1) return list;
+    for_identities(
+        list.size(), sub_centres, [&](std::size_t j) { return list.identities[j]; },
+        [&](std::size_t j) { return list.cosines[j]; },
+        [&](std::size_t j, std::size_t, std::size_t) {
+          best.push_back(list.identities[j], list.cosines[j]);
+        });
+    return best;
   }
 
   float operator()(std::size_t row, CandidateList& list) {
@@ -62,11 +80,15 @@ class Tightening {
     const bool is_simple =
         inputs_.reference == nullptr && order.integer_exponent >= 1 && order.integer_exponent <= 4;
     if (list.size() > 0) {
+      CandidateList best(inputs_.scratch);
+      const CandidateList& classes = one_of_each(list, best);
       threshold =
-          std::max(threshold, is_simple ? fast_threshold(state.target, list, slack, threshold)
-                                        : any_threshold(state.target, list, slack, threshold));
+          std::max(threshold, is_simple ? fast_threshold(state.target, classes, slack, threshold)
+                                        : any_threshold(state.target, classes, slack, threshold));
     }
-    const float bound = filter_bound(threshold, slack);
+    // A class that the inter-top-K penalty may raise is kept from the penalty below the threshold.
+    // What was solved without the penalty bounds the threshold with it: that is larger.
+    const float bound = filter_bound(threshold, slack + inputs_.penalty(state));
     list.keep_above(bound);
     if (list.size() > row_limit_) {
       // Streaming again costs less than the memory; its cosines are float32 (dense_rows.h).
@@ -85,7 +107,7 @@ class Tightening {
     const KernelSet& kernels = kernel_set();
     const DivergenceOrder& order = inputs_.loss.order;
     const double beta = inputs_.loss.beta();
-    const double gamma = inputs_.loss.gamma();
+    const double gamma = target.gamma;
     const float largest = kernels.largest(list.cosines.data(), list.size());
     double threshold = std::max(known, largest - slack - 1 / beta);
     double top = largest - slack;
@@ -187,6 +209,31 @@ void finish_row(const HeadInputs& inputs, RowSolver& solver, SolvedRow& solved,
   const auto measure = [&](std::size_t j) {
     return inputs.measure(static_cast<std::size_t>(entries[j].identity));
   };
+  // The penalty is in the logits, not in the cosines that the gradient is projected with.
+  std::vector<double> own;
+  const std::size_t sub_centres = inputs.prototypes.sub_centres;
+  if (sub_centres > 1 || inputs.penalty(solved) > 0) {
+    own.resize(entries.size());
+    for (std::size_t j = 0; j < own.size(); ++j) own[j] = entries[j].cosine;
+  }
+  if (sub_centres > 1) {
+    for_identities(
+        own.size(), sub_centres, [&](std::size_t j) { return entries[j].identity; },
+        [&](std::size_t j) { return own[j]; },
+        [&](std::size_t best, std::size_t first, std::size_t last) {
+          for (std::size_t j = first; j < last; ++j) {
+            if (j != best) entries[j].cosine = -INFINITY;
+          }
+        });
+  }
+  if (inputs.penalty(solved) > 0) {
+    // Classes that the filter dropped are behind all that would matter here: their cosines are at
+    // least the penalty below the threshold.
+    for (const std::uint32_t j : top_places(own.size(), own.size(), inputs.loss.top_count,
+                                            [&](std::size_t j) { return entries[j].cosine; })) {
+      entries[j].cosine += inputs.penalty(solved);
+    }
+  }
   solved.solution = solver.solve(
       inputs.loss, solved.target, entries.size(), entries.size(), inputs.reference != nullptr,
       [&](std::size_t j) { return entries[j].cosine; }, measure);
@@ -200,10 +247,13 @@ void finish_row(const HeadInputs& inputs, RowSolver& solver, SolvedRow& solved,
       ++solved.support;
     }
     if (solved.target.present) {
-      solved.own = posterior_of.target(solved.target.cosine, solved.target.measure);
+      solved.own = posterior_of.target(solved.target);
     }
   });
   solved.support += solved.own > 0 ? 1 : 0;
+  solved.pull = target_pull(inputs.loss.smoothing, static_cast<double>(inputs.prototypes.classes()),
+                            solved.others);
+  for (std::size_t j = 0; j < own.size(); ++j) entries[j].cosine = own[j];
 }
 
 }  // namespace
@@ -216,7 +266,8 @@ void solve_sparse_rows(const HeadInputs& inputs, float* grad_embeddings, SolvedB
   auto bounds = make_buffer<float>(inputs.scratch, rows);
   for (std::size_t row = 0; row < rows; ++row) bounds[row] = tighten.first_bound(row);
   CandidateStream stream(inputs.runtime, inputs.scratch, filter, rows, inputs.prototypes.identities,
-                         inputs.labels, bounds, lists, inputs.cancellation, tighten);
+                         inputs.labels, static_cast<std::int32_t>(inputs.prototypes.sub_centres),
+                         bounds, lists, inputs.cancellation, tighten);
   StreamStats stats;
   if (stream.fits_rows()) {
     std::vector<std::size_t> read(rows, 0);  // prototypes
@@ -228,7 +279,7 @@ void solve_sparse_rows(const HeadInputs& inputs, float* grad_embeddings, SolvedB
         read[row] = entries.size();
         if (solved.rows[row].dense) return;
         rescore_row(inputs, row, entries);
-        finish_row(inputs, solver, solved.rows[row], entries);
+        if (!solved.rows[row].ignored) finish_row(inputs, solver, solved.rows[row], entries);
         entries.erase(
             std::remove_if(entries.begin(), entries.end(),
                            [](const SupportEntry& entry) { return entry.posterior == 0; }),
@@ -254,7 +305,7 @@ void solve_sparse_rows(const HeadInputs& inputs, float* grad_embeddings, SolvedB
     rescore(inputs, solved);
     inputs.runtime.pool.run(rows, [&](std::size_t row) {
       RowSolver solver(inputs.scratch);
-      if (!solved.rows[row].dense)
+      if (!solved.rows[row].dense && !solved.rows[row].ignored)
         finish_row(inputs, solver, solved.rows[row], solved.entries[row]);
     });
   }
@@ -268,16 +319,23 @@ SolvedBatch start_rows(const HeadInputs& inputs) {
   solved.rows.resize(inputs.batch.rows);
   solved.entries.assign(inputs.batch.rows, make_buffer<SupportEntry>(inputs.scratch));
   if (inputs.labels == nullptr) return solved;
-  for (std::size_t row = 0; row < inputs.batch.rows; ++row) {
-    check_label(row, inputs.labels[row], inputs.prototypes.identities);
-  }
   inputs.runtime.pool.run(inputs.batch.rows, [&](std::size_t row) {
     SolvedRow& state = solved.rows[row];
+    state.ignored = inputs.labels[row] == kIgnoredLabel;
+    if (state.ignored) return;
     state.label = inputs.labels[row];
-    const auto label = static_cast<std::size_t>(state.label);
-    state.label_cosine = exact_cosine(inputs.prototypes, inputs.batch, row, label);
-    const TargetCosine margined = target_cosine(inputs.loss, state.label_cosine);
-    state.target = {true, margined.value, margined.derivative, inputs.measure(label)};
+    const std::size_t sub_centres = inputs.prototypes.sub_centres;
+    const std::size_t first = static_cast<std::size_t>(state.label) * sub_centres;
+    state.label_row = static_cast<std::int32_t>(first);
+    state.label_cosine = exact_cosine(inputs.prototypes, inputs.batch, row, first);
+    for (std::size_t k = 1; k < sub_centres; ++k) {
+      const double cosine = exact_cosine(inputs.prototypes, inputs.batch, row, first + k);
+      if (!(cosine > state.label_cosine)) continue;
+      state.label_cosine = cosine;
+      state.label_row = static_cast<std::int32_t>(first + k);
+    }
+    state.target =
+        margined_target(inputs.loss.of_row(row), state.label_cosine, inputs.measure(first));
   });
   return solved;
 }
@@ -285,15 +343,19 @@ SolvedBatch start_rows(const HeadInputs& inputs) {
 SolvedBatch solve_rows(const HeadInputs& inputs, float* grad_embeddings) {
   SolvedBatch solved = start_rows(inputs);
   if (inputs.loss.order.is_softmax()) {
-    for (SolvedRow& row : solved.rows) row.dense = true;
+    for (SolvedRow& row : solved.rows) row.dense = !row.ignored;
     solved.by_class = class_ranges(inputs, solved);
   } else {
     solve_sparse_rows(inputs, grad_embeddings, solved);
   }
   solve_dense_rows(inputs, solved);
   for (SolvedRow& row : solved.rows) {
-    if (!row.target.present || !(row.others > 0)) continue;
-    row.loss =
+    if (!row.target.present) continue;
+    row.pull = target_pull(inputs.loss.smoothing, static_cast<double>(inputs.prototypes.classes()),
+                           row.others);
+    row.loss = row.smoothing;
+    if (!(row.others > 0)) continue;
+    row.loss +=
         row_loss(inputs.loss, row.target, row.solution, inputs.loss.scale * row.excess_cosine);
   }
   return solved;

@@ -27,7 +27,7 @@ struct DivergenceOrder {
   double exponent = 0;       // k; 0 for softmax, where it has no meaning
   int integer_exponent = 0;  // k when it is a small whole number, else 0
 
-  bool is_softmax() const { return excess == 0; }
+  ALPHAMARGIN_HOST_DEVICE bool is_softmax() const { return excess == 0; }
   // Newton's method on Φ^{1/k} never overshoots when Φ is convex, which needs k ≥ 1.
   bool is_convex() const { return exponent >= 1; }
 

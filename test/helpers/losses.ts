@@ -51,7 +51,14 @@ export function lossOnCosines(
   options: LossFunctionOptions = {},
 ): LossResult {
   const { alpha, scale, detachMargin } = loss;
-  const shared = { alpha, scale, ...options };
+  const shared = {
+    alpha,
+    scale,
+    ...options,
+    ...(loss.interTopK > 0
+      ? { interTopK: { k: loss.interTopK, penalty: loss.interTopKPenalty } }
+      : {}),
+  };
   const angular = { ...shared, margin: loss.angularMargin, detachMargin };
   switch (loss.name) {
     case 'q-margin':

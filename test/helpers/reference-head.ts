@@ -58,13 +58,14 @@ export function referenceCosines(
 export function referenceHead(
   loss: LossSpecification,
   inputs: ReferenceHeadInputs,
+  lossOf: (row: number) => LossSpecification = () => loss,
 ): ReferenceHead {
   const { dim, labels } = inputs;
   const x = unitRows(inputs.embeddings, dim);
   const w = unitRows(inputs.prototypes, dim);
   const cosines = x.rows.map((row) => w.rows.map((other) => dot(row, other)));
   const rows = cosines.map((row, i) =>
-    referenceRow(loss, row, labels[i]!, inputs.reference ?? null),
+    referenceRow(lossOf(i), row, labels[i]!, inputs.reference ?? null),
   );
   const gradEmbeddings = new Float64Array(x.rows.length * dim);
   const gradPrototypes = new Float64Array(w.rows.length * dim);

@@ -112,8 +112,20 @@ export function referenceRow(
 ): ReferenceRow {
   const { alpha, scale } = loss;
   const target = referenceTarget(loss, cosines[label]!);
+  // The inter-top-K penalty, by sorting: ties go to the smaller class.
+  const top = new Set(
+    cosines
+      .map((_, j) => j)
+      .filter((j) => j !== label)
+      .sort((a, b) => cosines[b]! - cosines[a]! || a - b)
+      .slice(0, loss.interTopK),
+  );
   const theta = cosines.map(
-    (cosine, j) => scale * (j === label ? target.value : cosine),
+    (cosine, j) =>
+      scale *
+      (j === label
+        ? target.value
+        : cosine + (top.has(j) ? loss.interTopKPenalty : 0)),
   );
   const q = theta.map(
     (_, j) =>
@@ -124,13 +136,21 @@ export function referenceRow(
   const oneHot = theta.map((_, j) => (j === label ? 1 : 0));
   const excess = sum(posterior.map((p, j) => p * (theta[j]! - theta[label]!)));
   const others = sum(posterior.map((p, j) => (j === label ? 0 : p)));
+  // Label smoothing moves ε of the target distribution to all classes alike.
+  const epsilon = loss.labelSmoothing;
+  const share = epsilon / theta.length;
+  const logits = theta.map((t, j) => t + Math.log(q[j]!));
+  const pull = others - share * (theta.length - 1);
   return {
     posterior,
     threshold,
     loss:
-      excess + divergence(oneHot, q, alpha) - divergence(posterior, q, alpha),
+      excess +
+      divergence(oneHot, q, alpha) -
+      divergence(posterior, q, alpha) +
+      (epsilon === 0 ? 0 : epsilon * logits[label]! - share * sum(logits)),
     gradCosines: posterior.map((p, j) =>
-      j === label ? -scale * others * target.derivative : scale * p,
+      j === label ? -scale * pull * target.derivative : scale * (p - share),
     ),
   };
 }

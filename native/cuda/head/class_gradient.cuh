@@ -6,18 +6,21 @@
 
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 
-// Of ∂ℓ/∂c, averaged over the batch: g_ij = entry·p_ij, g_iy = target·ψ'(c_y)·Σ_{j≠y} p_ij.
+// Of ∂ℓ/∂c, averaged over the batch: g_ij = entry·p_ij, g_iy = target·ψ'(c_y)·pull_i.
 struct GradientFactors {
-  double entry;   // s/B
-  double target;  // −s/B
-  static GradientFactors of(const DeviceLoss& loss, std::size_t rows) {
+  double entry;    // s/B
+  double target;   // −s/B
+  double uniform;  // ε/C of label smoothing, taken off the posteriors of dense rows
+  // `rows`: those that count.
+  static GradientFactors of(const DeviceLoss& loss, std::size_t rows, std::size_t classes) {
     const double mean = 1.0 / static_cast<double>(rows);
-    return {loss.scale / static_cast<double>(rows), -loss.scale * mean};
+    return {loss.scale / static_cast<double>(rows), -loss.scale * mean,
+            loss.smoothing / static_cast<double>(classes)};
   }
 };
 
 __device__ inline double target_coefficient(const GradientFactors& factors, const RowState& row) {
-  return factors.target * row.target_derivative * row.others;
+  return factors.target * row.target.derivative * row.pull;
 }
 
 // SortedPairs as kernels see them.

@@ -26,8 +26,8 @@ constexpr std::size_t kUpdateBlocks = 512;
 // ∂x, which does not go through float32: ŵ_y − c_y x̂ cancels when they are aligned.
 __global__ void __launch_bounds__(kChunkThreads)
     coefficients_kernel(DeviceLoss loss, PrototypeArrays prototypes, ChunkArrays chunk,
-                        const RowState* rows, GradientFactors factors, float* coefficients,
-                        float* products, double* projections, double* sums) {
+                        const RowState* rows, GradientFactors factors, TopArrays top,
+                        float* coefficients, float* products, double* projections, double* sums) {
   const std::size_t i = blockIdx.x;
   const RowState& row = rows[chunk.indices[i]];
   const RowSolution solution = row.solution;
@@ -39,13 +39,25 @@ __global__ void __launch_bounds__(kChunkThreads)
     double coefficient = 0;
     if (identity != label) {
       const double measure = prototypes.reference == nullptr ? 1.0 : prototypes.reference[identity];
-      coefficient = factors.entry * posterior_of(loss, solution, cosine, measure);
+      coefficient =
+          factors.entry * (posterior_of(loss, solution, cosine, measure) - factors.uniform);
     }
     coefficients[i * chunk.count + j] = static_cast<float>(coefficient);
     products[i * chunk.count + j] = static_cast<float>(coefficient * cosine);
     projection += coefficient * cosine;
   }
   projection = block_sum(projection);
+  if (threadIdx.x == 0) {
+    // The penalty is in the logits, not in the cosines.
+    top.for_row(chunk.indices[i], [&](std::int32_t identity) {
+      const auto place = static_cast<std::size_t>(identity);
+      if (place < chunk.begin || place >= chunk.begin + chunk.count) return;
+      const std::size_t j = i * chunk.count + place - chunk.begin;
+      const double excess = coefficients[j] * top.penalty;
+      products[j] = static_cast<float>(products[j] - excess);
+      projection -= excess;
+    });
+  }
   if (label < chunk.begin || label >= chunk.begin + chunk.count) {
     if (threadIdx.x == 0) projections[i] += projection;
     return;
@@ -165,14 +177,14 @@ std::size_t dense_backward(const HeadCall& call, const std::vector<std::uint32_t
   sums.fill_bytes(0);
   updated.fill_bytes(0);
 
-  const GradientFactors factors = GradientFactors::of(call.loss, call.batch.rows);
+  const GradientFactors factors = GradientFactors::of(call.loss, call.counted, identities);
   const LaunchShape per_row{static_cast<unsigned>(rows), kChunkThreads};
   // Not cancelled from here on: prototypes may have been written.
   for (std::size_t begin = 0; begin < identities; begin += kChunkIdentities) {
     const ChunkArrays chunk = chunks.cosines(call, begin);
     launch(context, "coefficients_kernel", &coefficients_kernel, per_row, call.loss,
-           call.prototypes, chunk, call.rows, factors, coefficients.data(), products.data(),
-           projections.data(), sums.data());
+           call.prototypes, chunk, call.rows, factors, call.top, coefficients.data(),
+           products.data(), projections.data(), sums.data());
     if (grad_embeddings != nullptr) {
       add_matrix_product(context, {coefficients.data(), chunk.count},
                          {call.prototypes.rows + begin * dim, dim, 0, chunks.factors()},

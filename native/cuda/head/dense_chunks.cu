@@ -19,6 +19,18 @@ __global__ void factors_kernel(const double* norms, std::size_t count, float* fa
   if (j < count) factors[j] = static_cast<float>(1 / norms[j]);
 }
 
+// A block per row: the inter-top-K penalty of its top classes in the chunk.
+__global__ void penalty_kernel(TopArrays top, const std::uint32_t* indices, std::size_t begin,
+                               std::size_t count, float* cosines) {
+  if (threadIdx.x != 0) return;
+  const std::size_t i = blockIdx.x;
+  top.for_row(indices[i], [&](std::int32_t identity) {
+    const auto place = static_cast<std::size_t>(identity);
+    if (place < begin || place >= begin + count) return;
+    cosines[i * count + place - begin] += static_cast<float>(top.penalty);
+  });
+}
+
 }  // namespace
 
 DenseChunks::DenseChunks(const HeadCall& call, const std::vector<std::uint32_t>& dense_rows)
@@ -42,6 +54,10 @@ ChunkArrays DenseChunks::cosines(const HeadCall& call, std::size_t begin) {
   matrix_product(call.context, {unit_.data(), dim},
                  {call.prototypes.rows + begin * dim, dim, 1, factors_.data()}, {rows_, dim, count},
                  cosines_.data());
+  if (call.top.count > 0) {
+    launch(call.context, "penalty_kernel", &penalty_kernel, {static_cast<unsigned>(rows_), 32},
+           call.top, indices_.data(), begin, count, cosines_.data());
+  }
   return {indices_.data(), cosines_.data(), rows_, begin, count};
 }
 

@@ -9,6 +9,7 @@
 #include "cuda/launch.h"
 #include "cuda/primitives.h"
 #include "cuda/row_solver.cuh"
+#include "math/label_smoothing.h"
 
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 namespace {
@@ -26,6 +27,7 @@ struct DenseState {
   double root;
   double total;  // Φ so far in this pass; softmax: Σ exp
   double slope;
+  double logits;  // softmax: Σ θ + log q so far, for label smoothing
   double total_lower;
   double total_upper;
   std::int64_t settled;
@@ -69,13 +71,18 @@ __global__ void __launch_bounds__(kChunkThreads)
   }
   largest = block_largest(largest);
   if (largest == -INFINITY) return;
+  double logits = 0;
   double sum = 0;
   for (std::size_t j = threadIdx.x; j < chunk.count; j += blockDim.x) {
     if (row.is_target(j)) continue;
-    sum += exp(loss.scale * row.cosine(j) + log(row.measure(j)) - largest);
+    const double logit = loss.scale * row.cosine(j) + log(row.measure(j));
+    sum += exp(logit - largest);
+    if (loss.smoothing > 0) logits += logit;
   }
   sum = block_sum(sum);
+  logits = block_sum(logits);
   if (threadIdx.x != 0) return;
+  states[i].logits += logits;
   states[i].total = (before == -INFINITY ? 0.0 : states[i].total * exp(before - largest)) + sum;
   states[i].largest = largest;
 }
@@ -90,10 +97,11 @@ __global__ void softmax_finish_kernel(DeviceLoss loss, const std::uint32_t* indi
   double largest = state.largest;
   double own = 0;
   if (row.label >= 0) {
-    const double logit =
-        loss.scale * row.target_cosine + log(row.target_measure) + loss.log_measure_factor;
+    const double logit = target_logit(loss, row.target);
     if (logit > largest) largest = logit;
     own = exp(logit - largest);
+    row.smoothing =
+        smoothing_loss(loss.smoothing, static_cast<double>(identities), logit, state.logits);
   }
   const double others = state.total > 0 ? state.total * exp(state.largest - largest) : 0.0;
   const double total = others + own;
@@ -134,10 +142,10 @@ __global__ void bracket_kernel(DeviceLoss loss, const std::uint32_t* indices, st
   DenseState state = states[i];
   const RowState& row = rows[indices[i]];
   if (row.label >= 0) {
-    const double alone = loss.gamma * pow(row.target_measure, -loss.excess);
-    const double bound = row.target_cosine - alone / loss.beta;
+    const double alone = row.target.gamma * pow(row.target.measure, -loss.excess);
+    const double bound = row.target.cosine - alone / loss.beta;
     if (bound > state.bound) state.bound = bound;
-    if (row.target_cosine > state.largest) state.largest = row.target_cosine;
+    if (row.target.cosine > state.largest) state.largest = row.target.cosine;
   }
   // Rounded up: an upper bound of the root must not lose its last digit.
   state.upper = loss.beta * (state.largest - state.bound) * (1 + 0x1p-50);
@@ -183,10 +191,10 @@ __global__ void advance_kernel(DeviceLoss loss, const std::uint32_t* indices, st
   if (state.settled != 0) return;
   const RowState& row = rows[indices[i]];
   if (row.label >= 0) {
-    const double inverse_gamma = 1 / loss.gamma;
-    const double d = (state.root - loss.beta * (state.largest - row.target_cosine)) * inverse_gamma;
+    const double inverse_gamma = 1 / row.target.gamma;
+    const double d = (state.root - loss.beta * (state.largest - row.target.cosine)) * inverse_gamma;
     if (d > 0) {
-      const double reduced = row.target_measure * AnyPower(loss).reduced(d);
+      const double reduced = row.target.measure * AnyPower(loss).reduced(d);
       state.slope += reduced * inverse_gamma;
       state.total += reduced * d;
     }
@@ -228,9 +236,7 @@ __global__ void solution_kernel(DeviceLoss loss, const std::uint32_t* indices, s
                                                 gap > 0 ? (1 - state.total_lower) / gap : 0};
   row.others = 0;
   row.excess_cosine = 0;
-  row.own = row.label >= 0
-                ? target_posterior(loss, row.solution, row.target_cosine, row.target_measure)
-                : 0;
+  row.own = row.label >= 0 ? target_posterior(loss, row.solution, row.target) : 0;
   row.support = row.own > 0 ? 1 : 0;
 }
 
@@ -241,7 +247,7 @@ __global__ void __launch_bounds__(kChunkThreads)
   RowState& state = rows[chunk.indices[i]];
   const DenseRow row{chunk, prototypes, i, state.label};
   const RowSolution solution = state.solution;
-  const double target = state.target_cosine;
+  const double target = state.target.cosine;
   double others = 0;
   double excess = 0;
   std::int64_t support = 0;
@@ -263,14 +269,16 @@ __global__ void __launch_bounds__(kChunkThreads)
   state.support += support;
 }
 
-__global__ void losses_kernel(DeviceLoss loss, RowState* rows, std::size_t count) {
+__global__ void losses_kernel(DeviceLoss loss, std::size_t identities, RowState* rows,
+                              std::size_t count) {
   const std::size_t i = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (i >= count) return;
   RowState& row = rows[i];
-  row.loss = row.label >= 0 && row.others > 0
-                 ? loss_of(loss, {1, row.target_cosine, row.target_measure}, row.solution,
-                           loss.scale * row.excess_cosine)
-                 : 0.0;
+  if (row.label < 0) return;
+  row.pull = target_pull(loss.smoothing, static_cast<double>(identities), row.others);
+  row.loss = row.smoothing;
+  if (!(row.others > 0)) return;
+  row.loss += loss_of(loss, row.target, row.solution, loss.scale * row.excess_cosine);
 }
 
 // float32 posterior of a class of a dense row, the target's included.
@@ -415,8 +423,8 @@ void solve_dense_rows(const HeadCall& call, const std::vector<std::uint32_t>& de
 
 void finish_losses(const HeadCall& call) {
   launch(call.context, "losses_kernel", &losses_kernel,
-         {blocks_for(call.batch.rows, kChunkThreads), kChunkThreads}, call.loss, call.rows,
-         call.batch.rows);
+         {blocks_for(call.batch.rows, kChunkThreads), kChunkThreads}, call.loss,
+         call.prototypes.identities, call.rows, call.batch.rows);
 }
 
 void dense_posterior_rows(const HeadCall& call, const std::vector<std::uint32_t>& dense_rows,

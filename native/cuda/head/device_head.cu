@@ -35,7 +35,7 @@ constexpr unsigned kThreads = 128;
 
 __global__ void mark_dense_kernel(RowState* rows, std::size_t count) {
   const std::size_t row = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (row < count) rows[row].dense = 1;
+  if (row < count && rows[row].ignored == 0) rows[row].dense = 1;
 }
 
 // What the calls of a head read besides the batch.
@@ -52,19 +52,18 @@ class ForwardPass {
               const std::int32_t* labels, const Loss& loss, const Cancellation& cancellation)
       : states_(embeddings.rows()),
         counts_(embeddings.rows()),
-        batch_(head.context, scratch, embeddings),
+        counted_(count_rows(labels, embeddings.rows(), head.prototypes.identities)),
+        batch_(head.context, scratch, embeddings, labels),
         rows_(head.context, scratch, embeddings.rows()),
-        call_{head.context,         scratch, head.prototypes, batch_.arrays(),
-              DeviceLoss::of(loss), labels,  rows_.data(),    head.scratch_budget,
-              cancellation},
+        call_{head.context,         scratch,  head.prototypes, batch_.arrays(),
+              DeviceLoss::of(loss), counted_, rows_.data(),    head.scratch_budget,
+              cancellation,         {}},
         drain_(head.context) {
     batch_.check("embeddings");
-    for (std::size_t row = 0; labels != nullptr && row < embeddings.rows(); ++row) {
-      check_label(row, labels[row], head.prototypes.identities);
-    }
-    start_rows(call_, loss);
+    start_rows(call_, loss, batch_.labels());
+    if (loss.top_penalty > 0 && labels != nullptr) find_top_classes(loss, labels);
     if (call_.loss.is_softmax()) {
-      mark_all_dense();
+      mark_all_dense(labels);
     } else {
       supports_ = solve_sparse_rows(call_);
       dense_rows_ = find_dense_rows(call_);
@@ -89,11 +88,32 @@ class ForwardPass {
   void set_prototypes(const PrototypeArrays& prototypes) { call_.prototypes = prototypes; }
 
  private:
-  void mark_all_dense() {
+  // By exact cosines, in one more pass of the filter.
+  void find_top_classes(const Loss& loss, const std::int32_t* labels) {
+    const std::size_t rows = states_.size();
+    const std::size_t k = std::min(loss.top_count + 1, call_.prototypes.identities);
+    std::vector<std::int32_t> identities(rows * k);
+    std::vector<float> cosines(rows * k);
+    nearest(call_.context, call_.scratch, call_.prototypes, call_.batch, k, identities.data(),
+            cosines.data(), call_.cancellation);
+    const std::size_t count = std::min(loss.top_count, k);
+    top_classes_.assign(rows * count, -1);
+    for (std::size_t row = 0; row < rows; ++row) {
+      std::size_t found = 0;
+      for (std::size_t rank = 0; rank < k && found < count; ++rank) {
+        const std::int32_t identity = identities[row * k + rank];
+        if (identity != labels[row]) top_classes_[row * count + found++] = identity;
+      }
+    }
+    top_ = to_device(call_.context, call_.scratch, top_classes_.data(), top_classes_.size());
+    call_.top = {top_.data(), count, loss.top_penalty};
+  }
+  void mark_all_dense(const std::int32_t* labels) {
     const std::size_t count = states_.size();
     launch(call_.context, "mark_dense_kernel", &mark_dense_kernel,
            {blocks_for(count, kThreads, 0x7fffffff), kThreads}, call_.rows, count);
     for (std::size_t row = 0; row < count; ++row) {
+      if (labels != nullptr && labels[row] == kIgnoredLabel) continue;
       dense_rows_.push_back(static_cast<std::uint32_t>(row));
     }
     supports_.offsets = DeviceBuffer<std::uint64_t>(call_.context, call_.scratch, count + 1);
@@ -106,10 +126,13 @@ class ForwardPass {
   std::vector<std::uint32_t> counts_;
   std::vector<std::uint32_t> dense_rows_;
   std::size_t overflow_rows_ = 0;
+  std::size_t counted_;
   PreparedBatch batch_;
   DeviceBuffer<RowState> rows_;
   HeadCall call_;
   Supports supports_;
+  std::vector<std::int32_t> top_classes_;  // read until the context is synchronised
+  DeviceBuffer<std::int32_t> top_;
   StreamDrain drain_;
 };
 
@@ -117,21 +140,29 @@ class ForwardPass {
 double largest_coefficient(const Loss& loss, const std::vector<RowState>& states) {
   double largest = 1;
   for (const RowState& row : states) {
-    largest = std::max(largest, std::fabs(row.target_derivative));
+    largest = std::max(largest, std::fabs(row.target.derivative));
   }
   return loss.scale * largest;
 }
 
 // Fills in the rows of the outputs and their statistics.
-HeadStats report(const ForwardPass& pass, const HeadOutputs& outputs) {
+HeadStats report(const ForwardPass& pass, const Loss& loss, const HeadOutputs& outputs) {
   HeadStats stats;
   for (std::size_t row = 0; row < pass.states().size(); ++row) {
     const RowState& state = pass.states()[row];
     outputs.losses[row] = static_cast<float>(state.loss);
     outputs.support_size[row] = static_cast<std::int32_t>(state.support);
     outputs.target_active[row] = state.own > 0 ? 1 : 0;
+    if (outputs.grad_margins != nullptr) {
+      outputs.grad_margins[row] =
+          state.ignored != 0
+              ? 0.0f
+              : static_cast<float>(margin_gradient(loss.of_row(row), state.label_cosine,
+                                                   state.target.measure, state.others, state.pull) /
+                                   static_cast<double>(pass.call().counted));
+    }
     stats.support += static_cast<std::size_t>(state.support);
-    stats.zero_loss_rows += state.others > 0 ? 0 : 1;
+    stats.zero_loss_rows += state.pull != 0 || state.ignored != 0 ? 0 : 1;
   }
   stats.survivors = pass.supports().survivors;
   stats.overflow_rows = pass.overflow_rows();
@@ -281,6 +312,7 @@ std::size_t DeviceHead::moved_bytes(const HeadStats& stats, const Loss& loss, bo
   const std::size_t shadow_row = padded_dim(dim_) * sizeof(std::uint16_t);
   std::size_t bytes = 0;
   if (!loss.order.is_softmax()) bytes += identities_ * shadow_row + 2 * stats.support * row;
+  if (loss.top_penalty > 0) bytes += identities_ * shadow_row;
   if (has_dense_rows) bytes += 2 * identities_ * row;
   if (optimizer != nullptr) {
     const bool has_momentum = optimizer->kind == OptimizerKind::kSgd && optimizer->momentum > 0;
@@ -298,7 +330,7 @@ HeadStats DeviceHead::run(const RealMatrix& embeddings, const std::int32_t* labe
   HeadStats stats;
   {
     ForwardPass pass(view(), scratch, embeddings, labels, loss, cancellation);
-    stats = report(pass, outputs);
+    stats = report(pass, loss, outputs);
     const DeviceOutput gradient(*context_, scratch, outputs.grad_embeddings,
                                 embeddings.rows() * dim_);
     double momentum_bound = 0;
@@ -370,9 +402,7 @@ void DeviceHead::nearest(const RealMatrix& queries, std::size_t k, std::int32_t*
 void DeviceHead::accumulate_means(const RealMatrix& embeddings, const std::int32_t* labels,
                                   const std::uint8_t* selected) {
   const auto lock = enter();
-  for (std::size_t row = 0; row < embeddings.rows(); ++row) {
-    check_label(row, labels[row], identities_);
-  }
+  count_rows(labels, embeddings.rows(), identities_);
   auto copy =
       make_buffer<unsigned char>(runtime_->memory, embeddings.on_device() ? embeddings.bytes() : 0);
   RealMatrix rows = embeddings;
@@ -383,7 +413,8 @@ void DeviceHead::accumulate_means(const RealMatrix& embeddings, const std::int32
                ? RealMatrix(reinterpret_cast<const std::uint16_t*>(copy.data()), rows.rows(), dim_)
                : RealMatrix(reinterpret_cast<const float*>(copy.data()), rows.rows(), dim_);
   }
-  const Embeddings batch = prepare_embeddings(*runtime_, runtime_->memory, rows, "embeddings");
+  const Embeddings batch =
+      prepare_embeddings(*runtime_, runtime_->memory, rows, "embeddings", labels);
   if (!means_) means_.emplace(runtime_->memory, dim_);
   means_->add(batch, labels, selected);
 }

@@ -8,6 +8,7 @@
 
 #include "cpu/row_solver.h"
 #include "cuda/device_context.h"
+#include "cuda/device_loss.h"
 
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 
@@ -43,18 +44,35 @@ struct BatchArrays {
   std::size_t half_dim = 0;  // padded D
 };
 
+// The identities [B, count] that have the inter-top-K penalty, −1 for none; count 0 without one.
+struct TopArrays {
+  const std::int32_t* identities = nullptr;
+  std::size_t count = 0;
+  double penalty = 0;
+
+  // Calls visit(identity) for the row's top classes.
+  template <class Visit>
+  __device__ void for_row(std::size_t row, const Visit& visit) const {
+    for (std::size_t rank = 0; rank < count; ++rank) {
+      const std::int32_t identity = identities[row * count + rank];
+      if (identity >= 0) visit(identity);
+    }
+  }
+};
+
 // What the forward pass finds out about one row; SolvedRow of the CPU. Downloaded as it is.
 struct RowState {
-  double label_cosine;       // c_y before the margin
-  double target_cosine;      // ψ(c_y) − m3
-  double target_derivative;  // dψ/dc
-  double target_measure;     // q_y
+  double label_cosine;  // c_y before the margin
+  DeviceTarget target;
   RowSolution solution;
   double others;         // Σ_{j≠y} p_j
+  double pull;           // −∂ℓ/∂θ_y: 1 − p_y, less with label smoothing
   double own;            // p_y
   double excess_cosine;  // Σ_{j≠y} p_j (c_j − ψ_y)
+  double smoothing;      // what label smoothing adds to the loss
   double loss;
   std::int64_t label;    // −1: no target
+  std::int64_t ignored;  // 1: takes no part
   std::int64_t support;  // classes with p > 0, the target included
   std::int64_t dense;    // 1: solved by streaming all classes (softmax, or too many candidates)
 };

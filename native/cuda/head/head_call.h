@@ -20,10 +20,11 @@ struct HeadCall {
   PrototypeArrays prototypes;
   BatchArrays batch;
   DeviceLoss loss;
-  const std::int32_t* labels;  // host [B], checked; nullptr: posteriors without a target
+  std::size_t counted;         // rows that are not ignored
   RowState* rows;              // device [B]
   std::size_t scratch_budget;  // bytes that the sparse rows may keep
   const Cancellation& cancellation;
+  TopArrays top;
 };
 
 // The supports of the sparse rows, and who owns them.
@@ -42,12 +43,15 @@ struct Supports {
 
 // prepare_batch.cu ------------------------------------------------------------------------------
 
-// Owns the arrays of a batch. Rows are checked on the device; check_batch() then throws the error
-// of the CPU for the first bad row (non-finite, or a norm outside [1e-30, 1e30]).
+// Owns the arrays of a batch. Rows are checked on the device; check() then throws the error of the
+// CPU for the first bad row (non-finite, or a norm outside [1e-30, 1e30]). Rows that the labels
+// (host [B] or nullptr) ignore are not read: the first axis takes their place.
 class PreparedBatch {
  public:
-  PreparedBatch(DeviceContext& context, MemoryAccount& scratch, const RealMatrix& embeddings);
+  PreparedBatch(DeviceContext& context, MemoryAccount& scratch, const RealMatrix& embeddings,
+                const std::int32_t* labels = nullptr);
   BatchArrays arrays() const;
+  const std::int32_t* labels() const { return labels_.data(); }  // on the device
   // Synchronises.
   void check(const char* argument);
 
@@ -60,6 +64,7 @@ class PreparedBatch {
   DeviceBuffer<float> unit_;
   DeviceBuffer<__half> half_unit_;
   DeviceBuffer<double> slack_;
+  DeviceBuffer<std::int32_t> labels_;
   DeviceBuffer<std::uint32_t> first_bad_row_;
   BatchArrays arrays_;
 };
@@ -69,8 +74,8 @@ void refresh_prototypes(DeviceContext& context, const PrototypeArrays& prototype
                         std::size_t first, std::size_t count);
 
 // Fills in label, exact target cosine (float64), its margin, measure; zeroes the rest. `loss` is
-// the host's, for the margin.
-void start_rows(const HeadCall& call, const Loss& loss);
+// the host's, for the margin; `labels` [B] or nullptr are the device's.
+void start_rows(const HeadCall& call, const Loss& loss, const std::int32_t* labels);
 
 // sparse_rows.cu --------------------------------------------------------------------------------
 

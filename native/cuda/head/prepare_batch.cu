@@ -26,7 +26,8 @@ __global__ void widen_kernel(const __half* source, float* target, std::size_t co
   }
 }
 
-__global__ void prepare_kernel(BatchArrays batch, std::uint32_t* first_bad_row) {
+__global__ void prepare_kernel(BatchArrays batch, const std::int32_t* labels,
+                               std::uint32_t* first_bad_row) {
   const std::size_t own = std::size_t{blockIdx.x} * kRowsPerBlock + threadIdx.x / kDotLanes;
   // A warp's shuffles need all its lanes: those without a row repeat the last one and write
   // nothing.
@@ -34,14 +35,17 @@ __global__ void prepare_kernel(BatchArrays batch, std::uint32_t* first_bad_row) 
   const std::size_t row = present ? own : batch.rows - 1;
   const unsigned lane = threadIdx.x % kDotLanes;
   const float* values = batch.values + row * batch.dim;
+  const bool ignored = labels != nullptr && labels[row] == kIgnoredLabel;
   const double norm = sqrt(exact_dot(values, values, batch.dim));
   // False for NaN and infinities too; the host looks closer.
   const bool good = norm >= kSmallestNorm && norm <= kLargestNorm;
-  if (present && !good && lane == 0) atomicMin(first_bad_row, static_cast<std::uint32_t>(row));
+  if (present && !good && !ignored && lane == 0)
+    atomicMin(first_bad_row, static_cast<std::uint32_t>(row));
   const double inverse = good ? 1 / norm : 0;
   double squares = 0;
   for (std::size_t k = lane; k < batch.half_dim; k += kDotLanes) {
-    const double exact = good && k < batch.dim ? values[k] * inverse : 0;
+    double exact = good && k < batch.dim ? values[k] * inverse : 0;
+    if (ignored) exact = k == 0 ? 1 : 0;
     const auto unit = static_cast<float>(exact);
     const __half rounded = __float2half_rn(unit);
     const double residual = exact - static_cast<double>(__half2float(rounded));
@@ -54,7 +58,7 @@ __global__ void prepare_kernel(BatchArrays batch, std::uint32_t* first_bad_row) 
     squares += __shfl_xor_sync(kFullMask, squares, lanes, static_cast<int>(kDotLanes));
   }
   if (present && lane == 0) {
-    batch.norms[row] = norm;
+    batch.norms[row] = ignored ? 1 : norm;
     // Rounded up by far more than the sum's own rounding.
     batch.slack[row] = filter_slack(sqrt(squares) * (1 + 0x1p-40), batch.dim);
   }
@@ -75,17 +79,16 @@ __global__ void start_kernel(PrototypeArrays prototypes, BatchArrays batch,
   const bool present = own < batch.rows;
   const std::size_t row = present ? own : batch.rows - 1;
   RowState state{};
-  state.target_derivative = 1;
-  state.target_measure = 1;
+  state.target = DeviceTarget::none();
   state.label = -1;
   if (labels != nullptr) {
-    state.label = labels[row];
-    const auto identity = static_cast<std::size_t>(state.label);
+    state.ignored = labels[row] == kIgnoredLabel ? 1 : 0;
+    // Lanes of a row that is ignored go along, for the shuffles of the others.
+    const auto identity = static_cast<std::size_t>(state.ignored != 0 ? 0 : labels[row]);
     state.label_cosine = exact_cosine(prototypes, batch, row, identity);
-    const TargetCosine target = margin.target(state.label_cosine);
-    state.target_cosine = target.value;
-    state.target_derivative = target.derivative;
-    if (prototypes.reference != nullptr) state.target_measure = prototypes.reference[identity];
+    state.label = labels[row];
+    const double measure = prototypes.reference == nullptr ? 1.0 : prototypes.reference[identity];
+    if (state.ignored == 0) state.target = margin.target(row, state.label_cosine, measure);
   }
   if (present && threadIdx.x % kDotLanes == 0) rows[row] = state;
 }
@@ -93,7 +96,7 @@ __global__ void start_kernel(PrototypeArrays prototypes, BatchArrays batch,
 }  // namespace
 
 PreparedBatch::PreparedBatch(DeviceContext& context, MemoryAccount& scratch,
-                             const RealMatrix& embeddings)
+                             const RealMatrix& embeddings, const std::int32_t* labels)
     : context_(context),
       input_(embeddings),
       uploaded_(context, scratch, embeddings.on_device() ? 0 : embeddings.bytes()),
@@ -103,6 +106,7 @@ PreparedBatch::PreparedBatch(DeviceContext& context, MemoryAccount& scratch,
       unit_(context, scratch, embeddings.rows() * embeddings.columns()),
       half_unit_(context, scratch, embeddings.rows() * padded_dim(embeddings.columns())),
       slack_(context, scratch, embeddings.rows()),
+      labels_(to_device(context, scratch, labels, embeddings.rows())),
       first_bad_row_(context, scratch, 1) {
   const std::size_t rows = embeddings.rows();
   const std::size_t dim = embeddings.columns();
@@ -121,7 +125,8 @@ PreparedBatch::PreparedBatch(DeviceContext& context, MemoryAccount& scratch,
              slack_.data(), rows,          dim,          padded_dim(dim)};
   first_bad_row_.fill_bytes(0xff);
   launch(context, "prepare_kernel", &prepare_kernel,
-         {blocks_for(rows, kRowsPerBlock, ~0u), kThreads}, arrays_, first_bad_row_.data());
+         {blocks_for(rows, kRowsPerBlock, ~0u), kThreads}, arrays_, labels_.data(),
+         first_bad_row_.data());
 }
 
 BatchArrays PreparedBatch::arrays() const { return arrays_; }
@@ -146,13 +151,13 @@ void refresh_prototypes(DeviceContext& context, const PrototypeArrays& prototype
          first, count);
 }
 
-void start_rows(const HeadCall& call, const Loss& loss) {
+void start_rows(const HeadCall& call, const Loss& loss, const std::int32_t* labels) {
   const std::size_t rows = call.batch.rows;
-  const DeviceBuffer<std::int32_t> labels =
-      to_device(call.context, call.scratch, call.labels, rows);
+  const DeviceBuffer<float> margins =
+      to_device(call.context, call.scratch, labels == nullptr ? nullptr : loss.row_margins, rows);
   launch(call.context, "start_kernel", &start_kernel,
-         {blocks_for(rows, kRowsPerBlock, ~0u), kThreads}, call.prototypes, call.batch,
-         labels.data(), DeviceMargin::of(loss), call.rows);
+         {blocks_for(rows, kRowsPerBlock, ~0u), kThreads}, call.prototypes, call.batch, labels,
+         DeviceMargin::of(loss, margins.data()), call.rows);
 }
 
 }  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE

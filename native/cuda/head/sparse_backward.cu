@@ -32,14 +32,14 @@ constexpr std::size_t kUpdateBlocks = 4096;
 __global__ void count_pairs_kernel(const RowState* rows, const std::uint32_t* counts,
                                    std::size_t batch, std::uint64_t* pair_counts) {
   const std::size_t row = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (row < batch) pair_counts[row] = rows[row].others > 0 ? counts[row] + std::uint64_t{1} : 0;
+  if (row < batch) pair_counts[row] = rows[row].pull != 0 ? counts[row] + std::uint64_t{1} : 0;
 }
 
 __global__ void fill_pairs_kernel(const RowState* rows, SupportArrays supports,
                                   const std::uint64_t* pair_offsets, std::uint32_t* identities,
                                   std::uint64_t* sources) {
   const std::size_t row = blockIdx.x;
-  if (!(rows[row].others > 0)) return;
+  if (!(rows[row].pull != 0)) return;
   const std::uint64_t high = static_cast<std::uint64_t>(row) << 32;
   const std::size_t first = pair_offsets[row];
   const std::uint32_t count = supports.counts[row];
@@ -76,7 +76,7 @@ __global__ void embedding_gradient_kernel(PrototypeArrays prototypes, BatchArray
   const std::size_t column = blockIdx.y * kTileColumns + threadIdx.x;
   const std::size_t entries = supports.counts[row];
   // Rows at zero loss have no terms.
-  const std::size_t terms = state.others > 0 ? entries + 1 : 0;
+  const std::size_t terms = state.pull != 0 ? entries + 1 : 0;
   double sums[kThreadColumns] = {};
   double projection = 0;
   for (std::size_t first = 0; first < terms; first += kThreads) {
@@ -110,8 +110,11 @@ __global__ void embedding_gradient_kernel(PrototypeArrays prototypes, BatchArray
     const std::size_t k = column + c * kThreads;
     if (k >= dim) continue;
     const std::size_t place = row * dim + k;
+    // A row without terms may be one that is not to be read.
     grad_embeddings[place] =
-        static_cast<float>((sums[c] - projection * batch.values[place] * inverse) * inverse);
+        terms == 0
+            ? 0.0f
+            : static_cast<float>((sums[c] - projection * batch.values[place] * inverse) * inverse);
   }
 }
 
@@ -139,7 +142,7 @@ SortedPairs sort_pairs_by_class(const HeadCall& call, const Supports& supports,
   DeviceContext& context = call.context;
   SortedPairs sorted;
   for (std::size_t row = 0; row < rows.size(); ++row) {
-    if (rows[row].others > 0) sorted.pairs += counts[row] + std::size_t{1};
+    if (rows[row].pull != 0) sorted.pairs += counts[row] + std::size_t{1};
   }
   if (sorted.pairs > 0xffffffffu) {
     throw Failure(FailureCode::kOutOfMemory,
@@ -188,8 +191,8 @@ void sparse_embedding_gradients(const HeadCall& call, const Supports& supports,
   const auto tiles = static_cast<unsigned>((call.batch.dim + kTileColumns - 1) / kTileColumns);
   launch(call.context, "embedding_gradient_kernel", &embedding_gradient_kernel,
          {{static_cast<unsigned>(call.batch.rows), tiles}, kThreads}, call.prototypes, call.batch,
-         supports.arrays(), call.rows, GradientFactors::of(call.loss, call.batch.rows),
-         grad_embeddings);
+         supports.arrays(), call.rows,
+         GradientFactors::of(call.loss, call.counted, call.prototypes.identities), grad_embeddings);
 }
 
 void update_sparse(const HeadCall& call, const Supports& supports, const SortedPairs& pairs,
@@ -204,7 +207,8 @@ void update_sparse(const HeadCall& call, const Supports& supports, const SortedP
                                  in_shared ? 0 : blocks * call.prototypes.dim);
   launch(call.context, "update_segments_kernel", &update_segments_kernel,
          {blocks, kThreads, in_shared ? bytes : 0}, call.prototypes, call.batch, supports.arrays(),
-         call.rows, PairArrays::of(pairs), GradientFactors::of(call.loss, call.batch.rows),
+         call.rows, PairArrays::of(pairs),
+         GradientFactors::of(call.loss, call.counted, call.prototypes.identities),
          DeviceOptimizer::of(optimizer), gradients.data());
 }
 

@@ -61,15 +61,18 @@ __device__ float filter_bound(const DeviceLoss& loss, const RowSolution& lower_s
 __global__ void __launch_bounds__(kThreads)
     tighten_kernel(DeviceLoss loss, BatchArrays batch, const float* reference,
                    CandidateArrays candidates, RowState* rows, std::uint32_t* sorted_counts,
-                   std::uint64_t* survivors, std::size_t row_limit) {
+                   std::uint64_t* survivors, std::size_t row_limit, double penalty) {
   const std::size_t row = blockIdx.x;
   RowState& state = rows[row];
   Candidate* list = candidates.lists + row * candidates.capacity;
   const std::size_t arrived = candidates.counts[row];
   const std::size_t before = sorted_counts[row];
   const double slack = batch.slack[row];
-  const DeviceTarget target{state.label >= 0 ? 1.0 : 0.0, state.target_cosine,
-                            state.target_measure};
+  const DeviceTarget target = state.target;
+  if (state.ignored != 0) {
+    if (threadIdx.x == 0) candidates.bounds[row] = INFINITY;
+    return;
+  }
   bool dense = state.dense != 0;
   // Nothing new, and a bound that is not the NaN it began as.
   if (arrived == before && candidates.bounds[row] == candidates.bounds[row]) return;
@@ -86,7 +89,8 @@ __global__ void __launch_bounds__(kThreads)
         solve_row(loss, target, arrived, arrived, reference != nullptr, ListedCosine{list, slack},
                   ListedMeasure{list, reference}, kBoundTolerance, out_of_range);
     // The measures seen so far leave float64; later classes may not. The last solution decides.
-    bound = out_of_range ? -INFINITY : filter_bound(loss, lower, slack);
+    // A class that the inter-top-K penalty may raise is kept from the penalty below the threshold.
+    bound = out_of_range ? -INFINITY : filter_bound(loss, lower, slack + penalty);
     kept = block_compact(list, arrived,
                          [bound](const Candidate& entry) { return entry.cosine > bound; });
     // Streaming again costs less than the memory.
@@ -130,13 +134,37 @@ struct ExactMeasure {
   __device__ double operator()(std::size_t j) const { return reference[identities[j]]; }
 };
 
+// Adds to the cosines of a row's top classes among its entries, which ascend by identity. Called by
+// all threads.
+__device__ void add_penalty(const TopArrays& top, std::size_t row, const std::int32_t* identities,
+                            std::size_t count, double penalty, double* cosines) {
+  if (top.count == 0) return;
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    top.for_row(row, [&](std::int32_t identity) {
+      std::size_t low = 0;
+      std::size_t high = count;
+      while (low < high) {
+        const std::size_t middle = (low + high) / 2;
+        if (identities[middle] < identity) {
+          low = middle + 1;
+        } else {
+          high = middle;
+        }
+      }
+      if (low < count && identities[low] == identity) cosines[low] += penalty;
+    });
+  }
+  __syncthreads();
+}
+
 // A block per row: threshold, posteriors, moments; the support is compacted in place.
 __global__ void __launch_bounds__(kThreads)
     finish_kernel(DeviceLoss loss, const float* reference, SupportArrays supports,
-                  const std::uint32_t* counts, RowState* rows) {
+                  const std::uint32_t* counts, TopArrays top, RowState* rows) {
   const std::size_t row = blockIdx.x;
   RowState& state = rows[row];
-  if (state.dense != 0) {
+  if (state.dense != 0 || state.ignored != 0) {
     if (threadIdx.x == 0) supports.counts[row] = 0;
     return;
   }
@@ -145,8 +173,9 @@ __global__ void __launch_bounds__(kThreads)
   std::int32_t* identities = supports.identities + first;
   double* cosines = supports.cosines + first;
   double* posteriors = supports.posteriors + first;
-  const DeviceTarget target{state.label >= 0 ? 1.0 : 0.0, state.target_cosine,
-                            state.target_measure};
+  const DeviceTarget target = state.target;
+  // The penalty is in the logits, not in the cosines that the gradient is projected with.
+  add_penalty(top, row, identities, count, top.penalty, cosines);
   bool out_of_range = false;
   const RowSolution solution =
       solve_row(loss, target, count, count, reference != nullptr, ExactCosine{cosines},
@@ -186,12 +215,12 @@ __global__ void __launch_bounds__(kThreads)
   }
   others = block_sum(others);
   excess = block_sum(excess);
+  add_penalty(top, row, identities, kept, -top.penalty, cosines);
   if (threadIdx.x != 0) return;
   state.solution = solution;
   state.others = others;
   state.excess_cosine = excess;
-  state.own =
-      target.present != 0 ? target_posterior(loss, solution, target.cosine, target.measure) : 0;
+  state.own = target.present != 0 ? target_posterior(loss, solution, target) : 0;
   state.support = static_cast<std::int64_t>(kept) + (state.own > 0 ? 1 : 0);
   supports.counts[row] = static_cast<std::uint32_t>(kept);
 }
@@ -225,7 +254,7 @@ Supports solve_sparse_rows(const HeadCall& call) {
   const auto tighten = [&] {
     launch(context, "tighten_kernel", &tighten_kernel, {static_cast<unsigned>(rows), kThreads},
            call.loss, call.batch, reference, candidates, call.rows, sorted_counts.data(),
-           survivors.data(), row_limit);
+           survivors.data(), row_limit, call.top.penalty);
   };
   tighten();  // the target alone is a first bound
   for (std::size_t begin = 0; begin < identities;) {
@@ -258,7 +287,7 @@ Supports solve_sparse_rows(const HeadCall& call) {
            call.prototypes, call.batch, candidates, supports.arrays());
   }
   launch(context, "finish_kernel", &finish_kernel, {static_cast<unsigned>(rows), kThreads},
-         call.loss, reference, supports.arrays(), counts.data(), call.rows);
+         call.loss, reference, supports.arrays(), counts.data(), call.top, call.rows);
   context.synchronize();  // `offsets` is read until then
   return supports;
 }

@@ -1,0 +1,458 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { describe, expect, it } from 'vitest';
+import {
+  arcFace,
+  cosFace,
+  type LossSpecification,
+  PrototypeHead,
+  type PrototypeHeadOptions,
+  qMargin,
+  sgd,
+  type Tensor,
+  tensor,
+} from '../lib/index.js';
+import {
+  contract,
+  expectLoss,
+  largestDifference,
+  relativeError,
+} from './helpers/contract.js';
+import { onDevice } from './helpers/emulation.js';
+import { expectFailure } from './helpers/failures.js';
+import {
+  clusteredEmbeddings,
+  cornerTensor,
+  normalTensor,
+  randomLabels,
+} from './helpers/random.js';
+import { referenceRow } from './helpers/reference.js';
+import { referenceCosines } from './helpers/reference-head.js';
+
+/** The dense head with sub-centres in float64: the best row of each identity takes part. */
+function reference(
+  loss: LossSpecification,
+  prototypes: Tensor,
+  embeddings: Tensor,
+  labels: Int32Array,
+  subCentres: number,
+  measure: ArrayLike<number> | null,
+) {
+  const [rows, dim] = prototypes.dims as [number, number];
+  const identities = rows / subCentres;
+  const unit = (data: ArrayLike<number>, row: number) => {
+    const values = Array.from({ length: dim }, (_, k) => data[row * dim + k]!);
+    const norm = Math.hypot(...values);
+    return { norm, values: values.map((value) => value / norm) };
+  };
+  const gradEmbeddings = new Float64Array(labels.length * dim);
+  const gradPrototypes = new Float64Array(rows * dim);
+  const all = referenceCosines(embeddings.data, prototypes.data, dim);
+  const counted = labels.filter((label) => label !== -1).length;
+  const solved = all.map((cosines, i) => {
+    if (labels[i] === -1) return null;
+    const winners = Array.from({ length: identities }, (_, identity) => {
+      let best = identity * subCentres;
+      for (let k = 1; k < subCentres; k += 1) {
+        const row = identity * subCentres + k;
+        if (cosines[row]! > cosines[best]!) best = row;
+      }
+      return best;
+    });
+    const own = winners.map((row) => cosines[row]!);
+    const result = referenceRow(loss, own, labels[i]!, measure);
+    const x = unit(embeddings.data, i);
+    result.gradCosines.forEach((gradient, identity) => {
+      const row = winners[identity]!;
+      const w = unit(prototypes.data, row);
+      const g = gradient / counted;
+      for (let k = 0; k < dim; k += 1) {
+        gradEmbeddings[i * dim + k]! +=
+          (g * (w.values[k]! - own[identity]! * x.values[k]!)) / x.norm;
+        gradPrototypes[row * dim + k]! +=
+          (g * (x.values[k]! - own[identity]! * w.values[k]!)) / w.norm;
+      }
+    });
+    return result;
+  });
+  return { solved, gradEmbeddings, gradPrototypes };
+}
+
+async function expectStep(
+  loss: LossSpecification,
+  prototypes: Tensor,
+  embeddings: Tensor,
+  labels: Int32Array,
+  subCentres: number,
+  options: Partial<PrototypeHeadOptions> & { reference?: Float32Array } = {},
+) {
+  const [rows, dim] = prototypes.dims as [number, number];
+  const identities = rows / subCentres;
+  const expected = reference(
+    loss,
+    prototypes,
+    embeddings,
+    labels,
+    subCentres,
+    options.reference ?? null,
+  );
+  using head = new PrototypeHead({
+    identities,
+    dim,
+    subCentres,
+    loss,
+    optimizer: sgd({ learningRate: 1 }),
+    prototypes,
+    ...options,
+  });
+  expect(head.subCentres).toBe(subCentres);
+  const posterior = head.posteriorSync(embeddings, labels);
+  const evaluated = head.evaluateSync(embeddings, labels);
+  const result = head.stepSync(embeddings, labels);
+  expect(evaluated.losses).toEqual(result.losses);
+  expect(evaluated.gradEmbeddings).toEqual(result.gradEmbeddings);
+  expected.solved.forEach((row, i) => {
+    expectLoss(result.losses[i]!, row?.loss ?? 0);
+    const dense = new Float64Array(identities);
+    const last = posterior.rowOffsets[i + 1]!;
+    for (let k = posterior.rowOffsets[i]!; k < last; k += 1) {
+      dense[posterior.columns[k]!]! += posterior.values[k]!;
+      if (k > posterior.rowOffsets[i]!) {
+        expect(posterior.columns[k]).toBeGreaterThan(posterior.columns[k - 1]!);
+      }
+    }
+    expect(
+      largestDifference(dense, row?.posterior ?? new Float64Array(identities)),
+    ).toBeLessThanOrEqual(contract.posterior);
+    if (row === null) expect(result.supportSize[i]).toBe(0);
+    else {
+      const certain = row.posterior.filter((p) => p > 1e-6).length;
+      const possible = row.posterior.filter((p) => p > 0).length;
+      expect(result.supportSize[i]).toBeGreaterThanOrEqual(certain);
+      expect(result.supportSize[i]).toBeLessThanOrEqual(
+        Math.max(certain, possible) + 1,
+      );
+    }
+  });
+  expect(
+    relativeError(result.gradEmbeddings.data, expected.gradEmbeddings),
+  ).toBeLessThanOrEqual(contract.headGradient);
+  const moved = (await head.prototypes()).data.map(
+    (value, k) => prototypes.data[k]! - value,
+  );
+  expect(largestDifference(moved, expected.gradPrototypes)).toBeLessThanOrEqual(
+    2e-6 * (1 + Math.max(...expected.gradPrototypes.map(Math.abs))),
+  );
+  // Whatever is not the best of its identity for any row keeps its bits.
+  moved.forEach((step, k) => {
+    if (expected.gradPrototypes[k] === 0) expect(step).toBe(0);
+  });
+  return result;
+}
+
+describe.skipIf(onDevice)('sub-centres', () => {
+  describe.each([1, 1.1, 1.5, 2.5])('α %d', (alpha) => {
+    const losses = [
+      qMargin({ alpha, scale: 12, margin: 0.2 }),
+      arcFace({
+        alpha,
+        scale: 12,
+        margin: 0.3,
+        interTopK: { k: 3, penalty: 0.1 },
+      }),
+    ];
+    it.each([
+      [1, 1, 2, 3],
+      [5, 4, 3, 7],
+      [11, 331, 3, 19],
+      [7, 700, 7, 16],
+      [3, 5, 256, 4],
+    ] as const)('B %d, C %d, K %d, D %d', async (rows, identities, k, dim) => {
+      const prototypes = normalTensor(identities * k, dim, 1);
+      const labels = randomLabels(rows, identities, 3);
+      const places = labels.map((label) => label * k + 1);
+      for (const embeddings of [
+        normalTensor(rows, dim, 2),
+        clusteredEmbeddings(prototypes, places, 0.9, 5),
+      ]) {
+        for (const loss of losses) {
+          await expectStep(loss, prototypes, embeddings, labels, k);
+        }
+      }
+    });
+
+    it('overflowing rows, a reference, ignored rows, no shadow', async () => {
+      const [rows, identities, dim, k] = [7, 330, 19, 3];
+      const prototypes = normalTensor(identities * k, dim, 1);
+      const embeddings = normalTensor(rows, dim, 2);
+      const labels = randomLabels(rows, identities, 3);
+      labels[2] = -1;
+      const measure = normalTensor(1, identities, 5, 0.3).data.map(Math.exp);
+      for (const loss of losses) {
+        const run = (options: Parameters<typeof expectStep>[5], scale = 12) =>
+          expectStep(
+            { ...loss, scale },
+            prototypes,
+            embeddings,
+            labels,
+            k,
+            options,
+          );
+        await run({ reference: measure });
+        await run({ shadow: 'none' });
+        const { stats } = await run({ scratchBudget: 0 }, 4);
+        if (alpha > 1 && alpha < 2) {
+          expect(stats.overflowRows).toBeGreaterThan(0);
+        }
+        await run({ scratchBudget: 0, reference: measure }, 4);
+      }
+    });
+
+    it('equal sub-centres: the first takes the gradient', async () => {
+      // Cosines are multiples of 1/32: many are the same, and all are exact.
+      const prototypes = cornerTensor(300, 3);
+      prototypes.data.copyWithin(64 * 1, 0, 64);
+      const embeddings = cornerTensor(5, 4);
+      const labels = randomLabels(5, 100, 5);
+      const loss = cosFace({ alpha, scale: 16, margin: 0 });
+      await expectStep(loss, prototypes, embeddings, labels, 3);
+    });
+  });
+
+  it('label smoothing counts identities', async () => {
+    const prototypes = normalTensor(60, 7, 1);
+    await expectStep(
+      cosFace({ scale: 8, labelSmoothing: 0.1 }),
+      prototypes,
+      normalTensor(5, 7, 2),
+      randomLabels(5, 20, 3),
+      3,
+    );
+  });
+
+  it('twins of every prototype change nothing: bounds take them for one class', () => {
+    const single = normalTensor(400, 8, 1);
+    const twins = tensor(
+      Float32Array.from({ length: 400 * 4 * 8 }, (_, i) => {
+        const row = Math.floor(i / 8);
+        return single.data[Math.floor(row / 4) * 8 + (i % 8)]!;
+      }),
+      [1600, 8],
+    );
+    const x = normalTensor(9, 8, 2);
+    const y = randomLabels(9, 400, 3);
+    for (const alpha of [1.25, 1.5, 2]) {
+      const results = ([1, 4] as const).map((subCentres) => {
+        using head = new PrototypeHead({
+          identities: 400,
+          dim: 8,
+          subCentres,
+          loss: qMargin({ alpha, scale: 10 }),
+          optimizer: sgd(),
+          prototypes: subCentres === 1 ? single : twins,
+        });
+        return head.evaluateSync(x, y);
+      });
+      expect(results[1]!.losses).toEqual(results[0]!.losses);
+      expect(results[1]!.supportSize).toEqual(results[0]!.supportSize);
+      expect(results[1]!.gradEmbeddings).toEqual(results[0]!.gradEmbeddings);
+    }
+  });
+
+  it.each([1, 3, 20])('nearest finds %d identities, each once', async (k) => {
+    const [identities, subCentres, dim] = [500, 3, 9];
+    const prototypes = normalTensor(identities * subCentres, dim, 1);
+    using head = new PrototypeHead({
+      identities,
+      dim,
+      subCentres,
+      loss: qMargin(),
+      optimizer: sgd(),
+      prototypes,
+    });
+    const queries = normalTensor(7, dim, 2);
+    const found = await head.nearest(queries, { k });
+    const cosines = referenceCosines(queries.data, prototypes.data, dim);
+    cosines.forEach((row, i) => {
+      const best = Array.from({ length: identities }, (_, identity) => ({
+        identity,
+        cosine: Math.max(
+          ...row.slice(identity * subCentres, (identity + 1) * subCentres),
+        ),
+      })).sort((a, b) => b.cosine - a.cosine || a.identity - b.identity);
+      expect([...found.identities.subarray(i * k, (i + 1) * k)]).toEqual(
+        best.slice(0, k).map(({ identity }) => identity),
+      );
+      best.slice(0, k).forEach(({ cosine }, rank) => {
+        expect(found.cosines[i * k + rank]).toBeCloseTo(cosine, 6);
+      });
+    });
+  });
+
+  it('nearest with more ties than a query may keep', () => {
+    const prototypes = tensor(new Float32Array(6000 * 2).fill(1), [6000, 2]);
+    using head = new PrototypeHead({
+      identities: 3000,
+      dim: 2,
+      subCentres: 2,
+      loss: qMargin(),
+      optimizer: sgd(),
+      prototypes,
+    });
+    const query = tensor(Float32Array.of(1, 1), [1, 2]);
+    const { identities } = head.nearestSync(query, { k: 5 });
+    expect([...identities]).toEqual([0, 1, 2, 3, 4]);
+    const all = head.nearestSync(query, { k: 3000 }).identities;
+    expect([...all]).toEqual(Array.from({ length: 3000 }, (_, i) => i));
+  });
+
+  it('prototypes are read and written by identity', async () => {
+    using head = new PrototypeHead({
+      identities: 10,
+      dim: 3,
+      subCentres: 2,
+      loss: qMargin(),
+      optimizer: sgd(),
+      seed: 4,
+    });
+    const all = await head.prototypes();
+    expect(all.dims).toEqual([20, 3]);
+    const some = await head.prototypes(Int32Array.of(7, 2));
+    expect(some.dims).toEqual([4, 3]);
+    expect([...some.data]).toEqual([
+      ...all.data.subarray(14 * 3, 16 * 3),
+      ...all.data.subarray(4 * 3, 6 * 3),
+    ]);
+    const fresh = normalTensor(4, 3, 5);
+    await head.setPrototypes(fresh, Int32Array.of(9, 0));
+    const after = await head.prototypes();
+    expect(after.data.subarray(18 * 3)).toEqual(fresh.data.subarray(0, 6));
+    expect(after.data.subarray(0, 6)).toEqual(fresh.data.subarray(6));
+    expect(after.data.subarray(6, 54)).toEqual(all.data.subarray(6, 54));
+    expect(head.memory().prototypes).toBeGreaterThanOrEqual(20 * (12 + 8));
+  });
+
+  it('re-initialisation: the means of the samples a sub-centre wins', async () => {
+    const [identities, subCentres, dim] = [4, 3, 5];
+    const prototypes = normalTensor(identities * subCentres, dim, 1);
+    using head = new PrototypeHead({
+      identities,
+      dim,
+      subCentres,
+      loss: qMargin(),
+      optimizer: sgd(),
+      prototypes,
+    });
+    const x = normalTensor(30, dim, 2);
+    const y = randomLabels(30, identities, 3);
+    y[5] = -1;
+    const chosen = Int32Array.of(0, 1, 3);
+    const replaced = await head.reinitialize([{ embeddings: x, labels: y }], {
+      identities: chosen,
+    });
+    const cosines = referenceCosines(x.data, prototypes.data, dim);
+    const sums = new Map<number, number[]>();
+    y.forEach((label, i) => {
+      if (label === -1 || label === 2) return;
+      const own = cosines[i]!.slice(
+        label * subCentres,
+        (label + 1) * subCentres,
+      );
+      const row = label * subCentres + own.indexOf(Math.max(...own));
+      const values = [...x.data.subarray(i * dim, (i + 1) * dim)];
+      const norm = Math.hypot(...values);
+      const sum = sums.get(row) ?? values.map(() => 0);
+      sums.set(
+        row,
+        sum.map((total, k) => total + values[k]! / norm),
+      );
+    });
+    expect(replaced).toBe(sums.size);
+    const after = (await head.prototypes()).data;
+    for (let row = 0; row < identities * subCentres; row += 1) {
+      const place = after.subarray(row * dim, (row + 1) * dim);
+      const sum = sums.get(row);
+      if (sum === undefined) {
+        expect(place).toEqual(
+          prototypes.data.subarray(row * dim, (row + 1) * dim),
+        );
+      } else {
+        const norm = Math.hypot(...sum);
+        expect(
+          largestDifference(
+            place,
+            sum.map((value) => value / norm),
+          ),
+        ).toBeLessThan(1e-6);
+      }
+    }
+    expect(sums.size).toBeLessThan(identities * subCentres);
+  });
+
+  it('goes through a checkpoint to the same bits', async () => {
+    using head = new PrototypeHead({
+      identities: 40,
+      dim: 7,
+      subCentres: 3,
+      loss: qMargin({ scale: 12 }),
+      optimizer: sgd({ momentum: 0.9 }),
+    });
+    const [x, y] = [normalTensor(5, 7, 1), randomLabels(5, 40, 2)];
+    head.stepSync(x, y);
+    const folder = mkdtempSync(path.join(tmpdir(), 'sub-centres-'));
+    try {
+      const file = path.join(folder, 'head.safetensors');
+      await head.save(file);
+      using loaded = await PrototypeHead.load(file);
+      expect(loaded.subCentres).toBe(3);
+      expect(loaded.identities).toBe(40);
+      expect(loaded.stepSync(x, y).losses).toEqual(head.stepSync(x, y).losses);
+      expect(await loaded.prototypes()).toEqual(await head.prototypes());
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+});
+
+describe('refuses', () => {
+  const make = (options: Partial<PrototypeHeadOptions>) =>
+    new PrototypeHead({
+      identities: 10,
+      dim: 3,
+      loss: qMargin(),
+      optimizer: sgd(),
+      ...options,
+    });
+  const calls: [string, Partial<PrototypeHeadOptions>, RegExp][] = [
+    ['none', { subCentres: 0 }, /subCentres.*\[1, 256\].*0/],
+    ['half a one', { subCentres: 1.5 }, /subCentres.*1\.5/],
+    ['too many', { subCentres: 257 }, /subCentres.*257/],
+    ...(onDevice
+      ? [
+          ['several on a GPU', { subCentres: 2 }, /subCentres.*GPU.*2/] as [
+            string,
+            Partial<PrototypeHeadOptions>,
+            RegExp,
+          ],
+        ]
+      : [
+          [
+            'more rows than indices',
+            { subCentres: 2, identities: 2 ** 31 - 1 },
+            /identities \* subCentres/,
+          ] as [string, Partial<PrototypeHeadOptions>, RegExp],
+          [
+            'prototypes of another number',
+            { subCentres: 2, prototypes: normalTensor(10, 3, 1) },
+            /prototypes.*\[20, 3\]/,
+          ] as [string, Partial<PrototypeHeadOptions>, RegExp],
+        ]),
+  ];
+  it.each(calls)('%s', (what, options, message) =>
+    expectFailure(
+      [what, () => make(options), 'ERR_INVALID_ARGUMENT', message],
+      'sub-centres.test.ts',
+    ),
+  );
+});
