@@ -33,7 +33,9 @@ export interface PrototypeHeadOptions {
   reference?: Float32Array | TensorLike | null;
   /**
    * `'exact'` rescores every class that may be in the support from the float32 prototypes in
-   * float64. `'fast'` permits a GPU to skip that; on the CPU it is the same. Default `'exact'`.
+   * float64. `'fast'` keeps the filter's cosines on a GPU: of float16 rows, summed in float32, off
+   * by up to about 1e-3 (docs/devices.md); on the CPU it is the same as `'exact'`. Default
+   * `'exact'`.
    */
   precision?: 'exact' | 'fast';
   /**
@@ -48,7 +50,20 @@ export interface PrototypeHeadOptions {
    * within the numerical contract. Default `'auto'`.
    */
   shadow?: 'auto' | 'none';
+  /**
+   * Which kernels filter on a GPU, and from what: `'mma'`, tensor cores on float16 rows (compute
+   * capability 8.0 and later); `'mma-int8'`, tensor cores on int8 rows with a scale each, half the
+   * memory and reading, more candidates to rescore, not with precision `'fast'`; `'simt'`, no
+   * tensor cores, float16 rows, any GPU. `'auto'`: `'mma'` where the GPU has it, else `'simt'`; the
+   * CPU takes no other. Results agree within the numerical contract. Default `'auto'`.
+   */
+  filter?: FilterName;
 }
+
+/** Names of {@link PrototypeHeadOptions.filter}. */
+export type FilterName = (typeof FILTERS)[number];
+
+const FILTERS = ['auto', 'simt', 'mma', 'mma-int8'] as const;
 
 const HEAD_OPTIONS = [
   'identities',
@@ -62,6 +77,7 @@ const HEAD_OPTIONS = [
   'precision',
   'scratchBudget',
   'shadow',
+  'filter',
 ] as const;
 
 /** Counters of one call of a head. */
@@ -179,6 +195,28 @@ function checkOptimizer(
   );
 }
 
+/** Checks the filter against the device and the precision it is to run with. */
+function checkFilter(
+  name: string,
+  filter: unknown,
+  backend: string,
+  precision: 'exact' | 'fast',
+): FilterName {
+  const found = FILTERS.find((known) => known === filter);
+  if (found === undefined) {
+    const expected = "'auto', 'simt', 'mma' or 'mma-int8'";
+    throw invalidArgument(name, 'filter', expected, filter);
+  }
+  if (found !== 'auto' && backend === 'cpu') {
+    throw invalidArgument(name, 'filter', "'auto' on the CPU", filter);
+  }
+  if (found === 'mma-int8' && precision === 'fast') {
+    const expected = "'auto', 'simt' or 'mma' with precision 'fast'";
+    throw invalidArgument(name, 'filter', expected, filter);
+  }
+  return found;
+}
+
 /** Checks the options of a head; its arrays are checked by their readers. */
 export function readHeadOptions(name: string, options: PrototypeHeadOptions) {
   const given = readOptions<PrototypeHeadOptions>(name, options, HEAD_OPTIONS);
@@ -215,6 +253,7 @@ export function readHeadOptions(name: string, options: PrototypeHeadOptions) {
   return {
     backend,
     hasShadow: shadow === 'auto',
+    filter: checkFilter(name, given.filter ?? 'auto', backend.name, precision),
     settings,
     loss: checkLoss(name, given.loss),
     optimizer: checkOptimizer(name, given.optimizer),

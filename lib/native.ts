@@ -303,6 +303,8 @@ export interface NativeBackend {
     scratchBudget: number,
     /** Whether the filter of the CPU has a fixed-point copy of the prototypes. */
     hasShadow: boolean,
+    filter: string,
+    fast: boolean,
   ): NativeHead;
 }
 

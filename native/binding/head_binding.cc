@@ -145,11 +145,20 @@ Call read_apply(const Napi::CallbackInfo&, const SharedHead& head) {
           }};
 }
 
+FilterTier read_filter(const Napi::Value& value) {
+  const std::string name = value.IsString() ? value.As<Napi::String>().Utf8Value() : "";
+  if (name == "auto") return FilterTier::kAuto;
+  if (name == "simt") return FilterTier::kSimt;
+  if (name == "mma") return FilterTier::kMma;
+  if (name == "mma-int8") return FilterTier::kMmaInt8;
+  throw argument_error(value.Env(), "filter", "'auto', 'simt', 'mma' or 'mma-int8'", name);
+}
+
 class HeadBinding : public Napi::ObjectWrap<HeadBinding> {
  public:
   using Parse = Call (*)(const Napi::CallbackInfo&, const SharedHead&);
 
-  // (backend, identities, dim, seed, reference | null, scratchBudget, hasShadow)
+  // (backend, identities, dim, seed, reference | null, scratchBudget, hasShadow, filter, fast)
   explicit HeadBinding(const Napi::CallbackInfo& info) : Napi::ObjectWrap<HeadBinding>(info) {
     if (!info[0].IsExternal()) {
       throw Napi::TypeError::New(info.Env(), "heads are made by makeHead");
@@ -168,9 +177,11 @@ class HeadBinding : public Napi::ObjectWrap<HeadBinding> {
     const std::size_t budget = read_size(info[5], "scratchBudget");
     const ShadowKind shadow =
         info[6].ToBoolean().Value() ? ShadowKind::kFixed16 : ShadowKind::kNone;
+    const FilterTier filter = read_filter(info[7]);
+    const bool fast = info[8].ToBoolean().Value();
     try {
       head_.head = head_.backend->make_head(
-          HeadSettings{identities, dim, seed, reference.data, budget, shadow});
+          HeadSettings{identities, dim, seed, reference.data, budget, shadow, filter, fast});
     } catch (...) {
       throw current_error(info.Env());
     }
@@ -313,17 +324,18 @@ void define_head(Napi::Env env) {
   env.GetInstanceData<Instance>()->head = Napi::Persistent(HeadBinding::define(env));
 }
 
-// makeHead(identities, dim, seed, reference | null, scratchBudget, hasShadow)
+// makeHead(identities, dim, seed, reference | null, scratchBudget, hasShadow, filter, fast)
 void export_head(Napi::Env env, Napi::Object target, const SharedBackend& backend) {
-  target.Set("makeHead", Napi::Function::New(
-                             env,
-                             [backend](const Napi::CallbackInfo& info) -> Napi::Value {
-                               SharedBackend shared = backend;
-                               return info.Env().GetInstanceData<Instance>()->head.New(
-                                   {Napi::External<SharedBackend>::New(info.Env(), &shared),
-                                    info[0], info[1], info[2], info[3], info[4], info[5]});
-                             },
-                             "makeHead"));
+  target.Set("makeHead",
+             Napi::Function::New(
+                 env,
+                 [backend](const Napi::CallbackInfo& info) -> Napi::Value {
+                   SharedBackend shared = backend;
+                   return info.Env().GetInstanceData<Instance>()->head.New(
+                       {Napi::External<SharedBackend>::New(info.Env(), &shared), info[0], info[1],
+                        info[2], info[3], info[4], info[5], info[6], info[7]});
+                 },
+                 "makeHead"));
 }
 
 }  // namespace alphamargin::binding

@@ -23,6 +23,7 @@ struct HeadCall {
   const std::int32_t* labels;  // host [B], checked; nullptr: posteriors without a target
   RowState* rows;              // device [B]
   std::size_t scratch_budget;  // bytes that the sparse rows may keep
+  bool fast;                   // the filter's cosines are not rescored
   const Cancellation& cancellation;
 };
 
@@ -46,7 +47,9 @@ struct Supports {
 // of the CPU for the first bad row (non-finite, or a norm outside [1e-30, 1e30]).
 class PreparedBatch {
  public:
-  PreparedBatch(DeviceContext& context, MemoryAccount& scratch, const RealMatrix& embeddings);
+  // `is_int8`: in the precision of the int8 shadow, else fp16.
+  PreparedBatch(DeviceContext& context, MemoryAccount& scratch, const RealMatrix& embeddings,
+                bool is_int8);
   BatchArrays arrays() const;
   // Synchronises.
   void check(const char* argument);
@@ -59,6 +62,9 @@ class PreparedBatch {
   DeviceBuffer<double> norms_;
   DeviceBuffer<float> unit_;
   DeviceBuffer<__half> half_unit_;
+  DeviceBuffer<std::int8_t> int8_unit_;
+  DeviceBuffer<float> int8_scales_;
+  DeviceBuffer<float> int8_factors_;
   DeviceBuffer<double> slack_;
   DeviceBuffer<std::uint32_t> first_bad_row_;
   BatchArrays arrays_;
