@@ -130,7 +130,7 @@ export interface HeadMemory {
 }
 
 /** Default of {@link PrototypeHeadOptions.scratchBudget}. */
-const DEFAULT_SCRATCH_BUDGET = 48 * 2 ** 20;
+export const DEFAULT_SCRATCH_BUDGET = 48 * 2 ** 20;
 
 /** Largest count that fits the addon's 32-bit indices. */
 const LARGEST_COUNT = 2 ** 31 - 1;
