@@ -23,49 +23,54 @@ const places: [PlanPlace, object][] = onDevice
       ['cpu-no-shadow', { shadow: 'none' }],
     ];
 
+const cases: [number, number, number, number | undefined][] = [
+  [1, 1, 1, undefined],
+  [19, 3, 7, undefined],
+  [989, 33, 19, undefined],
+  [989, 33, 19, 0],
+];
+// The emulated device would take minutes.
+if (!onDevice) cases.push([5000, 111, 64, undefined]);
+
 describe.each(places)('a planned head, %s', (place, options) => {
-  it.each([
-    [1, 1, 1, undefined],
-    [19, 3, 7, undefined],
-    [989, 33, 19, undefined],
-    [989, 33, 19, 0],
-    // The emulated device would take minutes.
-    ...(onDevice ? [] : [[5000, 111, 64, undefined] as const]),
-  ])('C %d, D %d, B %d, budget %s', (identities, dim, batch, budget) => {
-    const scratchBudget = budget ?? 48 * 2 ** 20;
-    const sizes = { identities, dim, batch, scratchBudget };
-    const plan = planHead(place, sizes);
-    const embeddings = normalTensor(batch, dim, 1);
-    const labels = randomLabels(batch, identities, 2);
-    for (const [optimizer, bytes] of [
-      [sgd({ momentum: 0.9 }), plan.momentum],
-      [adagrad(), plan.accumulators],
-      [sgd(), 0],
-    ] as const) {
-      // Wide supports, narrow ones, and rows that stream through all classes.
-      for (const [alpha, scale] of [
-        [1.1, 8],
-        [1.5, 30],
-        [1, 16],
+  it.each(cases)(
+    'C %d, D %d, B %d, budget %s',
+    (identities, dim, batch, budget) => {
+      const scratchBudget = budget ?? 48 * 2 ** 20;
+      const sizes = { identities, dim, batch, scratchBudget };
+      const plan = planHead(place, sizes);
+      const embeddings = normalTensor(batch, dim, 1);
+      const labels = randomLabels(batch, identities, 2);
+      for (const [optimizer, bytes] of [
+        [sgd({ momentum: 0.9 }), plan.momentum],
+        [adagrad(), plan.accumulators],
+        [sgd(), 0],
       ] as const) {
-        using head = new PrototypeHead({
-          identities,
-          dim,
-          loss: lossFamilies.qMargin(alpha, scale),
-          optimizer,
-          scratchBudget,
-          ...options,
-        });
-        head.stepSync(embeddings, labels);
-        head.nearestSync(embeddings, { k: 1 });
-        const memory = head.memory();
-        expect(memory.prototypes).toBe(plan.prototypes + plan.shadow);
-        expect(memory.optimizer).toBe(bytes);
-        expect(memory.scratch).toBeGreaterThan(0);
-        expect(memory.scratch).toBeLessThanOrEqual(plan.scratch);
+        // Wide supports, narrow ones, and rows that stream through all classes.
+        for (const [alpha, scale] of [
+          [1.1, 8],
+          [1.5, 30],
+          [1, 16],
+        ] as const) {
+          using head = new PrototypeHead({
+            identities,
+            dim,
+            loss: lossFamilies.qMargin(alpha, scale),
+            optimizer,
+            scratchBudget,
+            ...options,
+          });
+          head.stepSync(embeddings, labels);
+          head.nearestSync(embeddings, { k: 1 });
+          const memory = head.memory();
+          expect(memory.prototypes).toBe(plan.prototypes + plan.shadow);
+          expect(memory.optimizer).toBe(bytes);
+          expect(memory.scratch).toBeGreaterThan(0);
+          expect(memory.scratch).toBeLessThanOrEqual(plan.scratch);
+        }
       }
-    }
-  });
+    },
+  );
 });
 
 describe('what fits', () => {
