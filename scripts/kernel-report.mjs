@@ -1,6 +1,7 @@
 // What ptxas says of every kernel: registers, shared memory and spills per architecture. Compiles the
 // CUDA sources with all warnings as errors, so it is also the check that they build for every
-// architecture that is shipped. Exits with 1 when a source does not compile, the filter spills, or a
+// architecture that is shipped. Exits with 1 when a source does not compile, a filter or tensor-core kernel
+// spills, or a
 // filter kernel has other instructions than scripts/instruction-counts.mjs expects.
 //
 //   node scripts/kernel-report.mjs [--arch=90a] [--only=filter] [--json FILE]
@@ -165,7 +166,7 @@ if (values.json) {
   writeFileSync(values.json, `${JSON.stringify(kernels, null, 1)}\n`);
 }
 const spilling = kernels.filter(
-  ({ kernel, spills }) => kernel.includes('filter') && spills > 0,
+  ({ kernel, spills }) => /filter|mma/.test(kernel) && spills > 0,
 );
 for (const { kernel, architecture } of spilling) {
   console.error(`${kernel} spills registers on sm_${architecture}`);

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { PrototypeHead, sgd } from '../lib/index.js';
+import type { FilterName } from '../lib/head-options.js';
+import { type LossSpecification, PrototypeHead, sgd } from '../lib/index.js';
 import { contract, expectLoss, relativeError } from './helpers/contract.js';
-import { emulated, filterTiers } from './helpers/emulation.js';
+import { emulated, filterTiers, withEmulation } from './helpers/emulation.js';
 import { lossFamilies } from './helpers/losses.js';
 import {
   clusteredEmbeddings,
@@ -17,6 +18,55 @@ import { referenceHead } from './helpers/reference-head.js';
 
 const sizes = [1, 19, 111, 513, 989, 4097];
 
+interface Setting {
+  readonly batch: number;
+  readonly identities: number;
+  readonly dim: number;
+  readonly scratchBudget?: number | undefined;
+  readonly filter?: FilterName;
+}
+
+/** A step and the update it makes are those of the dense reference in float64. */
+async function expectReferenceStep(loss: LossSpecification, setting: Setting) {
+  const { batch, identities, dim, scratchBudget, filter = 'auto' } = setting;
+  const prototypes = normalTensor(identities, dim, 1);
+  const labels = randomLabels(batch, identities, 2);
+  const embeddings = clusteredEmbeddings(prototypes, labels, 1.5, 3);
+  const expected = referenceHead(loss, {
+    embeddings: embeddings.data,
+    prototypes: prototypes.data,
+    labels,
+    dim,
+  });
+  const squares = expected.gradPrototypes.reduce((sum, g) => sum + g * g, 0);
+  const norm = Math.sqrt(squares) || 1;
+  const learningRate = (1000 * Math.sqrt(identities * dim)) / norm;
+  using head = new PrototypeHead({
+    identities,
+    dim,
+    loss,
+    optimizer: sgd({ learningRate }),
+    prototypes,
+    filter,
+    ...(scratchBudget === undefined ? {} : { scratchBudget }),
+  });
+  const result = head.stepSync(embeddings, labels);
+  result.losses.forEach((value, i) => {
+    expectLoss(value, expected.rows[i]!.loss);
+  });
+  expect(
+    relativeError(result.gradEmbeddings.data, expected.gradEmbeddings),
+  ).toBeLessThanOrEqual(contract.headGradient);
+  const moved = Float64Array.from(
+    (await head.prototypes()).data,
+    (value, k) => (prototypes.data[k]! - value) / learningRate,
+  );
+  expect(relativeError(moved, expected.gradPrototypes)).toBeLessThanOrEqual(
+    contract.headGradient,
+  );
+  return result;
+}
+
 describe.runIf(emulated).each(filterTiers)(
   'the step of a head, %s',
   (filter) => {
@@ -31,50 +81,31 @@ describe.runIf(emulated).each(filterTiers)(
     it.each(all)(
       'B $batch, C $identities, D $dim, budget $scratchBudget',
       async (setting) => {
-        const { batch, identities, dim, scratchBudget } = setting;
         const loss = lossFamilies.qMargin(1.25, 16);
-        const prototypes = normalTensor(identities, dim, 1);
-        const labels = randomLabels(batch, identities, 2);
-        const embeddings = clusteredEmbeddings(prototypes, labels, 1.5, 3);
-        const expected = referenceHead(loss, {
-          embeddings: embeddings.data,
-          prototypes: prototypes.data,
-          labels,
-          dim,
-        });
-        const squares = expected.gradPrototypes.reduce(
-          (sum, g) => sum + g * g,
-          0,
-        );
-        const norm = Math.sqrt(squares) || 1;
-        const learningRate = (1000 * Math.sqrt(identities * dim)) / norm;
-        using head = new PrototypeHead({
-          identities,
-          dim,
-          loss,
-          optimizer: sgd({ learningRate }),
-          prototypes,
-          filter,
-          ...(scratchBudget === undefined ? {} : { scratchBudget }),
-        });
-        const result = head.stepSync(embeddings, labels);
-        result.losses.forEach((value, i) => {
-          expectLoss(value, expected.rows[i]!.loss);
-        });
-        expect(
-          relativeError(result.gradEmbeddings.data, expected.gradEmbeddings),
-        ).toBeLessThanOrEqual(contract.headGradient);
-        const moved = Float64Array.from(
-          (await head.prototypes()).data,
-          (value, k) => (prototypes.data[k]! - value) / learningRate,
-        );
-        expect(
-          relativeError(moved, expected.gradPrototypes),
-        ).toBeLessThanOrEqual(contract.headGradient);
+        await expectReferenceStep(loss, { ...setting, filter });
       },
     );
   },
 );
+
+// Rows that stream through all classes: their products run on tensor cores from 64 on, in float32.
+describe.runIf(emulated)('products of rows that stream', () => {
+  it.each([
+    ['CosFace', lossFamilies.cosFace(1, 32)],
+    ['ArcFace', lossFamilies.arcFace(1, 32)],
+    ['Q-Margin, overflowing', lossFamilies.qMargin(1.1, 16)],
+  ])('%s', async (_, loss) => {
+    const setting = { batch: 65, identities: 131, dim: 67, scratchBudget: 0 };
+    const large = await expectReferenceStep(loss, setting);
+    // The step is made before anything is awaited.
+    const plain = await withEmulation({ computeCapability: 75 }, () =>
+      expectReferenceStep(loss, setting),
+    );
+    expect(large.stats.overflowRows).toBe(plain.stats.overflowRows);
+    // Other kernels, the same numbers but for the last digits.
+    expect(large.gradEmbeddings.data).not.toEqual(plain.gradEmbeddings.data);
+  });
+});
 
 describe.runIf(emulated)(
   'identification with ties beyond the room of a list',

@@ -1,8 +1,10 @@
 // Tensor-core operations of the emulated device, and the kernels that are made of them.
 
 #include <algorithm>
+#include <cmath>
 
 #include "cuda/head/filter.h"
+#include "cuda/matrix_product.h"
 #include "cuda/warp_mma.cuh"
 #include "emulation_bench.h"
 
@@ -203,12 +205,81 @@ void test_filter() {
   expect(bank_conflicts() == conflicts, "the filter's reads meet in a bank");
 }
 
+// Products of float32 numbers of all digits next to float64, and next to float32 multiply-adds,
+// which are no nearer: the smallest sizes that tensor cores take, edges, operands that lie either
+// way, factors, sums.
+void check_product(bool left_transposed, bool right_transposed, const ProductShape& shape) {
+  Bench bench;
+  const auto [rows, inner, columns] = shape;
+  const auto number = [](std::size_t i) {
+    return static_cast<float>(std::sin(1.0 + static_cast<double>(i * i % 10007)));
+  };
+  std::vector<float> left(rows * inner);
+  std::vector<float> right(inner * columns);
+  for (std::size_t i = 0; i < left.size(); ++i) left[i] = number(i);
+  for (std::size_t i = 0; i < right.size(); ++i) right[i] = number(i + 5000);
+  std::vector<float> factors(right_transposed ? columns : inner);
+  for (std::size_t i = 0; i < factors.size(); ++i) factors[i] = 1 + number(i) / 2;
+  auto device_left = bench.buffer(left);
+  auto device_right = bench.buffer(right);
+  auto device_factors = bench.buffer(factors);
+  auto out = bench.buffer<float>(rows * columns);
+  auto sums = bench.buffer(std::vector<double>(rows * columns, 10));
+  const DeviceOperand a{device_left.data(), left_transposed ? rows : inner,
+                        left_transposed ? 1 : 0};
+  const DeviceOperand b{device_right.data(), right_transposed ? inner : columns,
+                        right_transposed ? 1 : 0, device_factors.data()};
+  auto plain = bench.buffer(std::vector<double>(rows * columns, 10));
+  product_by_mma(bench.context, a, b, shape, out.data());
+  product_by_mma(bench.context, a, b, shape, sums.data());
+  DeviceSettings settings;
+  settings.compute_capability = 75;
+  configure_device(settings);
+  add_matrix_product(bench.context, a, b, shape, plain.data());
+  configure_device({});
+  const auto found = bench.read(out);
+  const auto found_plain = bench.read(plain);
+  double worst = 0;
+  double worst_plain = 0;
+  const auto found_sums = bench.read(sums);
+  for (std::size_t row = 0; row < rows; ++row) {
+    for (std::size_t column = 0; column < columns; ++column) {
+      double sum = 0;
+      double magnitude = 0;
+      for (std::size_t k = 0; k < inner; ++k) {
+        const double x = left[left_transposed ? k * rows + row : row * inner + k];
+        const float stored = right[right_transposed ? column * inner + k : k * columns + column];
+        const float y = stored * factors[right_transposed ? column : k];
+        sum += x * y;
+        magnitude += std::fabs(x * y);
+      }
+      const std::size_t place = row * columns + column;
+      worst = std::max(worst, std::fabs(found_sums[place] - 10 - sum) / magnitude);
+      worst_plain = std::max(worst_plain, std::fabs(found_plain[place] - 10 - sum) / magnitude);
+      expect(std::fabs(found[place] - (found_sums[place] - 10)) <= 1e-7 * magnitude,
+             "a product is not its sum");
+    }
+  }
+  expect(worst <= 1.5 * worst_plain + 0x1p-24, "products are off by " + std::to_string(worst));
+}
+
+void test_products() {
+  for (const bool left_transposed : {false, true}) {
+    for (const bool right_transposed : {false, true}) {
+      check_product(left_transposed, right_transposed, {64, 64, 64});
+      check_product(left_transposed, right_transposed, {70, 131, 65});
+    }
+  }
+  check_product(false, false, {1, 1, 1});
+}
+
 }  // namespace
 
 const test::Cases kTensorCoreCases = {
     {"mma and ldmatrix", &test_mma},
     {"mma of int8", &test_mma_int8},
     {"bank conflicts of ldmatrix", &test_bank_conflicts},
+    {"float32 products of TF32 tiles", &test_products},
     {"the filter's survivors, without bank conflicts", &test_filter},
 };
 
