@@ -1,6 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import type { FilterName } from '../lib/head-options.js';
-import { type LossSpecification, PrototypeHead, sgd } from '../lib/index.js';
+import {
+  type FilterName,
+  type LossSpecification,
+  PrototypeHead,
+  sgd,
+} from '../lib/index.js';
 import { contract, expectLoss, relativeError } from './helpers/contract.js';
 import { emulated, filterTiers, withEmulation } from './helpers/emulation.js';
 import { lossFamilies } from './helpers/losses.js';
