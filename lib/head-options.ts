@@ -61,9 +61,9 @@ export interface PrototypeHeadOptions {
 }
 
 /** Names of {@link PrototypeHeadOptions.filter}. */
-export type FilterName = (typeof FILTERS)[number];
+export type FilterName = 'auto' | 'simt' | 'mma' | 'mma-int8';
 
-const FILTERS = ['auto', 'simt', 'mma', 'mma-int8'] as const;
+const FILTERS: readonly FilterName[] = ['auto', 'simt', 'mma', 'mma-int8'];
 
 const HEAD_OPTIONS = [
   'identities',
