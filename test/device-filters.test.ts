@@ -1,13 +1,6 @@
 import { fc, test } from '@fast-check/vitest';
 import { describe, expect, it } from 'vitest';
-import {
-  type LossSpecification,
-  PrototypeHead,
-  type PrototypeHeadOptions,
-  sgd,
-  type Tensor,
-  tensor,
-} from '../lib/index.js';
+import { type LossSpecification, type Tensor, tensor } from '../lib/index.js';
 import { contract, expectLoss, relativeError } from './helpers/contract.js';
 import {
   emulated,
@@ -15,6 +8,7 @@ import {
   onDevice,
   withEmulation,
 } from './helpers/emulation.js';
+import { headOf } from './helpers/heads.js';
 import { lossFamilies } from './helpers/losses.js';
 import {
   clusteredEmbeddings,
@@ -26,24 +20,6 @@ import {
  * What a GPU's filter reads, and with which kernels, may change how much it lets through, never a
  * result; and what the option `filter` accepts.
  */
-
-const optimizer = sgd({ learningRate: 0.5, momentum: 0.9, weightDecay: 1e-3 });
-
-function headOf(
-  loss: LossSpecification,
-  prototypes: Tensor,
-  options: Partial<PrototypeHeadOptions> = {},
-) {
-  const [identities, dim] = prototypes.dims as [number, number];
-  return new PrototypeHead({
-    identities,
-    dim,
-    loss,
-    optimizer,
-    prototypes,
-    ...options,
-  });
-}
 
 /** Two steps, an identification and the prototypes of every tier are those of the first. */
 async function expectSameResults(

@@ -1,6 +1,7 @@
 import { totalmem } from 'node:os';
 import { DEFAULT_SCRATCH_BUDGET } from '../head-options.js';
 import type { CudaDevice } from '../native.js';
+import { align } from './align.js';
 import {
   mostIdentities,
   PLAN_RULES,
@@ -25,22 +26,6 @@ function size(bytes: number): string {
 }
 
 const thousands = (count: number) => count.toLocaleString('en');
-
-/** Lines of a table: names on the left, columns on the right. */
-function align(rows: readonly (readonly string[])[]): string[] {
-  const widths = rows[0]!.map((_, column) =>
-    Math.max(...rows.map((row) => row[column]!.length)),
-  );
-  return rows.map((row) =>
-    row
-      .map((cell, column) =>
-        column === 0
-          ? cell.padEnd(widths[column]!)
-          : cell.padStart(widths[column]!),
-      )
-      .join('   '),
-  );
-}
 
 /** Memory that heads can have: of this machine and of its GPUs. */
 function memories(devices: readonly CudaDevice[]) {
