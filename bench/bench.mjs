@@ -8,6 +8,8 @@ import { RESULTS, readResults, resultsFile, writeResults } from './results.mjs';
 import { environmentLine, problems } from './table.mjs';
 
 const SECONDS = 10;
+// How a peer says that a setting is too large for it: a result, not a failure.
+const UNFIT = 'does not fit';
 
 const options = readOptions();
 const machines = new Map();
@@ -37,7 +39,9 @@ async function measure(part, comparison) {
       return { ...about, contenders: { [name]: { error: error.message } } };
     }
   }
-  const contenders = part.contenders({ ...comparison, setting }, threads);
+  const { device } = options;
+  const whole = { ...comparison, setting, device };
+  const contenders = part.contenders(whole, threads);
   const how = {
     seconds: options.seconds ?? part.seconds ?? SECONDS,
     smallestSamples: options.smallestSamples,
@@ -46,14 +50,16 @@ async function measure(part, comparison) {
   };
   return {
     ...about,
-    machine: machine(threads),
+    ...(device === undefined && { machine: machine(threads) }),
     contenders: await contest(contenders, how),
   };
 }
 
 /** A peer that is not installed is no failure; one that ends early is. */
 function hasFailed({ contenders }) {
-  return Object.values(contenders).some(({ error }) => error !== undefined);
+  return Object.values(contenders).some(
+    ({ error }) => error !== undefined && !error.startsWith(UNFIT),
+  );
 }
 
 /** The same row of an earlier run, when nothing was wrong with it. */
@@ -80,7 +86,7 @@ function chosen(part, where) {
 }
 
 async function runPart(part) {
-  const where = environment();
+  const where = environment(options.device);
   const directory = options.out ?? (options.complete ? RESULTS : undefined);
   const file = directory && resultsFile(directory, part.name, where);
   const found = options.resume && file ? readResults(file) : undefined;

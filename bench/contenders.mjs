@@ -49,6 +49,25 @@ export function head(operation, setting, threads) {
   return worker(threads, process.execPath, '--expose-gc', program, argument);
 }
 
+/** One of ours on a GPU; `options` are the head's. */
+export function deviceHead(operation, setting, threads, device, options = {}) {
+  const argument = { setting, operation, threads, device, options };
+  const program = here('workers/head.mjs');
+  const text = JSON.stringify(argument);
+  return worker(threads, process.execPath, '--expose-gc', program, text);
+}
+
+/** PyTorch on a GPU, or on the CPU where the device is emulated; see peers/torch_head.py. */
+export function torchHead(form, setting, threads, device) {
+  const where = device === 'cuda-emulated' ? 'cpu' : device;
+  return python(
+    'torch',
+    'torch_head.py',
+    { setting, form, device: where },
+    threads,
+  );
+}
+
 function built(name, threads, ...args) {
   const program = here(`peers/build/${name}`);
   if (!existsSync(program)) return { missing: HINT };

@@ -14,15 +14,25 @@ function git(...args) {
   }
 }
 
+/** What computes: the processor, or a GPU by its name. */
+function nameOf(device, { cuda }) {
+  if (device === undefined) return os.cpus()[0]?.model ?? 'unknown processor';
+  if (device === 'cuda-emulated') return 'emulated device';
+  return cuda.devices[Number(device.split(':')[1] ?? 0)].name;
+}
+
 /** Where and with what the figures were taken. */
-export function environment() {
+export function environment(device) {
   const file = new URL('../package.json', import.meta.url);
   const { version } = JSON.parse(readFileSync(file, 'utf8'));
   const info = backendInfo();
   const changed = git('status', '--porcelain', '--', 'native', 'lib');
   return {
     date: new Date().toISOString(),
-    device: os.cpus()[0]?.model ?? 'unknown processor',
+    device: nameOf(device, info),
+    ...(device !== undefined && {
+      cuda: { runtime: info.cuda.runtime, driver: info.cuda.driver },
+    }),
     cores: os.availableParallelism(),
     memoryBytes: os.totalmem(),
     // Others at work on the machine show here.

@@ -24,6 +24,8 @@ show "–".
   --seconds S       least time measured for each program     (10; from curves on: 4; quick: 0.3)
   --samples N       fewest samples of each program           (9; quick: 3)
   --slow-samples N  samples of a program that takes seconds  (5; quick: 1)
+  --device D        cuda or cuda:N: the part 'gpu', and nothing else; without a GPU it says so and
+                    ends with exit code 3. cuda-emulated: with --quick, to try the benchmark itself
   --threads N       threads of both sides                    (all cores)
   --out DIR         directory of the results files
   --resume          keep the rows that the results file has of this commit`;
@@ -51,12 +53,36 @@ function parse() {
         samples: text,
         'slow-samples': text,
         threads: text,
+        device: text,
         out: text,
       },
     });
   } catch (error) {
     return fail(`${error.message} (--help)`);
   }
+}
+
+const NO_GPU = 3;
+
+/** The device of the part 'gpu'; ends the program when it cannot be used. */
+function usableDevice(device, quick) {
+  if (device === 'cuda-emulated') {
+    if (!quick) fail('--device cuda-emulated measures nothing: add --quick');
+    return device;
+  }
+  if (!/^cuda(:\d+)?$/.test(device)) {
+    fail(`--device must be cuda, cuda:N or cuda-emulated, not '${device}'`);
+  }
+  const { built, devices, reason } = backendInfo().cuda;
+  const own = devices[Number(device.split(':')[1] ?? 0)];
+  const why = built ? reason || own?.reason : 'this build has no CUDA kernels';
+  if (why || own === undefined) {
+    console.error(
+      `no GPU: ${why || `there is no ${device}`}. Nothing was measured.`,
+    );
+    process.exit(NO_GPU);
+  }
+  return device;
 }
 
 /** What the command line asks for; ends the program when that is help, or nonsense. */
@@ -72,8 +98,15 @@ export function readOptions() {
     if (Number.isFinite(value) && value > 0) return value;
     return fail(`--${name} must be a number > 0, not '${values[name]}'`);
   };
-  const chosen = positionals.length === 0 ? DEFAULT_PARTS : positionals;
-  const names = chosen.includes('all') ? Object.keys(PARTS) : chosen;
+  const device = values.device && usableDevice(values.device, values.quick);
+  const usual = device === undefined ? DEFAULT_PARTS : ['gpu'];
+  const chosen = positionals.length === 0 ? usual : positionals;
+  const names = chosen.includes('all')
+    ? Object.keys(PARTS).filter((name) => name !== 'gpu')
+    : chosen;
+  if (names.includes('gpu') !== (device !== undefined)) {
+    fail("the part 'gpu' and --device go together, and with no other part");
+  }
   const unknown = names.find((name) => !Object.hasOwn(PARTS, name));
   if (unknown !== undefined) {
     fail(`there is no part '${unknown}' (${Object.keys(PARTS).join(', ')})`);
@@ -94,12 +127,16 @@ export function readOptions() {
     settings: setting,
     changes,
     threads: number('threads', backendInfo().threads),
+    device,
     seconds: number('seconds', quick ? 0.3 : undefined),
     smallestSamples: number('samples', quick ? 3 : 9),
     slowSamples: number('slow-samples', quick ? 1 : 5),
     out,
     // Only whole parts at their own sizes are results to keep.
     complete:
-      !quick && setting === undefined && Object.keys(changes).length === 0,
+      !quick &&
+      device !== 'cuda-emulated' &&
+      setting === undefined &&
+      Object.keys(changes).length === 0,
   };
 }

@@ -84,3 +84,34 @@ export const QUICK_NEAREST_SETTINGS = {
   'gallery-50k-b64': gallery(64, { identities: 50_000 }),
   'gallery-50k-b1': gallery(1, { identities: 50_000 }),
 };
+
+const GPU_BATCHES = [128, 256, 1024, 4096];
+const GPU_WIDTHS = [192, 256, 512];
+const GPU_IDENTITIES = [
+  ['100k', 100_000],
+  ['1m', 1_000_000],
+  ['10m', 10_000_000],
+];
+
+/** On a GPU: all sizes, random and trained-like; softmax at some of them. */
+export const GPU_SETTINGS = Object.fromEntries(
+  GPU_IDENTITIES.flatMap(([name, identities]) =>
+    GPU_WIDTHS.flatMap((dim) =>
+      GPU_BATCHES.flatMap((batch) => {
+        const sized = (more) => faces(batch, identities, { dim, ...more });
+        const label = `gpu-${name}-d${dim}-b${batch}`;
+        return [
+          [label, sized()],
+          [`${label}-trained`, sized(trained)],
+          ...(dim === 512 ? [[`${label}-cosface`, sized(softmax)]] : []),
+        ];
+      }),
+    ),
+  ),
+);
+
+/** Tiny: they fit the emulated device, which shows that the benchmark works and no speed. */
+export const QUICK_GPU_SETTINGS = {
+  'gpu-300-d33-b19': faces(19, 300, { dim: 33 }),
+  'gpu-300-d33-b19-cosface': faces(19, 300, { dim: 33, ...softmax }),
+};

@@ -42,7 +42,9 @@ export interface PrototypeHeadOptions {
   reference?: Float32Array | TensorLike | null;
   /**
    * `'exact'` rescores every class that may be in the support from the float32 prototypes in
-   * float64. `'fast'` permits a GPU to skip that; on the CPU it is the same. Default `'exact'`.
+   * float64. `'fast'` keeps the filter's cosines on a GPU: of float16 rows, summed in float32, off
+   * by up to about 1e-3 (docs/devices.md); on the CPU it is the same as `'exact'`. Default
+   * `'exact'`.
    */
   precision?: 'exact' | 'fast';
   /**
@@ -57,7 +59,20 @@ export interface PrototypeHeadOptions {
    * within the numerical contract. Default `'auto'`.
    */
   shadow?: 'auto' | 'none';
+  /**
+   * Which kernels filter on a GPU, and from what: `'mma'`, tensor cores on float16 rows (compute
+   * capability 8.0 and later); `'mma-int8'`, tensor cores on int8 rows with a scale each, half the
+   * memory and reading, more candidates to rescore, not with precision `'fast'`; `'simt'`, no
+   * tensor cores, float16 rows, any GPU. `'auto'`: `'mma'` where the GPU has it, else `'simt'`; the
+   * CPU takes no other. Results agree within the numerical contract. Default `'auto'`.
+   */
+  filter?: FilterName;
 }
+
+/** Names of {@link PrototypeHeadOptions.filter}. */
+export type FilterName = 'auto' | 'simt' | 'mma' | 'mma-int8';
+
+const FILTERS: readonly FilterName[] = ['auto', 'simt', 'mma', 'mma-int8'];
 
 const HEAD_OPTIONS = [
   'identities',
@@ -72,6 +87,7 @@ const HEAD_OPTIONS = [
   'scratchBudget',
   'shadow',
   'subCentres',
+  'filter',
 ] as const;
 
 /** Counters of one call of a head. */
@@ -129,7 +145,7 @@ export interface HeadMemory {
 }
 
 /** Default of {@link PrototypeHeadOptions.scratchBudget}. */
-const DEFAULT_SCRATCH_BUDGET = 48 * 2 ** 20;
+export const DEFAULT_SCRATCH_BUDGET = 48 * 2 ** 20;
 
 /** Largest count that fits the addon's 32-bit indices. */
 const LARGEST_COUNT = 2 ** 31 - 1;
@@ -197,6 +213,28 @@ function checkOptimizer(
   );
 }
 
+/** Checks the filter against the device and the precision it is to run with. */
+function checkFilter(
+  name: string,
+  filter: unknown,
+  backend: string,
+  precision: 'exact' | 'fast',
+): FilterName {
+  const found = FILTERS.find((known) => known === filter);
+  if (found === undefined) {
+    const expected = "'auto', 'simt', 'mma' or 'mma-int8'";
+    throw invalidArgument(name, 'filter', expected, filter);
+  }
+  if (found !== 'auto' && backend === 'cpu') {
+    throw invalidArgument(name, 'filter', "'auto' on the CPU", filter);
+  }
+  if (found === 'mma-int8' && precision === 'fast') {
+    const expected = "'auto', 'simt' or 'mma' with precision 'fast'";
+    throw invalidArgument(name, 'filter', expected, filter);
+  }
+  return found;
+}
+
 /** Checks the options of a head; its arrays are checked by their readers. */
 export function readHeadOptions(name: string, options: PrototypeHeadOptions) {
   const given = readOptions<PrototypeHeadOptions>(name, options, HEAD_OPTIONS);
@@ -252,6 +290,7 @@ export function readHeadOptions(name: string, options: PrototypeHeadOptions) {
   return {
     backend,
     hasShadow: shadow === 'auto',
+    filter: checkFilter(name, given.filter ?? 'auto', backend.name, precision),
     settings,
     loss: checkLoss(name, given.loss),
     optimizer: checkOptimizer(name, given.optimizer),

@@ -31,6 +31,7 @@ export {
 export { entmaxLoss, entmaxLossSync } from './entmax-loss.js';
 export { AlphaMarginError, type AlphaMarginErrorCode } from './errors.js';
 export type {
+  FilterName,
   HeadMemory,
   HeadResult,
   HeadStats,

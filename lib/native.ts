@@ -314,6 +314,8 @@ export interface NativeBackend {
     hasShadow: boolean,
     /** Prototypes of each identity, CPU only. */
     subCentres: number,
+    filter: string,
+    fast: boolean,
   ): NativeHead;
 }
 

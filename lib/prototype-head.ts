@@ -97,6 +97,8 @@ export class PrototypeHead implements Disposable {
         scratchBudget,
         given.hasShadow,
         subCentres,
+        given.filter,
+        given.settings.precision === 'fast',
       );
       if (prototypes !== null) head.setPrototypes(null, prototypes);
       return new HeadCalls(backend, head);
@@ -443,13 +445,14 @@ export class PrototypeHead implements Disposable {
    */
   static async load(
     path: string,
-    options: Pick<PrototypeHeadOptions, 'device' | 'shadow'> = {},
+    options: Pick<PrototypeHeadOptions, 'device' | 'shadow' | 'filter'> = {},
   ): Promise<PrototypeHead> {
     const name = 'PrototypeHead.load';
     checkPath(name, path);
     const given = readOptions<typeof options>(name, options, [
       'device',
       'shadow',
+      'filter',
     ]);
     const checkpoint = await openCheckpoint(path);
     let head: PrototypeHead | undefined;

@@ -1,8 +1,11 @@
 // What ptxas says of every kernel: registers, shared memory and spills per architecture. Compiles the
 // CUDA sources with all warnings as errors, so it is also the check that they build for every
-// architecture that is shipped. Exits with 1 when a source does not compile or the filter spills.
+// architecture that is shipped. Exits with 1 when a source does not compile, a kernel of the filter or
+// of the tensor cores spills, or one of the filter has other instructions than
+// scripts/instruction-counts.mjs expects.
 //
-//   node scripts/kernel-report.mjs [--arch=90a] [--json FILE]
+//   node scripts/kernel-report.mjs [--arch=90a] [--only=filter] [--json FILE]
+//   node scripts/kernel-report.mjs --counts        the instructions only, in seconds
 import { execFile, execFileSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
@@ -10,11 +13,17 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
 import { CUDA_ARCHITECTURES } from './cuda-architectures.mjs';
+import { instructionCounts, reportCounts } from './instruction-counts.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
 const { values } = parseArgs({
-  options: { arch: { type: 'string' }, json: { type: 'string' } },
+  options: {
+    arch: { type: 'string' },
+    json: { type: 'string' },
+    only: { type: 'string', default: '' },
+    counts: { type: 'boolean', default: false },
+  },
 });
 const architectures = values.arch ? values.arch.split(',') : CUDA_ARCHITECTURES;
 
@@ -93,15 +102,26 @@ function demangle(kernels) {
     encoding: 'utf8',
   }).split('\n');
   kernels.forEach((entry, i) => {
-    entry.kernel = /(\w+(?:<[^(]*>)?)\(/.exec(text[i])?.[1] ?? text[i];
+    const plain = text[i].replace(
+      /\(anonymous namespace\)::|alphamargin::cuda::/g,
+      '',
+    );
+    entry.kernel = /(\w+(?:<[^(]*>)?)\(/.exec(plain)?.[1] ?? text[i];
   });
 }
 
 const nvcc = findNvcc();
 const folder = mkdtempSync(path.join(tmpdir(), 'kernel-report-'));
-const jobs = sources(path.join(root, 'native', 'cuda')).flatMap((source) =>
-  architectures.map((architecture) => ({ source, architecture })),
-);
+if (values.counts) {
+  const counts = await instructionCounts(nvcc, root, folder);
+  rmSync(folder, { recursive: true });
+  process.exit(reportCounts(counts) ? 0 : 1);
+}
+const jobs = sources(path.join(root, 'native', 'cuda'))
+  .filter((source) => path.basename(source).includes(values.only))
+  .flatMap((source) =>
+    architectures.map((architecture) => ({ source, architecture })),
+  );
 const kernels = [];
 let failed = false;
 async function work() {
@@ -119,6 +139,7 @@ async function work() {
   }
 }
 await Promise.all(Array.from({ length: availableParallelism() }, work));
+const counts = await instructionCounts(nvcc, root, folder);
 rmSync(folder, { recursive: true });
 demangle(kernels);
 
@@ -145,9 +166,11 @@ if (values.json) {
   writeFileSync(values.json, `${JSON.stringify(kernels, null, 1)}\n`);
 }
 const spilling = kernels.filter(
-  ({ kernel, spills }) => kernel.includes('filter') && spills > 0,
+  ({ kernel, spills }) => /filter|mma/.test(kernel) && spills > 0,
 );
 for (const { kernel, architecture } of spilling) {
   console.error(`${kernel} spills registers on sm_${architecture}`);
 }
-process.exitCode = failed || spilling.length > 0 ? 1 : 0;
+// At the end: what is wrong stands below the tables.
+const counted = reportCounts(counts);
+process.exitCode = failed || spilling.length > 0 || !counted ? 1 : 0;

@@ -6,13 +6,12 @@ import { describe, expect, it } from 'vitest';
 import {
   type LossSpecification,
   PrototypeHead,
-  type PrototypeHeadOptions,
-  sgd,
   type Tensor,
   tensor,
 } from '../lib/index.js';
 import { contract, expectLoss, relativeError } from './helpers/contract.js';
 import { onDevice } from './helpers/emulation.js';
+import { headOf } from './helpers/heads.js';
 import { lossFamilies } from './helpers/losses.js';
 import {
   clusteredEmbeddings,
@@ -24,24 +23,6 @@ import {
  * The filter reads a 16-bit copy of the prototypes, or the float32 prototypes themselves. What it
  * reads may change how much it lets through, never a result.
  */
-
-const optimizer = sgd({ learningRate: 0.5, momentum: 0.9, weightDecay: 1e-3 });
-
-function headOf(
-  loss: LossSpecification,
-  prototypes: Tensor,
-  options: Partial<PrototypeHeadOptions> = {},
-) {
-  const [identities, dim] = prototypes.dims as [number, number];
-  return new PrototypeHead({
-    identities,
-    dim,
-    loss,
-    optimizer,
-    prototypes,
-    ...options,
-  });
-}
 
 async function expectSameResults(
   loss: LossSpecification,

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { backendInfo } from '../lib/index.js';
 
-/* Every kernel set this CPU runs against the portable one (test/native/kernel_sets_test.cc). */
+/* Every kernel set this CPU runs against the portable one (test/native/kernel_sets_*_test.cc). */
 
 const program = fileURLToPath(
   new URL('../build/Release/kernel_sets_test', import.meta.url),

@@ -1,5 +1,6 @@
 import { acceptancePart } from './acceptance.mjs';
 import { curvesPart, threadsPart } from './curves.mjs';
+import { gpuPart } from './gpu.mjs';
 import { nearestPart } from './nearest.mjs';
 import { peersPart } from './peers.mjs';
 import { forwardPart, headPart } from './steps.mjs';
@@ -12,6 +13,7 @@ const all = [
   curvesPart,
   threadsPart,
   acceptancePart,
+  gpuPart,
 ];
 
 /**

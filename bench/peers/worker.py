@@ -16,7 +16,20 @@ def evict():
     numpy.add(EVICTOR, 1, out=EVICTOR)
 
 
-def serve(about, make_inputs, run):
+def wall_seconds(run, inputs):
+    """Seconds of a run that begins with cold caches."""
+    evict()
+    start = time.perf_counter()
+    run(*inputs)
+    return time.perf_counter() - start
+
+
+def memory_peak():
+    """The most bytes this process ever held, but for what evicts the caches."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - EVICTOR.nbytes
+
+
+def serve(about, make_inputs, run, seconds_of=wall_seconds, peak=memory_peak):
     """Answers every line of standard input with the seconds of one run on fresh inputs."""
 
     def say(values):
@@ -24,10 +37,5 @@ def serve(about, make_inputs, run):
 
     say(about)
     for _ in sys.stdin:
-        inputs = make_inputs()
-        evict()
-        start = time.perf_counter()
-        run(*inputs)
-        say({"seconds": time.perf_counter() - start})
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    say({"peakBytes": peak - EVICTOR.nbytes})
+        say({"seconds": seconds_of(run, make_inputs())})
+    say({"peakBytes": peak()})

@@ -1,8 +1,9 @@
 // One operation of one head, in a process of its own so that its peak memory is its own too.
-// Argument: { setting, operation, threads } as JSON; `operation` is
-// one of `operations` below.
+// Argument: { setting, operation, threads } as JSON, `operation` one of `operations` below; on a GPU
+// also { device, options of the head }. There the embeddings lie on the device before the clock starts.
 import {
   backendInfo,
+  DeviceTensor,
   PrototypeHead,
   setThreadCount,
   tensor,
@@ -12,7 +13,14 @@ import { fillNormal, uniform } from '../random.mjs';
 import { lossOf, optimizerOf } from '../settings.mjs';
 import { evict, peakBytes, residentBytes, secondsOf, serve } from './serve.mjs';
 
-const { setting, operation, threads } = JSON.parse(process.argv[2]);
+const {
+  setting,
+  operation,
+  threads,
+  device = 'cpu',
+  options,
+} = JSON.parse(process.argv[2]);
+const onGpu = device !== 'cpu';
 const { batch, identities, dim, k } = setting;
 setThreadCount(threads);
 
@@ -41,6 +49,8 @@ const head = new PrototypeHead({
   dim,
   loss: lossOf(setting),
   optimizer: optimizerOf(),
+  device,
+  ...options,
 });
 if (clusters !== undefined) await setTrainedLike(head, clusters);
 
@@ -51,16 +61,34 @@ const operations = {
   nearest: (queries) => head.nearest(queries, { k }),
 };
 
-async function sample() {
+// More than the second-level cache of any GPU; what it overwrites there is gone.
+const gpuEvictor = new Float32Array(onGpu ? 2 ** 26 : 0);
+
+/** The batch where the head is, and nothing of other arrays in its caches. */
+async function inputs() {
   freshBatch();
   const embeddings = tensor(data, [batch, dim]);
+  if (!onGpu) return embeddings;
+  const uploaded = await DeviceTensor.upload(embeddings, { device });
+  const evictor = tensor(gpuEvictor, [gpuEvictor.length]);
+  (await DeviceTensor.upload(evictor, { device })).dispose();
+  return uploaded;
+}
+
+async function sample() {
+  const embeddings = await inputs();
   const { seconds, result } = await secondsOf(() =>
     operations[operation](embeddings),
   );
   const { stats } = result;
+  if (onGpu) {
+    embeddings.dispose();
+    result.gradEmbeddings?.dispose();
+  }
   if (stats === undefined) return { seconds };
   return {
     seconds,
+    movedBytes: stats.movedBytes,
     survivorsPerRow: stats.survivors / batch,
     supportPerRow: stats.support / batch,
     touchedPrototypes: stats.touchedPrototypes,

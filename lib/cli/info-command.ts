@@ -1,15 +1,54 @@
 import { parseArgs } from 'node:util';
 import { type BackendInfo, backendInfo } from '../backend-info.js';
+import { planReport } from './plan-report.js';
+import { OptionReader, UsageError } from './usage.js';
 
 /** Text of `alphamargin info --help`. */
-export const help = `Usage: alphamargin info
+export const help = `Usage: alphamargin info [--plan C,D [--batch B]]
 
-Says which backend was loaded, for which processor, and why CUDA is or is not used.`;
+Says which backend was loaded, for which processor, and why CUDA is or is not used.
+
+  --plan C,D  what a head of C identities and width D needs, on the CPU and on a GPU, for each rule
+              of update, and how many identities fit here
+  --batch B   rows of its batches (128)`;
+
+const OPTIONS = {
+  plan: { type: 'string' },
+  batch: { type: 'string' },
+} as const;
+
+const DEFAULT_BATCH = 128;
+const LARGEST_COUNT = 2 ** 31 - 1;
+
+function readPlan(text: string) {
+  const parts = text.split(',').map((part) => part.trim());
+  const [identities = 0, dim = 0] = parts.map((part) =>
+    /^\d+$/.test(part) ? Number(part) : 0,
+  );
+  const good = [identities, dim].every((n) => n >= 1 && n <= LARGEST_COUNT);
+  if (parts.length !== 2 || !good) {
+    throw new UsageError(
+      `--plan must be C,D: identities and width, two whole numbers >= 1, not '${text}'`,
+    );
+  }
+  return { identities, dim };
+}
 
 /** Runs `alphamargin info`; returns the exit code. */
 export async function run(args: string[]): Promise<number> {
-  parseArgs({ args, options: {}, strict: true });
+  const { values } = parseArgs({ args, options: OPTIONS, strict: true });
+  const reader = new OptionReader(values);
+  const batch = reader.integer('batch', 1);
+  const planned = reader.text('plan');
+  if (planned === undefined && batch !== undefined) {
+    throw new UsageError('--batch needs --plan C,D');
+  }
   const info = backendInfo();
+  if (planned !== undefined) {
+    const sizes = { ...readPlan(planned), batch: batch ?? DEFAULT_BATCH };
+    console.log(planReport(sizes, info.cuda.devices).join('\n'));
+    return 0;
+  }
   const { version, compiler, instructionSet, cpuFeatures, cuda } = info;
   const lines: [string, string][] = [
     ['alphamargin', version],

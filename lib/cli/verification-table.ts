@@ -1,4 +1,5 @@
 import type { VerificationSummary } from '../verification/summarize.js';
+import { align } from './align.js';
 
 /** A system and its metrics. */
 export interface SystemSummary {
@@ -50,20 +51,4 @@ export function verificationTable(
     );
   }
   return lines.join('\n');
-}
-
-/** Pads the cells of each column to one width: names to the left, numbers to the right. */
-function align(rows: readonly (readonly string[])[]): string[] {
-  const widths = rows[0]!.map((_, column) =>
-    Math.max(...rows.map((row) => row[column]!.length)),
-  );
-  return rows.map((row) =>
-    row
-      .map((cell, column) =>
-        column === 0
-          ? cell.padEnd(widths[column]!)
-          : cell.padStart(widths[column]!),
-      )
-      .join('  '),
-  );
 }

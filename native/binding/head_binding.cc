@@ -148,11 +148,22 @@ Call read_apply(const Napi::CallbackInfo&, const SharedHead& head) {
           }};
 }
 
+FilterTier read_filter(const Napi::Value& value) {
+  const std::string name = value.IsString() ? value.As<Napi::String>().Utf8Value() : "";
+  if (name == "auto") return FilterTier::kAuto;
+  if (name == "simt") return FilterTier::kSimt;
+  if (name == "mma") return FilterTier::kMma;
+  if (name == "mma-int8") return FilterTier::kMmaInt8;
+  throw argument_error(value.Env(), "filter", "'auto', 'simt', 'mma' or 'mma-int8'", name);
+}
+
 class HeadBinding : public Napi::ObjectWrap<HeadBinding> {
  public:
   using Parse = Call (*)(const Napi::CallbackInfo&, const SharedHead&);
 
-  // (backend, identities, dim, seed, reference | null, scratchBudget, hasShadow, subCentres)
+  // (backend, identities, dim, seed, reference | null, scratchBudget, hasShadow, subCentres,
+  // filter,
+  //  fast)
   explicit HeadBinding(const Napi::CallbackInfo& info) : Napi::ObjectWrap<HeadBinding>(info) {
     if (!info[0].IsExternal()) {
       throw Napi::TypeError::New(info.Env(), "heads are made by makeHead");
@@ -172,9 +183,11 @@ class HeadBinding : public Napi::ObjectWrap<HeadBinding> {
     const std::size_t budget = read_size(info[5], "scratchBudget");
     const ShadowKind shadow =
         info[6].ToBoolean().Value() ? ShadowKind::kFixed16 : ShadowKind::kNone;
+    const FilterTier filter = read_filter(info[8]);
+    const bool fast = info[9].ToBoolean().Value();
     try {
-      head_.head = head_.backend->make_head(
-          HeadSettings{identities, dim, seed, reference.data, budget, shadow, sub_centres});
+      head_.head = head_.backend->make_head(HeadSettings{
+          identities, dim, seed, reference.data, budget, shadow, sub_centres, filter, fast});
     } catch (...) {
       throw current_error(info.Env());
     }
@@ -316,17 +329,19 @@ void define_head(Napi::Env env) {
   env.GetInstanceData<Instance>()->head = Napi::Persistent(HeadBinding::define(env));
 }
 
-// makeHead(identities, dim, seed, reference | null, scratchBudget, hasShadow, subCentres)
+// makeHead(identities, dim, seed, reference | null, scratchBudget, hasShadow, subCentres, filter,
+// fast)
 void export_head(Napi::Env env, Napi::Object target, const SharedBackend& backend) {
-  target.Set("makeHead", Napi::Function::New(
-                             env,
-                             [backend](const Napi::CallbackInfo& info) -> Napi::Value {
-                               SharedBackend shared = backend;
-                               return info.Env().GetInstanceData<Instance>()->head.New(
-                                   {Napi::External<SharedBackend>::New(info.Env(), &shared),
-                                    info[0], info[1], info[2], info[3], info[4], info[5], info[6]});
-                             },
-                             "makeHead"));
+  target.Set("makeHead",
+             Napi::Function::New(
+                 env,
+                 [backend](const Napi::CallbackInfo& info) -> Napi::Value {
+                   SharedBackend shared = backend;
+                   return info.Env().GetInstanceData<Instance>()->head.New(
+                       {Napi::External<SharedBackend>::New(info.Env(), &shared), info[0], info[1],
+                        info[2], info[3], info[4], info[5], info[6], info[7], info[8]});
+                 },
+                 "makeHead"));
 }
 
 }  // namespace alphamargin::binding

@@ -24,6 +24,10 @@ DevicePool::DevicePool(int device) : device_(device) {
   check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device),
         "reading the compute capability");
   compute_capability_ = 10 * major + minor;
+  int multiprocessors = 0;
+  check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device),
+        "reading the number of multiprocessors");
+  multiprocessors_ = static_cast<unsigned>(multiprocessors);
   cudaMemPoolProps properties{};
   properties.allocType = cudaMemAllocationTypePinned;
   properties.location.type = cudaMemLocationTypeDevice;

@@ -28,6 +28,8 @@ class DevicePool {
   void activate() const;
   // 10·major + minor, e.g. 80.
   int compute_capability() const;
+  // Blocks of one to each of them fill the device.
+  unsigned multiprocessors() const { return multiprocessors_; }
   MemoryAccount& account() { return account_; }
 
   // Memory that may be used by work given to `stream` from now on. When the device is full, what
@@ -39,6 +41,8 @@ class DevicePool {
  private:
   int device_;
   int compute_capability_ = 0;
+  // Of the emulated device: so few that the blocks of a persistent grid have several tiles each.
+  unsigned multiprocessors_ = 3;
   cudaMemPool_t pool_ = nullptr;
   MemoryAccount account_;
 };
@@ -53,6 +57,7 @@ class DeviceContext {
   DevicePool& pool() const { return pool_; }
   cudaStream_t stream() const { return stream_; }
   int compute_capability() const { return pool_.compute_capability(); }
+  unsigned multiprocessors() const { return pool_.multiprocessors(); }
 
   // Waits for everything given to the stream; errors of that work surface here.
   void synchronize();

@@ -81,10 +81,23 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
+// Whether tensor cores compute a product. Below these sizes their tiles would be mostly empty, and
+// reading the larger operand takes the time anyway.
+bool suits_tensor_cores(const DeviceContext& context, const ProductShape& shape) {
+  constexpr int kFirstWithTf32 = 80;
+  constexpr std::size_t kLeast = 64;
+  return context.compute_capability() >= kFirstWithTf32 && shape.rows >= kLeast &&
+         shape.inner >= kLeast && shape.columns >= kLeast;
+}
+
 template <class Out>
 void launch_product(DeviceContext& context, const DeviceOperand& left, const DeviceOperand& right,
                     const ProductShape& shape, Out* out) {
   if (shape.rows == 0 || shape.columns == 0) return;
+  if (suits_tensor_cores(context, shape)) {
+    product_by_mma(context, left, right, shape, out);
+    return;
+  }
   launch(context, "product_kernel", &product_kernel<Out>,
          {dim3(blocks_for(shape.columns, kTile), blocks_for(shape.rows, kTile, 65535)), kThreads},
          left, right, shape, out);

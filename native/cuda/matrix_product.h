@@ -4,6 +4,9 @@
 // Accumulation: float32 over ascending k inside blocks of 64, blocks in float64, as
 // cpu/matrix_product.h; an element does not depend on its place in a tile. Traffic: tiles of 64 ×
 // 64 through shared memory; each operand is read once per tile of the other.
+//
+// Large products run on tensor cores where the device has them (matrix_product_mma.cu), in the same
+// precision; the others are multiply-adds.
 
 #include "cuda/device_context.h"
 
@@ -35,5 +38,13 @@ void matrix_product(DeviceContext& context, const DeviceOperand& left, const Dev
 // sums [M, N] += left · right, in float64.
 void add_matrix_product(DeviceContext& context, const DeviceOperand& left,
                         const DeviceOperand& right, const ProductShape& shape, double* sums);
+
+// matrix_product_mma.cu -------------------------------------------------------------------------
+
+// The same on tensor cores (sm_80).
+void product_by_mma(DeviceContext& context, const DeviceOperand& left, const DeviceOperand& right,
+                    const ProductShape& shape, float* out);
+void product_by_mma(DeviceContext& context, const DeviceOperand& left, const DeviceOperand& right,
+                    const ProductShape& shape, double* sums);
 
 }  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE

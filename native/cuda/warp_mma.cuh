@@ -1,8 +1,9 @@
 #pragma once
-// Tensor-core tile m16n8k16, fp16 in, fp32 accumulate, with the fragment layout of the PTX manual:
-// lane = 4·group + member;
-//   a[0..1] row group, columns 2·member, +1;  a[2..3] row group + 8;  a[4..7] the same, columns + 8
-//   b[0..1] rows 2·member, +1, column group;  b[2..3] rows + 8
+// Tensor-core tiles m16n8k16 (fp16 in, fp32 accumulate) and m16n8k32 (int8 in, int32 accumulate),
+// with the fragment layout of the PTX manual. A row of either is 32 bytes of k; lane = 4·group +
+// member holds 4 bytes of it in each word:
+//   a.words[0] row group, bytes 4·member …;  [1] row group + 8;  [2], [3] the same, bytes + 16
+//   b.words[0] column group, bytes 4·member …;  [1] bytes + 16
 //   c[0..1] row group, columns 2·member, +1;  c[2..3] row group + 8
 
 #include "cuda/dialect.h"
@@ -10,45 +11,61 @@
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 
 struct MmaA {
-  std::uint32_t pairs[4];  // two halves each
+  std::uint32_t words[4];
 };
 struct MmaB {
-  std::uint32_t pairs[2];
+  std::uint32_t words[2];
 };
 
 #if !defined(__CUDACC__)
+template <class Sum>
 struct MmaLane {
   MmaA a;
   MmaB b;
-  float c[4];
+  Sum c[4];
+};
+
+struct HalfElements {
+  static constexpr unsigned kOfWord = 2;
+  using Sum = float;
+  static float at(std::uint32_t word, unsigned i) {
+    return half_table()[word >> (16 * i) & 0xffffu];
+  }
+};
+struct Int8Elements {
+  static constexpr unsigned kOfWord = 4;
+  using Sum = std::int32_t;
+  static std::int32_t at(std::uint32_t word, unsigned i) {
+    return static_cast<std::int8_t>(word >> (8 * i) & 0xffu);
+  }
 };
 
 // All 32 lanes at once: gathers the fragments, multiplies, hands every lane its accumulators.
-inline void mma_of_warp(unsigned char (*lanes)[kLaneBytes]) {
-  const float* halves = half_table();
-  float a[16][16];
-  float b[16][8];
-  float c[16][8];
-  MmaLane lane;
+template <class Elements>
+void mma_of_warp(unsigned char (*lanes)[kLaneBytes]) {
+  using Sum = typename Elements::Sum;
+  constexpr unsigned kInner = 8 * Elements::kOfWord;
+  Sum a[16][kInner];
+  Sum b[kInner][8];
+  Sum c[16][8];
+  MmaLane<Sum> lane;
   for (unsigned i = 0; i < kWarpSize; ++i) {
     std::memcpy(&lane, lanes[i], sizeof lane);
     const unsigned group = i / 4;
-    const unsigned member = i % 4;
-    for (unsigned pair = 0; pair < 4; ++pair) {
-      const unsigned row = group + 8 * (pair % 2);
-      const unsigned column = 2 * member + 8 * (pair / 2);
-      a[row][column] = halves[lane.a.pairs[pair] & 0xffffu];
-      a[row][column + 1] = halves[lane.a.pairs[pair] >> 16];
+    const unsigned first = i % 4 * Elements::kOfWord;
+    for (unsigned e = 0; e < Elements::kOfWord; ++e) {
+      for (unsigned word = 0; word < 4; ++word) {
+        a[group + 8 * (word % 2)][first + e + kInner / 2 * (word / 2)] =
+            Elements::at(lane.a.words[word], e);
+      }
+      for (unsigned word = 0; word < 2; ++word) {
+        b[first + e + kInner / 2 * word][group] = Elements::at(lane.b.words[word], e);
+      }
     }
-    for (unsigned pair = 0; pair < 2; ++pair) {
-      const unsigned row = 2 * member + 8 * pair;
-      b[row][group] = halves[lane.b.pairs[pair] & 0xffffu];
-      b[row + 1][group] = halves[lane.b.pairs[pair] >> 16];
-    }
-    for (unsigned e = 0; e < 4; ++e) c[group + 8 * (e / 2)][2 * member + e % 2] = lane.c[e];
+    for (unsigned e = 0; e < 4; ++e) c[group + 8 * (e / 2)][2 * (i % 4) + e % 2] = lane.c[e];
   }
   for (unsigned row = 0; row < 16; ++row) {
-    for (unsigned k = 0; k < 16; ++k) {
+    for (unsigned k = 0; k < kInner; ++k) {
       for (unsigned column = 0; column < 8; ++column) c[row][column] += a[row][k] * b[k][column];
     }
   }
@@ -58,36 +75,55 @@ inline void mma_of_warp(unsigned char (*lanes)[kLaneBytes]) {
     std::memcpy(lanes[i], &lane, sizeof lane);
   }
 }
+
+template <class Elements>
+void emulate_mma(const char* name, typename Elements::Sum (&c)[4], const MmaA& a, const MmaB& b,
+                 Place place) {
+  MmaLane<typename Elements::Sum> own{a, b, {c[0], c[1], c[2], c[3]}};
+  Launch& launch = Launch::current();
+  auto* lanes = launch.exchange(name, kFullMask, &own, sizeof own, place, &mma_of_warp<Elements>);
+  std::memcpy(&own, lanes[launch.lane()], sizeof own);
+  for (int e = 0; e < 4; ++e) c[e] = own.c[e];
+}
 #endif
 
-// c += a·b for the warp. Requires sm_80; all lanes take part.
+// c += a·b for the warp. Both require sm_80 (the backend does not choose their tiers below); all
+// lanes take part.
 __device__ __forceinline__ void mma_m16n8k16(float (&c)[4], const MmaA& a, const MmaB& b) {
-#if defined(__CUDACC__)
-#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
+#if !defined(__CUDACC__)
+  emulate_mma<HalfElements>("mma.sync.m16n8k16", c, a, b, Place::current());
+#elif !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
   asm volatile(
       "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, "
       "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};\n"
       : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-      : "r"(a.pairs[0]), "r"(a.pairs[1]), "r"(a.pairs[2]), "r"(a.pairs[3]), "r"(b.pairs[0]),
-        "r"(b.pairs[1]));
+      : "r"(a.words[0]), "r"(a.words[1]), "r"(a.words[2]), "r"(a.words[3]), "r"(b.words[0]),
+        "r"(b.words[1]));
 #else
-  static_cast<void>(c);
-  static_cast<void>(a);
-  static_cast<void>(b);
-  asm volatile("trap;\n");  // the backend does not choose this tier below sm_80
-#endif
-#else
-  MmaLane own{a, b, {c[0], c[1], c[2], c[3]}};
-  Launch& launch = Launch::current();
-  auto* lanes = launch.exchange("mma.sync.m16n8k16", kFullMask, &own, sizeof own, Place::current(),
-                                &mma_of_warp);
-  std::memcpy(&own, lanes[launch.lane()], sizeof own);
-  for (int e = 0; e < 4; ++e) c[e] = own.c[e];
+  static_cast<void>(c), static_cast<void>(a), static_cast<void>(b);
+  asm volatile("trap;\n");
 #endif
 }
 
-// Four 8×8 matrices of halves from shared memory (ldmatrix.x4): lane l gives the address of row
-// l % 8 of matrix l / 8; each lane receives elements (2·member, +1) of row `group` of each matrix.
+__device__ __forceinline__ void mma_m16n8k32(std::int32_t (&c)[4], const MmaA& a, const MmaB& b) {
+#if !defined(__CUDACC__)
+  emulate_mma<Int8Elements>("mma.sync.m16n8k32", c, a, b, Place::current());
+#elif !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
+  asm volatile(
+      "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, "
+      "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};\n"
+      : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+      : "r"(a.words[0]), "r"(a.words[1]), "r"(a.words[2]), "r"(a.words[3]), "r"(b.words[0]),
+        "r"(b.words[1]));
+#else
+  static_cast<void>(c), static_cast<void>(a), static_cast<void>(b);
+  asm volatile("trap;\n");
+#endif
+}
+
+// Four matrices of 8 rows of 16 bytes from shared memory (ldmatrix.x4): lane l gives the address of
+// row l % 8 of matrix l / 8; each lane receives bytes 4·member … of row `group` of each matrix. The
+// emulated device counts the matrices whose rows share a bank (bank_conflicts()).
 __device__ __forceinline__ void load_matrices(std::uint32_t (&out)[4], const void* row) {
 #if defined(__CUDACC__)
   const auto address = static_cast<std::uint32_t>(__cvta_generic_to_shared(row));
@@ -98,6 +134,16 @@ __device__ __forceinline__ void load_matrices(std::uint32_t (&out)[4], const voi
   Launch& launch = Launch::current();
   auto* lanes = launch.exchange("ldmatrix", kFullMask, &row, sizeof row, Place::current());
   const unsigned lane = launch.lane();
+  if (lane == 0) {
+    for (unsigned matrix = 0; matrix < 4; ++matrix) {
+      unsigned banks = 0;
+      for (unsigned i = 0; i < 8; ++i) {
+        const auto* source = lane_value<const unsigned char*>(lanes, 8 * matrix + i);
+        banks |= 1u << (reinterpret_cast<std::uintptr_t>(source) / 16 % 8);
+      }
+      if (banks != 0xffu) count_bank_conflict();
+    }
+  }
   for (unsigned matrix = 0; matrix < 4; ++matrix) {
     const auto* source = lane_value<const unsigned char*>(lanes, 8 * matrix + lane / 4);
     std::memcpy(&out[matrix], source + 4 * (lane % 4), sizeof out[matrix]);

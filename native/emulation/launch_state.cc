@@ -1,6 +1,7 @@
 #include "emulation/launch_state.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -24,6 +25,8 @@ std::vector<std::unique_ptr<Thread>>& kept_threads() {
 }
 
 constexpr unsigned char kGuardPattern = 0xa5;
+
+constinit std::atomic<std::uint64_t> conflicts{0};
 
 std::string describe(const std::source_location& place) {
   std::string file = place.file_name();
@@ -64,6 +67,9 @@ void clear_guard(void* guard) {
   static_cast<void>(guard);
 #endif
 }
+
+void count_bank_conflict() { conflicts.fetch_add(1, std::memory_order_relaxed); }
+std::uint64_t bank_conflicts() { return conflicts.load(std::memory_order_relaxed); }
 
 Launch::Launch(const char* kernel, dim3 grid, dim3 block, std::size_t shared_bytes,
                std::uint64_t seed)

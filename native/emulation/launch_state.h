@@ -58,6 +58,10 @@ struct DeviceFault {
   std::string message;
 };
 
+// Reads of shared memory that take more cycles than their bytes need, of all launches so far.
+void count_bank_conflict();
+std::uint64_t bank_conflicts();
+
 class Launch {
  public:
   Launch(const char* kernel, dim3 grid, dim3 block, std::size_t shared_bytes, std::uint64_t seed);

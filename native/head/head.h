@@ -12,8 +12,12 @@
 
 namespace alphamargin {
 
-// What the filter reads on the CPU (a head on a GPU has a float16 shadow always).
+// What the filter reads on the CPU (a head on a GPU has a shadow always, see FilterTier).
 enum class ShadowKind { kFixed16, kNone };
+
+// Which kernels filter on a GPU (cuda/head/filter.h). kAuto chooses by device; the last one reads
+// an int8 shadow in place of the float16 one.
+enum class FilterTier : std::uint64_t { kAuto, kSimt, kMma, kMmaInt8 };
 
 struct HeadSettings {
   std::size_t identities = 0;
@@ -23,6 +27,8 @@ struct HeadSettings {
   std::size_t scratch_budget = 0;    // bytes that the sparse rows of a call may keep
   ShadowKind shadow = ShadowKind::kFixed16;
   std::size_t sub_centres = 1;  // prototypes of each identity; more than 1 on the CPU only
+  FilterTier filter = FilterTier::kAuto;  // on a GPU
+  bool fast = false;                      // on a GPU: keep the filter's cosines (not with kMmaInt8)
 };
 
 struct HeadOutputs {

@@ -22,3 +22,6 @@ export function withEmulation<Result>(
 
 /** Seeds of the order of blocks, warps and lanes; 0 is the natural order. */
 export const orderSeeds = [0, 1, 2, 3, 7] as const;
+
+/** What a head's option `filter` can ask a GPU for. */
+export const filterTiers = ['mma', 'mma-int8', 'simt'] as const;

@@ -21,8 +21,10 @@
 
 #include "cuda/head/device_head.h"
 #include "cuda/head/device_state.h"
+#include "cuda/head/filter.h"
 #include "cuda/head/head_backward.h"
 #include "cuda/head/nearest.h"
+#include "cuda/head/shadow.cuh"
 #include "cuda/launch.h"
 #include "cuda/transfer.h"
 #include "head/class_means.h"
@@ -43,6 +45,7 @@ struct HeadView {
   DeviceContext& context;
   PrototypeArrays prototypes;
   std::size_t scratch_budget;
+  bool fast;
 };
 
 // The whole forward pass of a batch, and what it leaves for the backward pass.
@@ -53,11 +56,19 @@ class ForwardPass {
       : states_(embeddings.rows()),
         counts_(embeddings.rows()),
         counted_(count_rows(labels, embeddings.rows(), head.prototypes.identities)),
-        batch_(head.context, scratch, embeddings, labels),
+        batch_(head.context, scratch, embeddings, head.prototypes.int8_shadow != nullptr, labels),
         rows_(head.context, scratch, embeddings.rows()),
-        call_{head.context,         scratch,  head.prototypes, batch_.arrays(),
-              DeviceLoss::of(loss), counted_, rows_.data(),    head.scratch_budget,
-              cancellation,         {}},
+        call_{head.context,
+              scratch,
+              head.prototypes,
+              batch_.arrays(),
+              DeviceLoss::of(loss),
+              counted_,
+              rows_.data(),
+              head.scratch_budget,
+              head.fast,
+              cancellation,
+              {}},
         drain_(head.context) {
     batch_.check("embeddings");
     start_rows(call_, loss, batch_.labels());
@@ -206,8 +217,16 @@ class DeviceHead : public Head {
         dim_(settings.dim),
         seed_(settings.seed),
         scratch_budget_(settings.scratch_budget),
+        fast_(settings.fast),
         context_(std::make_unique<DeviceContext>(*pool_)) {
-    state_.emplace(*context_, pool_->account(), identities_, dim_, settings.reference);
+    chosen_filter(*context_, settings.filter);
+    if (settings.filter == FilterTier::kMmaInt8 && dim_ > kLargestInt8Dim) {
+      throw Failure(FailureCode::kInvalidArgument,
+                    "expected dim to be at most " + std::to_string(kLargestInt8Dim) +
+                        " with filter 'mma-int8' but received " + std::to_string(dim_));
+    }
+    state_.emplace(*context_, pool_->account(), identities_, dim_, settings.reference,
+                   settings.filter);
     prototype_bytes_ = state_->prototype_bytes();
   }
   ~DeviceHead() override { dispose(); }
@@ -264,7 +283,7 @@ class DeviceHead : public Head {
 
  private:
   std::unique_lock<std::mutex> enter();
-  HeadView view() const { return {*context_, state_->arrays(), scratch_budget_}; }
+  HeadView view() const { return {*context_, state_->arrays(), scratch_budget_, fast_}; }
   HeadStats run(const RealMatrix& embeddings, const std::int32_t* labels, const Loss& loss,
                 const Optimizer* optimizer, const HeadOutputs& outputs,
                 const Cancellation& cancellation);
@@ -277,6 +296,7 @@ class DeviceHead : public Head {
   std::size_t dim_;
   std::uint64_t seed_;
   std::size_t scratch_budget_;
+  bool fast_;
   std::mutex mutex_;
   bool filled_ = false;
   std::atomic<std::size_t> prototype_bytes_{0};
@@ -304,14 +324,17 @@ std::unique_lock<std::mutex> DeviceHead::enter() {
 }
 
 // What a call reads and writes of shadow, prototypes and optimiser state when nothing of it stays
-// in a cache: one pass of the filter, a row for each class of a support in rescoring and again in
-// ∂x, two passes over all classes where rows are dense, and the rows that are updated.
+// in a cache: one pass of the filter, a row for each class of a support in rescoring (unless the
+// head is fast) and again in ∂x, two passes over all classes where rows are dense, and the rows
+// that are updated.
 std::size_t DeviceHead::moved_bytes(const HeadStats& stats, const Loss& loss, bool has_dense_rows,
                                     const Optimizer* optimizer) const {
   const std::size_t row = dim_ * sizeof(float);
-  const std::size_t shadow_row = padded_dim(dim_) * sizeof(std::uint16_t);
+  const std::size_t shadow_row = state_->shadow_row_bytes();
   std::size_t bytes = 0;
-  if (!loss.order.is_softmax()) bytes += identities_ * shadow_row + 2 * stats.support * row;
+  if (!loss.order.is_softmax()) {
+    bytes += identities_ * shadow_row + (fast_ ? 1 : 2) * stats.support * row;
+  }
   if (loss.top_penalty > 0) bytes += identities_ * shadow_row;
   if (has_dense_rows) bytes += 2 * identities_ * row;
   if (optimizer != nullptr) {
@@ -393,7 +416,7 @@ void DeviceHead::nearest(const RealMatrix& queries, std::size_t k, std::int32_t*
   if (queries.rows() == 0) return;
   const StreamDrain drain(*context_);
   MemoryAccount scratch(&pool_->account());
-  PreparedBatch batch(*context_, scratch, queries);
+  PreparedBatch batch(*context_, scratch, queries, state_->has_int8_shadow());
   batch.check("queries");
   ALPHAMARGIN_DEVICE_NAMESPACE::nearest(*context_, scratch, state_->arrays(), batch.arrays(), k,
                                         identities, cosines, cancellation);

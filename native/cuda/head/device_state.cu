@@ -85,14 +85,18 @@ __global__ void norm_range_kernel(const double* norms, std::size_t count,
 }  // namespace
 
 DeviceState::DeviceState(DeviceContext& context, MemoryAccount& account, std::size_t identities,
-                         std::size_t dim, const float* reference)
+                         std::size_t dim, const float* reference, FilterTier filter)
     : context_(context),
       account_(account),
       identities_(identities),
       dim_(dim),
       prototypes_(context, account, identities * dim),
       norms_(context, account, identities),
-      shadow_(context, account, identities * padded_dim(dim)),
+      filter_(filter),
+      shadow_(context, account, has_int8_shadow() ? 0 : identities * padded_dim(dim, false)),
+      int8_shadow_(context, account, has_int8_shadow() ? identities * padded_dim(dim, true) : 0),
+      int8_scales_(context, account, has_int8_shadow() ? identities : 0),
+      int8_residuals_(context, account, has_int8_shadow() ? identities : 0),
       reference_(to_device(context, account, reference, identities)) {
   context_.synchronize();
 }
@@ -107,12 +111,16 @@ PrototypeArrays DeviceState::arrays() const {
   arrays.rows = prototypes_.data();
   arrays.norms = norms_.data();
   arrays.shadow = shadow_.data();
+  arrays.int8_shadow = int8_shadow_.data();
+  arrays.int8_scales = int8_scales_.data();
+  arrays.int8_residuals = int8_residuals_.data();
+  arrays.filter = filter_;
   arrays.momentum = momentum_.data();
   arrays.accumulator = accumulator_.data();
   arrays.reference = reference_.data();
   arrays.identities = identities_;
   arrays.dim = dim_;
-  arrays.shadow_dim = padded_dim(dim_);
+  arrays.shadow_dim = padded_dim(dim_, has_int8_shadow());
   return arrays;
 }
 
@@ -243,7 +251,8 @@ void DeviceState::scatter_rows(const std::int32_t* identities, std::size_t count
 }
 
 std::size_t DeviceState::prototype_bytes() const {
-  return prototypes_.bytes() + norms_.bytes() + shadow_.bytes();
+  return prototypes_.bytes() + norms_.bytes() + shadow_.bytes() + int8_shadow_.bytes() +
+         int8_scales_.bytes() + int8_residuals_.bytes();
 }
 
 std::size_t DeviceState::optimizer_bytes() const {

@@ -1,5 +1,5 @@
 #pragma once
-// The arrays a head owns on the device: prototypes, their norms and fp16 shadow, optimiser state.
+// The arrays a head owns on the device: prototypes, their norms and shadow, optimiser state.
 // The counterpart of head/prototype_state.h, with the same values bit for bit (the shadow is the
 // filter's own).
 
@@ -12,7 +12,7 @@ class DeviceState {
  public:
   // `reference` [C] on the host, copied, or nullptr. Synchronises.
   DeviceState(DeviceContext& context, MemoryAccount& account, std::size_t identities,
-              std::size_t dim, const float* reference);
+              std::size_t dim, const float* reference, FilterTier filter);
 
   // Random directions of unit length from (seed, element); see math/random_direction.h.
   void fill_random(std::uint64_t seed);
@@ -40,6 +40,12 @@ class DeviceState {
   // before the first is written. Synchronises.
   void reset_rows(const std::int32_t* identities, std::size_t count, const float* values);
 
+  bool has_int8_shadow() const { return filter_ == FilterTier::kMmaInt8; }
+  // Of one row of the shadow and what belongs to it.
+  std::size_t shadow_row_bytes() const {
+    return has_int8_shadow() ? padded_dim(dim_, true) + 2 * sizeof(float)
+                             : padded_dim(dim_, false) * sizeof(__half);
+  }
   std::size_t prototype_bytes() const;
   std::size_t optimizer_bytes() const;
 
@@ -55,7 +61,11 @@ class DeviceState {
   std::size_t dim_;
   DeviceBuffer<float> prototypes_;
   DeviceBuffer<double> norms_;
+  FilterTier filter_;
   DeviceBuffer<__half> shadow_;
+  DeviceBuffer<std::int8_t> int8_shadow_;
+  DeviceBuffer<float> int8_scales_;
+  DeviceBuffer<float> int8_residuals_;
   DeviceBuffer<float> reference_;
   DeviceBuffer<float> momentum_;
   DeviceBuffer<float> accumulator_;

@@ -2,14 +2,20 @@
 // The filter: all cosines of a range of prototypes with the batch, one compare each, nothing stored
 // but the survivors.
 //
-//   survivor (i, j)  ⇔  c̃_ij > bounds[i] and j is not row i's label,   |c̃_ij − c_ij| ≤ slack[i]
+//   survivor (i, j)  ⇔  u_ij > bounds[i] and j is not row i's label
+//   u_ij − 2 spread_ij − slack[i] ≤ c_ij ≤ u_ij + slack[i]
 //
-// Shapes: shadow [C, padded D] and half-precision batch [B, padded D], fp16; lists [B, capacity].
-// Accumulation: float32 (the bound on its error is in shadow.cuh). Traffic: each tile of prototypes
-// is read once per tile of rows; no [B, C] array exists.
+// fp16 shadow: u = c̃, spread 0. int8 shadow: u = c̃ + spread, spread_ij = int8_factors[i]·ρ_j, the
+// certified residual of the class (shadow.cuh).
 //
-// Tiers: tensor cores (mma.sync, sm_80 and later) and plain fused multiply-adds (any device). Their
-// c̃ differ within the slack, so what survives may differ, never what is solved.
+// Shapes: shadow [C, padded D] and low-precision batch [B, padded D]; lists [B, capacity].
+// Accumulation: float32 (the bound on its error is in shadow.cuh), int8: exact in int32. Traffic:
+// each tile of prototypes is read once from memory and by the other row tiles from cache; no [B, C]
+// array exists.
+//
+// Tiers (FilterTier): tensor cores with fp16 or int8 operands (mma.sync, sm_80 and later,
+// filter_mma.cu) and plain fused multiply-adds (any device, filter_simt.cu). Their c̃ differ within
+// the slack, so what survives may differ, never what is solved.
 
 #include "cuda/head/head_arrays.h"
 
@@ -17,7 +23,7 @@ namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 
 struct Candidate {
   std::int32_t identity;
-  float cosine;  // c̃
+  float cosine;  // u
 };
 
 // Where survivors go. The order within a row is not determined.
@@ -30,9 +36,56 @@ struct CandidateArrays {
   std::size_t capacity = 0;
 };
 
+// What is certain of a listed cosine: a lower bound.
+struct ListedCosine {
+  const Candidate* list;
+  double slack;
+  const float* residuals;  // [C] or nullptr
+  double factor;
+
+  __device__ ListedCosine(const Candidate* entries, double row_slack,
+                          const PrototypeArrays& prototypes, const BatchArrays& batch,
+                          std::size_t row)
+      : list(entries),
+        slack(row_slack),
+        residuals(prototypes.int8_residuals),
+        factor(residuals == nullptr ? 0.0 : 2.0 * batch.int8_factors[row]) {}
+
+  __device__ double operator()(std::size_t j) const {
+    const double certain = static_cast<double>(list[j].cosine) - slack;
+    return residuals == nullptr ? certain : certain - factor * residuals[list[j].identity];
+  }
+};
+
+// The tier that a head's filter runs on this device; ERR_DEVICE when it was asked for one that the
+// device does not have.
+FilterTier chosen_filter(const DeviceContext& context, FilterTier wanted);
+
 // Appends the survivors among identities [begin, end).
 void filter_prototypes(DeviceContext& context, const PrototypeArrays& prototypes,
                        const BatchArrays& batch, const CandidateArrays& candidates,
                        std::size_t begin, std::size_t end);
+
+// filter_mma.cu, filter_simt.cu -----------------------------------------------------------------
+
+void filter_by_mma(DeviceContext& context, const PrototypeArrays& prototypes,
+                   const BatchArrays& batch, const CandidateArrays& candidates, std::size_t begin,
+                   std::size_t end);
+void filter_by_simt(DeviceContext& context, const PrototypeArrays& prototypes,
+                    const BatchArrays& batch, const CandidateArrays& candidates, std::size_t begin,
+                    std::size_t end);
+
+// A survivor straight to its row's list.
+__device__ inline void append_candidate(const CandidateArrays& candidates, std::size_t row,
+                                        const Candidate& candidate) {
+  const std::uint32_t place = atomicAdd(&candidates.counts[row], 1u);
+  if (place < candidates.capacity) {
+    candidates.lists[row * candidates.capacity + place] = candidate;
+  }
+}
+
+__device__ inline std::int64_t label_of(const CandidateArrays& candidates, std::size_t row) {
+  return candidates.rows == nullptr ? -1 : candidates.rows[row].label;
+}
 
 }  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE

@@ -9,39 +9,48 @@
 #include "cpu/row_solver.h"
 #include "cuda/device_context.h"
 #include "cuda/device_loss.h"
+#include "head/head.h"
 
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 
-// Shadow rows and half-precision embeddings are padded with zeros to whole fragments of the tensor
-// cores, so that filter tiles need no edge cases along D.
-inline constexpr std::size_t kDimMultiple = 32;
-inline constexpr std::size_t padded_dim(std::size_t dim) {
-  return (dim + kDimMultiple - 1) / kDimMultiple * kDimMultiple;
+// Rows of a shadow and low-precision embeddings are padded with zeros to whole slabs of 64 bytes,
+// so that filter tiles need no edge cases along D.
+inline constexpr std::size_t kSlabBytes = 64;
+inline constexpr std::size_t padded_dim(std::size_t dim, bool is_int8) {
+  const std::size_t multiple = is_int8 ? kSlabBytes : kSlabBytes / 2;
+  return (dim + multiple - 1) / multiple * multiple;
 }
 
-// State of C prototypes.
+// State of C prototypes. One of the two shadows exists (shadow.cuh).
 struct PrototypeArrays {
-  float* rows = nullptr;             // raw w [C, D]
-  double* norms = nullptr;           // ‖w‖ [C]
-  __half* shadow = nullptr;          // ŵ rounded to fp16 [C, padded D], padding zero
-  float* momentum = nullptr;         // [C, D] or nullptr
-  float* accumulator = nullptr;      // [C] or nullptr
-  const float* reference = nullptr;  // q [C] or nullptr (all 1)
+  float* rows = nullptr;               // raw w [C, D]
+  double* norms = nullptr;             // ‖w‖ [C]
+  __half* shadow = nullptr;            // ŵ rounded to fp16 [C, padded D], padding zero
+  std::int8_t* int8_shadow = nullptr;  // ŵ / scale rounded to int8 [C, padded D], padding zero
+  float* int8_scales = nullptr;        // [C]
+  float* int8_residuals = nullptr;     // [C]: ≥ ‖ŵ − scale·int8‖
+  float* momentum = nullptr;           // [C, D] or nullptr
+  float* accumulator = nullptr;        // [C] or nullptr
+  const float* reference = nullptr;    // q [C] or nullptr (all 1)
   std::size_t identities = 0;
   std::size_t dim = 0;
   std::size_t shadow_dim = 0;  // padded D
+  FilterTier filter = FilterTier::kAuto;
 };
 
-// A batch of embeddings after preparation (prepare_batch.h).
+// A batch of embeddings after preparation (prepare_batch.h), in the precision of the shadow.
 struct BatchArrays {
-  const float* values = nullptr;  // raw x as float32 [B, D]
-  double* norms = nullptr;        // ‖x‖ [B]
-  float* unit = nullptr;          // x̂ [B, D]
-  __half* half_unit = nullptr;    // x̂ rounded to fp16 [B, padded D], padding zero
-  double* slack = nullptr;        // [B]: |c̃ − c| ≤ slack for the filter's cosine of any prototype
+  const float* values = nullptr;     // raw x as float32 [B, D]
+  double* norms = nullptr;           // ‖x‖ [B]
+  float* unit = nullptr;             // x̂ [B, D]
+  __half* half_unit = nullptr;       // x̂ rounded to fp16 [B, padded D], padding zero
+  std::int8_t* int8_unit = nullptr;  // x̂ / scale rounded to int8 [B, padded D], padding zero
+  float* int8_scales = nullptr;      // [B]
+  float* int8_factors = nullptr;     // [B]: ≥ 1 + ‖x̂ − scale·int8‖
+  double* slack = nullptr;           // [B]: the row's part of the filter's error (filter.h)
   std::size_t rows = 0;
   std::size_t dim = 0;
-  std::size_t half_dim = 0;  // padded D
+  std::size_t shadow_dim = 0;  // padded D
 };
 
 // The identities [B, count] that have the inter-top-K penalty, −1 for none; count 0 without one.

@@ -23,6 +23,7 @@ struct HeadCall {
   std::size_t counted;         // rows that are not ignored
   RowState* rows;              // device [B]
   std::size_t scratch_budget;  // bytes that the sparse rows may keep
+  bool fast;                   // the filter's cosines are not rescored
   const Cancellation& cancellation;
   TopArrays top;
 };
@@ -48,8 +49,9 @@ struct Supports {
 // (host [B] or nullptr) ignore are not read: the first axis takes their place.
 class PreparedBatch {
  public:
+  // `is_int8`: in the precision of the int8 shadow, else fp16.
   PreparedBatch(DeviceContext& context, MemoryAccount& scratch, const RealMatrix& embeddings,
-                const std::int32_t* labels = nullptr);
+                bool is_int8, const std::int32_t* labels = nullptr);
   BatchArrays arrays() const;
   const std::int32_t* labels() const { return labels_.data(); }  // on the device
   // Synchronises.
@@ -63,6 +65,9 @@ class PreparedBatch {
   DeviceBuffer<double> norms_;
   DeviceBuffer<float> unit_;
   DeviceBuffer<__half> half_unit_;
+  DeviceBuffer<std::int8_t> int8_unit_;
+  DeviceBuffer<float> int8_scales_;
+  DeviceBuffer<float> int8_factors_;
   DeviceBuffer<double> slack_;
   DeviceBuffer<std::int32_t> labels_;
   DeviceBuffer<std::uint32_t> first_bad_row_;

@@ -1,5 +1,6 @@
-// Exact identification on the device; the argument is head/nearest.cc's. A query's bound is its
-// k-th best c̃ so far minus twice the slack; what is left is rescored in float64 from the originals.
+// Exact identification on the device; the argument is head/nearest.cc's. A query's bound is the
+// certain part of its best k so far minus the slack; what is left is rescored in float64 from the
+// originals.
 //
 // Memory per query is bounded: a list that would grow beyond kMostUndecided (or 4k) is settled by
 // exact cosines, since who is worse than k others can never be among the best k. When a group of
@@ -37,6 +38,15 @@ struct QueryArrays {
   std::size_t k;
   std::size_t settle_above;
 };
+
+// u of a class whose cosine is known (filter.h): a later bound takes 2 spread + slack off it again.
+__device__ float upper_bound(const PrototypeArrays& prototypes, const BatchArrays& queries,
+                             std::size_t row, const Match& match) {
+  if (prototypes.int8_residuals == nullptr) return static_cast<float>(match.cosine);
+  const double spread =
+      static_cast<double>(queries.int8_factors[row]) * prototypes.int8_residuals[match.identity];
+  return static_cast<float>(match.cosine + spread);
+}
 
 // Exact matches of a list, best first. Called by all threads of a block.
 __device__ void rank_exactly(const PrototypeArrays& prototypes, const BatchArrays& queries,
@@ -86,18 +96,24 @@ __global__ void __launch_bounds__(kThreads)
   float bound = -INFINITY;
   if (arrived >= query.k) {
     block_sort(list, arrived, ByCosine{});
-    // A class may be among the best k unless c̃ + δ < (k-th best c̃) − δ. Rounded down.
-    const double kth = list[query.k - 1].cosine;
-    bound = static_cast<float>(kth - 2.001 * queries.slack[row] - 0x1p-22);
+    // k classes are certainly as good as the worst lower bound of the first k. A class is among
+    // the best k only if its upper bound is not below. Rounded down.
+    const ListedCosine certain(list, queries.slack[row], prototypes, queries, row);
+    double worst = INFINITY;
+    for (std::size_t j = threadIdx.x; j < query.k; j += blockDim.x) {
+      worst = min(worst, certain(j));
+    }
+    worst = block_smallest(worst);
+    bound = static_cast<float>(worst - 1.001 * queries.slack[row] - 0x1p-22);
     kept = block_compact(list, arrived,
                          [bound](const Candidate& entry) { return entry.cosine > bound; });
     if (kept > query.settle_above) {
       Match* matches = query.matches + row * candidates.capacity;
       rank_exactly(prototypes, queries, row, list, kept, matches);
-      // Their c̃ are not needed any more: the bound is, and it is the k-th best c̃'s.
+      // Upper bounds again, and as tight as they can be.
       for (std::size_t j = threadIdx.x; j < query.k; j += blockDim.x) {
         list[j] = {static_cast<std::int32_t>(matches[j].identity),
-                   static_cast<float>(matches[j].cosine)};
+                   upper_bound(prototypes, queries, row, matches[j])};
       }
       kept = query.k;
     }
@@ -129,7 +145,12 @@ BatchArrays part(const BatchArrays& batch, std::size_t first, std::size_t count)
   rows.values += first * batch.dim;
   rows.norms += first;
   rows.unit += first * batch.dim;
-  rows.half_unit += first * batch.half_dim;
+  if (batch.half_unit != nullptr) rows.half_unit += first * batch.shadow_dim;
+  if (batch.int8_unit != nullptr) {
+    rows.int8_unit += first * batch.shadow_dim;
+    rows.int8_scales += first;
+    rows.int8_factors += first;
+  }
   rows.slack += first;
   rows.rows = count;
   return rows;

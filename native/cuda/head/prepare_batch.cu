@@ -42,26 +42,49 @@ __global__ void prepare_kernel(BatchArrays batch, const std::int32_t* labels,
   if (present && !good && !ignored && lane == 0)
     atomicMin(first_bad_row, static_cast<std::uint32_t>(row));
   const double inverse = good ? 1 / norm : 0;
+  const auto exact = [&](std::size_t k) {
+    if (ignored) return k == 0 ? 1.0 : 0.0;
+    return good && k < batch.dim ? values[k] * inverse : 0.0;
+  };
+  double largest = 0;
+  if (batch.int8_unit != nullptr) {
+    for (std::size_t k = lane; k < batch.dim; k += kDotLanes)
+      largest = max(largest, fabs(exact(k)));
+    for (int lanes = kDotLanes / 2; lanes > 0; lanes /= 2) {
+      largest =
+          max(largest, __shfl_xor_sync(kFullMask, largest, lanes, static_cast<int>(kDotLanes)));
+    }
+  }
+  const auto scale = static_cast<float>(largest / kLargestInt8);
   double squares = 0;
-  for (std::size_t k = lane; k < batch.half_dim; k += kDotLanes) {
-    double exact = good && k < batch.dim ? values[k] * inverse : 0;
-    if (ignored) exact = k == 0 ? 1 : 0;
-    const auto unit = static_cast<float>(exact);
-    const __half rounded = __float2half_rn(unit);
-    const double residual = exact - static_cast<double>(__half2float(rounded));
-    squares += residual * residual;
-    if (!present) continue;
-    if (k < batch.dim) batch.unit[row * batch.dim + k] = unit;
-    batch.half_unit[row * batch.half_dim + k] = rounded;
+  for (std::size_t k = lane; k < batch.shadow_dim; k += kDotLanes) {
+    const auto unit = static_cast<float>(exact(k));
+    if (present && k < batch.dim) batch.unit[row * batch.dim + k] = unit;
+    if (batch.int8_unit != nullptr) {
+      const Int8Element element = round_to_int8(exact(k), scale);
+      squares += element.squared_residual;
+      if (present) batch.int8_unit[row * batch.shadow_dim + k] = element.value;
+    } else {
+      const __half rounded = __float2half_rn(unit);
+      const double residual = exact(k) - static_cast<double>(__half2float(rounded));
+      squares += residual * residual;
+      if (present) batch.half_unit[row * batch.shadow_dim + k] = rounded;
+    }
   }
   for (int lanes = kDotLanes / 2; lanes > 0; lanes /= 2) {
     squares += __shfl_xor_sync(kFullMask, squares, lanes, static_cast<int>(kDotLanes));
   }
-  if (present && lane == 0) {
-    batch.norms[row] = ignored ? 1 : norm;
-    // Rounded up by far more than the sum's own rounding.
-    batch.slack[row] = filter_slack(sqrt(squares) * (1 + 0x1p-40), batch.dim);
+  if (!present || lane != 0) return;
+  batch.norms[row] = ignored ? 1 : norm;
+  // Rounded up by far more than the sum's own rounding.
+  const double residual = sqrt(squares) * (1 + 0x1p-40);
+  if (batch.int8_unit == nullptr) {
+    batch.slack[row] = filter_slack(residual, batch.dim);
+    return;
   }
+  batch.slack[row] = int8_filter_slack(residual);
+  batch.int8_scales[row] = scale;
+  batch.int8_factors[row] = static_cast<float>((1 + residual) * (1 + 0x1p-22));
 }
 
 __global__ void refresh_kernel(PrototypeArrays prototypes, std::size_t first, std::size_t count) {
@@ -96,7 +119,7 @@ __global__ void start_kernel(PrototypeArrays prototypes, BatchArrays batch,
 }  // namespace
 
 PreparedBatch::PreparedBatch(DeviceContext& context, MemoryAccount& scratch,
-                             const RealMatrix& embeddings, const std::int32_t* labels)
+                             const RealMatrix& embeddings, bool is_int8, const std::int32_t* labels)
     : context_(context),
       input_(embeddings),
       uploaded_(context, scratch, embeddings.on_device() ? 0 : embeddings.bytes()),
@@ -104,7 +127,12 @@ PreparedBatch::PreparedBatch(DeviceContext& context, MemoryAccount& scratch,
               embeddings.is_half() ? embeddings.rows() * embeddings.columns() : 0),
       norms_(context, scratch, embeddings.rows()),
       unit_(context, scratch, embeddings.rows() * embeddings.columns()),
-      half_unit_(context, scratch, embeddings.rows() * padded_dim(embeddings.columns())),
+      half_unit_(context, scratch,
+                 is_int8 ? 0 : embeddings.rows() * padded_dim(embeddings.columns(), false)),
+      int8_unit_(context, scratch,
+                 is_int8 ? embeddings.rows() * padded_dim(embeddings.columns(), true) : 0),
+      int8_scales_(context, scratch, is_int8 ? embeddings.rows() : 0),
+      int8_factors_(context, scratch, is_int8 ? embeddings.rows() : 0),
       slack_(context, scratch, embeddings.rows()),
       labels_(to_device(context, scratch, labels, embeddings.rows())),
       first_bad_row_(context, scratch, 1) {
@@ -121,8 +149,17 @@ PreparedBatch::PreparedBatch(DeviceContext& context, MemoryAccount& scratch,
            static_cast<const __half*>(source), values_.data(), rows * dim);
     values = values_.data();
   }
-  arrays_ = {values,        norms_.data(), unit_.data(), half_unit_.data(),
-             slack_.data(), rows,          dim,          padded_dim(dim)};
+  arrays_ = {values,
+             norms_.data(),
+             unit_.data(),
+             half_unit_.data(),
+             int8_unit_.data(),
+             int8_scales_.data(),
+             int8_factors_.data(),
+             slack_.data(),
+             rows,
+             dim,
+             padded_dim(dim, is_int8)};
   first_bad_row_.fill_bytes(0xff);
   launch(context, "prepare_kernel", &prepare_kernel,
          {blocks_for(rows, kRowsPerBlock, ~0u), kThreads}, arrays_, labels_.data(),

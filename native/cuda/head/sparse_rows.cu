@@ -1,7 +1,8 @@
 // Rows whose support is a small part of the classes, on the device: stream with rising bounds,
 // rescore what is left from the float32 originals in float64, solve exactly. Why it is exact:
-// head/sparse_rows.cc. Thresholds are solved on c̃ − δ and a class is dropped only if c̃ + δ is
-// below, with δ the row's own slack (shadow.cuh).
+// head/sparse_rows.cc. Thresholds are solved on lower bounds of the cosines and a class is dropped
+// only if its upper bound is below (filter.h). Precision 'fast' takes the filter's cosines for the
+// exact ones: no error to allow for, and no rescoring.
 //
 // Groups of prototypes depend on C alone; bounds are fixed within a group, and lists are sorted
 // before anything is computed from them, so the order in which survivors arrive does not matter.
@@ -34,13 +35,6 @@ constexpr std::size_t kBytesPerCandidate = 2 * sizeof(Candidate) + sizeof(std::i
                                            2 * sizeof(double) +
                                            2 * (sizeof(std::uint32_t) + sizeof(std::uint64_t));
 
-struct ListedCosine {
-  const Candidate* list;
-  double slack;
-  __device__ double operator()(std::size_t j) const {
-    return static_cast<double>(list[j].cosine) - slack;
-  }
-};
 struct ListedMeasure {
   const Candidate* list;
   const float* reference;
@@ -59,15 +53,18 @@ __device__ float filter_bound(const DeviceLoss& loss, const RowSolution& lower_s
 
 // A block per row: from the row's list a new bound, and from the bound a shorter list.
 __global__ void __launch_bounds__(kThreads)
-    tighten_kernel(DeviceLoss loss, BatchArrays batch, const float* reference,
-                   CandidateArrays candidates, RowState* rows, std::uint32_t* sorted_counts,
-                   std::uint64_t* survivors, std::size_t row_limit, double penalty) {
+    tighten_kernel(DeviceLoss loss, PrototypeArrays prototypes, BatchArrays batch,
+                   std::uint64_t fast, CandidateArrays candidates, RowState* rows,
+                   std::uint32_t* sorted_counts, std::uint64_t* survivors, std::size_t row_limit,
+                   double penalty) {
   const std::size_t row = blockIdx.x;
   RowState& state = rows[row];
   Candidate* list = candidates.lists + row * candidates.capacity;
   const std::size_t arrived = candidates.counts[row];
   const std::size_t before = sorted_counts[row];
-  const double slack = batch.slack[row];
+  // Where the filter's cosines are the result, they have no error.
+  const double slack = fast != 0 ? 0.0 : batch.slack[row];
+  const float* reference = prototypes.reference;
   const DeviceTarget target = state.target;
   if (state.ignored != 0) {
     if (threadIdx.x == 0) candidates.bounds[row] = INFINITY;
@@ -86,8 +83,9 @@ __global__ void __launch_bounds__(kThreads)
     if (arrived > before) block_sort(list, arrived, ByIdentity{});
     bool out_of_range = false;
     const RowSolution lower =
-        solve_row(loss, target, arrived, arrived, reference != nullptr, ListedCosine{list, slack},
-                  ListedMeasure{list, reference}, kBoundTolerance, out_of_range);
+        solve_row(loss, target, arrived, arrived, reference != nullptr,
+                  ListedCosine(list, slack, prototypes, batch, row), ListedMeasure{list, reference},
+                  kBoundTolerance, out_of_range);
     // The measures seen so far leave float64; later classes may not. The last solution decides.
     // A class that the inter-top-K penalty may raise is kept from the penalty below the threshold.
     bound = out_of_range ? -INFINITY : filter_bound(loss, lower, slack + penalty);
@@ -121,6 +119,20 @@ __global__ void __launch_bounds__(kThreads)
       supports.identities[first + j] = identity;
       supports.cosines[first + j] = cosine;
     }
+  }
+}
+
+// The same without rescoring: the filter's cosines are kept (precision 'fast').
+__global__ void __launch_bounds__(kThreads)
+    keep_cosines_kernel(CandidateArrays candidates, SupportArrays supports) {
+  const std::size_t row = blockIdx.x;
+  const std::size_t count = candidates.counts[row];
+  const Candidate* list = candidates.lists + row * candidates.capacity;
+  const std::size_t first = supports.offsets[row];
+  for (std::size_t j = threadIdx.x; j < count; j += blockDim.x) {
+    const double cosine = list[j].cosine;
+    supports.identities[first + j] = list[j].identity;
+    supports.cosines[first + j] = cosine < -1 ? -1.0 : cosine > 1 ? 1.0 : cosine;
   }
 }
 
@@ -253,8 +265,8 @@ Supports solve_sparse_rows(const HeadCall& call) {
   const CandidateArrays candidates{lists.data(), counts.data(), bounds.data(), call.rows, capacity};
   const auto tighten = [&] {
     launch(context, "tighten_kernel", &tighten_kernel, {static_cast<unsigned>(rows), kThreads},
-           call.loss, call.batch, reference, candidates, call.rows, sorted_counts.data(),
-           survivors.data(), row_limit, call.top.penalty);
+           call.loss, call.prototypes, call.batch, call.fast ? 1 : 0, candidates, call.rows,
+           sorted_counts.data(), survivors.data(), row_limit, call.top.penalty);
   };
   tighten();  // the target alone is a first bound
   for (std::size_t begin = 0; begin < identities;) {
@@ -282,7 +294,10 @@ Supports solve_sparse_rows(const HeadCall& call) {
   supports.cosines = DeviceBuffer<double>(context, scratch, entries);
   supports.posteriors = DeviceBuffer<double>(context, scratch, entries);
   supports.offsets.upload(offsets.data());
-  if (entries > 0) {
+  if (entries > 0 && call.fast) {
+    launch(context, "keep_cosines_kernel", &keep_cosines_kernel,
+           {static_cast<unsigned>(rows), kThreads}, candidates, supports.arrays());
+  } else if (entries > 0) {
     launch(context, "rescore_kernel", &rescore_kernel, {static_cast<unsigned>(rows), kThreads},
            call.prototypes, call.batch, candidates, supports.arrays());
   }

@@ -1,0 +1,98 @@
+import { describe, expect, it } from 'vitest';
+import {
+  mostIdentities,
+  type PlanPlace,
+  planHead,
+  totalBytes,
+} from '../../lib/cli/head-plan.js';
+import { adagrad, PrototypeHead, sgd } from '../../lib/index.js';
+import { onDevice } from '../helpers/emulation.js';
+import { lossFamilies } from '../helpers/losses.js';
+import { normalTensor, randomLabels } from '../helpers/random.js';
+import { runCli } from './run-cli.js';
+
+/* The planned figures next to those of heads that exist, after calls of every kind. */
+
+const places: [PlanPlace, object][] = onDevice
+  ? [
+      ['gpu', {}],
+      ['gpu-int8', { filter: 'mma-int8' }],
+    ]
+  : [
+      ['cpu', {}],
+      ['cpu-no-shadow', { shadow: 'none' }],
+    ];
+
+const cases: [number, number, number, number | undefined][] = [
+  [1, 1, 1, undefined],
+  [19, 3, 7, undefined],
+  [989, 33, 19, undefined],
+  [989, 33, 19, 0],
+];
+// The emulated device would take minutes.
+if (!onDevice) cases.push([5000, 111, 64, undefined]);
+
+describe.each(places)('a planned head, %s', (place, options) => {
+  it.each(cases)(
+    'C %d, D %d, B %d, budget %s',
+    (identities, dim, batch, budget) => {
+      const scratchBudget = budget ?? 48 * 2 ** 20;
+      const sizes = { identities, dim, batch, scratchBudget };
+      const plan = planHead(place, sizes);
+      const embeddings = normalTensor(batch, dim, 1);
+      const labels = randomLabels(batch, identities, 2);
+      for (const [optimizer, bytes] of [
+        [sgd({ momentum: 0.9 }), plan.momentum],
+        [adagrad(), plan.accumulators],
+        [sgd(), 0],
+      ] as const) {
+        // Wide supports, narrow ones, and rows that stream through all classes.
+        for (const [alpha, scale] of [
+          [1.1, 8],
+          [1.5, 30],
+          [1, 16],
+        ] as const) {
+          using head = new PrototypeHead({
+            identities,
+            dim,
+            loss: lossFamilies.qMargin(alpha, scale),
+            optimizer,
+            scratchBudget,
+            ...options,
+          });
+          head.stepSync(embeddings, labels);
+          head.nearestSync(embeddings, { k: 1 });
+          const memory = head.memory();
+          expect(memory.prototypes).toBe(plan.prototypes + plan.shadow);
+          expect(memory.optimizer).toBe(bytes);
+          expect(memory.scratch).toBeGreaterThan(0);
+          expect(memory.scratch).toBeLessThanOrEqual(plan.scratch);
+        }
+      }
+    },
+  );
+});
+
+describe('what fits', () => {
+  it('is the last head that does', () => {
+    const sizes = { dim: 512, batch: 128, scratchBudget: 48 * 2 ** 20 };
+    for (const place of ['cpu', 'gpu', 'gpu-int8'] as const) {
+      const rule = 'sgd with momentum';
+      const most = mostIdentities(place, sizes, rule, 80e9);
+      const bytes = (identities: number) =>
+        totalBytes(planHead(place, { ...sizes, identities }), rule);
+      expect(bytes(most)).toBeLessThanOrEqual(80e9);
+      expect(bytes(most + 1)).toBeGreaterThan(80e9);
+      expect(mostIdentities(place, sizes, rule, 1000)).toBe(0);
+    }
+  });
+
+  it('is printed', async () => {
+    const { stdout, code } = await runCli(['info', '--plan', '10000000,512']);
+    expect(code).toBe(0);
+    expect(stdout).toContain('A head of 10,000,000 identities, width 512');
+    expect(stdout).toMatch(/prototypes and norms( +20\.6 GB){4}/);
+    expect(stdout).toMatch(/copy for the filter +10\.2 GB +0\.00 MB +10\.2 GB/);
+    expect(stdout).toMatch(/Most identities in [\d.]+ GB, this machine:/);
+  });
+});

@@ -1,0 +1,286 @@
+// Tensor-core operations of the emulated device, and the kernels that are made of them.
+
+#include <algorithm>
+#include <cmath>
+
+#include "cuda/head/filter.h"
+#include "cuda/matrix_product.h"
+#include "cuda/warp_mma.cuh"
+#include "emulation_bench.h"
+
+namespace alphamargin::emulated {
+namespace {
+
+__global__ void mma_kernel(const __half* a, const __half* b, float* c) {
+  struct alignas(16) Tile {
+    __half values[16 * 24];
+  };
+  ALPHAMARGIN_SHARED(Tile, tiles, 2);
+  // Rows of 16 halves, 8 of padding; b as [8 columns][16 k], twice, so that ldmatrix.x4 fits.
+  for (unsigned i = threadIdx.x; i < 256; i += 32) {
+    tiles[0].values[i / 16 * 24 + i % 16] = a[i];
+    tiles[1].values[i / 16 * 24 + i % 16] = b[i % 128];
+  }
+  __syncwarp();
+  const unsigned lane = threadIdx.x;
+  MmaA fragment;
+  load_matrices(fragment.words, tiles[0].values + lane % 16 * 24 + lane / 16 * 8);
+  std::uint32_t words[4];
+  load_matrices(words, tiles[1].values + (lane % 8 + lane / 16 * 8) * 24 + lane / 8 % 2 * 8);
+  float sums[4] = {1, 2, 3, 4};
+  mma_m16n8k16(sums, fragment, MmaB{{words[0], words[1]}});
+  for (unsigned e = 0; e < 4; ++e) {
+    c[(lane / 4 + 8 * (e / 2)) * 8 + 2 * (lane % 4) + e % 2] = sums[e];
+  }
+}
+
+void test_mma() {
+  Bench bench;
+  std::vector<__half> a(256);
+  std::vector<__half> b(128);  // [column][k]
+  for (std::size_t i = 0; i < 256; ++i) a[i] = __float2half_rn(static_cast<float>(i % 13) - 6);
+  for (std::size_t i = 0; i < 128; ++i) b[i] = __float2half_rn(static_cast<float>(i % 7) / 8);
+  auto device_a = bench.buffer(a);
+  auto device_b = bench.buffer(b);
+  auto c = bench.buffer<float>(128);
+  launch(bench.context, "mma_kernel", &mma_kernel, {1, 32}, device_a.data(), device_b.data(),
+         c.data());
+  const auto found = bench.read(c);
+  for (std::size_t row = 0; row < 16; ++row) {
+    for (std::size_t column = 0; column < 8; ++column) {
+      float sum = static_cast<float>(1 + column % 2 + 2 * (row / 8));
+      for (std::size_t k = 0; k < 16; ++k) {
+        sum += __half2float(a[row * 16 + k]) * __half2float(b[column * 16 + k]);
+      }
+      expect(found[row * 8 + column] == sum, "an element of the product");
+    }
+  }
+}
+
+__global__ void mma_int8_kernel(const std::int8_t* a, const std::int8_t* b, std::int32_t* c) {
+  // Rows of 32 bytes, 16 of padding; b as [8 columns][32 k], twice, so that ldmatrix.x4 fits.
+  ALPHAMARGIN_SHARED(uint4, tiles, 2 * 16 * 3);
+  auto* const bytes = reinterpret_cast<std::int8_t*>(&tiles[0]);
+  for (unsigned i = threadIdx.x; i < 512; i += 32) {
+    bytes[i / 32 * 48 + i % 32] = a[i];
+    bytes[768 + i / 32 * 48 + i % 32] = b[i % 256];
+  }
+  __syncwarp();
+  const unsigned lane = threadIdx.x;
+  MmaA fragment;
+  load_matrices(fragment.words, bytes + lane % 16 * 48 + lane / 16 * 16);
+  std::uint32_t words[4];
+  load_matrices(words, bytes + 768 + (lane % 8 + lane / 16 * 8) * 48 + lane / 8 % 2 * 16);
+  std::int32_t sums[4] = {1, 2, 3, 4};
+  mma_m16n8k32(sums, fragment, MmaB{{words[0], words[1]}});
+  for (unsigned e = 0; e < 4; ++e) {
+    c[(lane / 4 + 8 * (e / 2)) * 8 + 2 * (lane % 4) + e % 2] = sums[e];
+  }
+}
+
+void test_mma_int8() {
+  Bench bench;
+  std::vector<std::int8_t> a(512);
+  std::vector<std::int8_t> b(256);  // [column][k]
+  for (int i = 0; i < 512; ++i) a[i] = static_cast<std::int8_t>(i * 37 % 255 - 127);
+  for (int i = 0; i < 256; ++i) b[i] = static_cast<std::int8_t>(i * 101 % 255 - 127);
+  auto device_a = bench.buffer(a);
+  auto device_b = bench.buffer(b);
+  auto c = bench.buffer<std::int32_t>(128);
+  launch(bench.context, "mma_int8_kernel", &mma_int8_kernel, {1, 32}, device_a.data(),
+         device_b.data(), c.data());
+  const auto found = bench.read(c);
+  for (std::size_t row = 0; row < 16; ++row) {
+    for (std::size_t column = 0; column < 8; ++column) {
+      auto sum = static_cast<std::int32_t>(1 + column % 2 + 2 * (row / 8));
+      for (std::size_t k = 0; k < 32; ++k) sum += a[row * 32 + k] * b[column * 32 + k];
+      expect(found[row * 8 + column] == sum, "an element of the product");
+    }
+  }
+}
+
+// Rows of eight in one bank, as ldmatrix reads them.
+__global__ void conflict_kernel(std::uint32_t* out, std::size_t pitch) {
+  ALPHAMARGIN_SHARED(uint4, rows, 32 * 9);
+  for (unsigned i = threadIdx.x; i < 32 * 9; i += 32) rows[i] = {i, i, i, i};
+  __syncwarp();
+  std::uint32_t words[4];
+  load_matrices(words, rows + threadIdx.x * pitch);
+  out[threadIdx.x] = words[0];
+}
+
+void test_bank_conflicts() {
+  Bench bench;
+  auto out = bench.buffer<std::uint32_t>(32);
+  const auto conflicts_at = [&](std::size_t pitch) {
+    const std::uint64_t before = bank_conflicts();
+    launch(bench.context, "conflict_kernel", &conflict_kernel, {1, 32}, out.data(), pitch);
+    bench.context.synchronize();
+    return bank_conflicts() - before;
+  };
+  expect(conflicts_at(9) == 0, "conflicts where there are none");
+  expect(conflicts_at(8) == 4, "conflicts that were not counted");
+}
+
+// Small whole numbers, whose products are exact in any order.
+float element(std::size_t row, std::size_t k) {
+  return static_cast<float>((row * 31 + k * 7 + row * k) % 9) - 4;
+}
+
+// One launch of the fp16 filter against sums on the host: every survivor once, in its own row. The
+// first of the bounds lets everything through, which is more than a block can gather.
+void check_filter(FilterTier tier, std::size_t rows, std::size_t identities, std::size_t dim) {
+  Bench bench;
+  std::vector<__half> batch(rows * dim);
+  std::vector<__half> shadow(identities * dim);
+  for (std::size_t i = 0; i < batch.size(); ++i) {
+    batch[i] = __float2half_rn(element(i / dim, i % dim));
+  }
+  for (std::size_t i = 0; i < shadow.size(); ++i) {
+    shadow[i] = __float2half_rn(element(i / dim + 1000, i % dim));
+  }
+  std::vector<float> bounds(rows);
+  std::vector<RowState> states(rows);
+  for (std::size_t row = 0; row < rows; ++row) {
+    bounds[row] = row % 5 == 0 ? -INFINITY : row % 5 == 1 ? INFINITY : static_cast<float>(row);
+    states[row].label = static_cast<std::int64_t>(row % identities);
+  }
+  const std::size_t begin = identities / 3;
+  auto device_batch = bench.buffer(batch);
+  auto device_shadow = bench.buffer(shadow);
+  auto device_bounds = bench.buffer(bounds);
+  auto device_states = bench.buffer(states);
+  auto lists = bench.buffer<Candidate>(rows * identities);
+  auto counts = bench.buffer(std::vector<std::uint32_t>(rows, 0));
+  PrototypeArrays prototypes;
+  prototypes.shadow = device_shadow.data();
+  prototypes.identities = identities;
+  prototypes.dim = prototypes.shadow_dim = dim;
+  prototypes.filter = tier;
+  BatchArrays embeddings;
+  embeddings.half_unit = device_batch.data();
+  embeddings.rows = rows;
+  embeddings.dim = embeddings.shadow_dim = dim;
+  filter_prototypes(
+      bench.context, prototypes, embeddings,
+      {lists.data(), counts.data(), device_bounds.data(), device_states.data(), identities}, begin,
+      identities);
+  const auto found = bench.read(lists);
+  const auto found_counts = bench.read(counts);
+  for (std::size_t row = 0; row < rows; ++row) {
+    std::vector<Candidate> expected;
+    for (std::size_t j = begin; j < identities; ++j) {
+      float sum = 0;
+      for (std::size_t k = 0; k < dim; ++k) sum += element(row, k) * element(j + 1000, k);
+      if (sum > bounds[row] && j != row % identities) {
+        expected.push_back({static_cast<std::int32_t>(j), sum});
+      }
+    }
+    const auto first = found.begin() + static_cast<std::ptrdiff_t>(row * identities);
+    std::vector<Candidate> own(first, first + found_counts[row]);
+    std::sort(own.begin(), own.end(),
+              [](const Candidate& a, const Candidate& b) { return a.identity < b.identity; });
+    const bool equal = std::equal(own.begin(), own.end(), expected.begin(), expected.end(),
+                                  [](const Candidate& a, const Candidate& b) {
+                                    return a.identity == b.identity && a.cosine == b.cosine;
+                                  });
+    expect(equal, "row " + std::to_string(row) + " of " + std::to_string(rows));
+  }
+}
+
+void test_filter() {
+  const std::uint64_t conflicts = bank_conflicts();
+  for (const std::uint64_t seed : {0, 5}) {
+    DeviceSettings settings;
+    settings.seed = seed;
+    configure_device(settings);
+    for (const FilterTier tier : {FilterTier::kMma, FilterTier::kSimt}) {
+      // A tile of each height, one slab and several, edges in both directions.
+      check_filter(tier, 17, 1500, 32);
+      check_filter(tier, 64, 700, 96);
+      check_filter(tier, 131, 1100, 64);
+    }
+  }
+  configure_device({});
+  expect(bank_conflicts() == conflicts, "the filter's reads meet in a bank");
+}
+
+// Products of float32 numbers of all digits next to float64, and next to float32 multiply-adds,
+// which are no nearer: the smallest sizes that tensor cores take, edges, operands that lie either
+// way, factors, sums.
+void check_product(bool left_transposed, bool right_transposed, const ProductShape& shape) {
+  Bench bench;
+  const auto [rows, inner, columns] = shape;
+  const auto number = [](std::size_t i) {
+    return static_cast<float>(std::sin(1.0 + static_cast<double>(i * i % 10007)));
+  };
+  std::vector<float> left(rows * inner);
+  std::vector<float> right(inner * columns);
+  for (std::size_t i = 0; i < left.size(); ++i) left[i] = number(i);
+  for (std::size_t i = 0; i < right.size(); ++i) right[i] = number(i + 5000);
+  std::vector<float> factors(right_transposed ? columns : inner);
+  for (std::size_t i = 0; i < factors.size(); ++i) factors[i] = 1 + number(i) / 2;
+  auto device_left = bench.buffer(left);
+  auto device_right = bench.buffer(right);
+  auto device_factors = bench.buffer(factors);
+  auto out = bench.buffer<float>(rows * columns);
+  auto sums = bench.buffer(std::vector<double>(rows * columns, 10));
+  const DeviceOperand a{device_left.data(), left_transposed ? rows : inner,
+                        left_transposed ? 1 : 0};
+  const DeviceOperand b{device_right.data(), right_transposed ? inner : columns,
+                        right_transposed ? 1 : 0, device_factors.data()};
+  auto plain = bench.buffer(std::vector<double>(rows * columns, 10));
+  product_by_mma(bench.context, a, b, shape, out.data());
+  product_by_mma(bench.context, a, b, shape, sums.data());
+  DeviceSettings settings;
+  settings.compute_capability = 75;
+  configure_device(settings);
+  add_matrix_product(bench.context, a, b, shape, plain.data());
+  configure_device({});
+  const auto found = bench.read(out);
+  const auto found_plain = bench.read(plain);
+  double worst = 0;
+  double worst_plain = 0;
+  const auto found_sums = bench.read(sums);
+  for (std::size_t row = 0; row < rows; ++row) {
+    for (std::size_t column = 0; column < columns; ++column) {
+      double sum = 0;
+      double magnitude = 0;
+      for (std::size_t k = 0; k < inner; ++k) {
+        const double x = left[left_transposed ? k * rows + row : row * inner + k];
+        const float stored = right[right_transposed ? column * inner + k : k * columns + column];
+        const float y = stored * factors[right_transposed ? column : k];
+        sum += x * y;
+        magnitude += std::fabs(x * y);
+      }
+      const std::size_t place = row * columns + column;
+      worst = std::max(worst, std::fabs(found_sums[place] - 10 - sum) / magnitude);
+      worst_plain = std::max(worst_plain, std::fabs(found_plain[place] - 10 - sum) / magnitude);
+      expect(std::fabs(found[place] - (found_sums[place] - 10)) <= 1e-7 * magnitude,
+             "a product is not its sum");
+    }
+  }
+  expect(worst <= 1.5 * worst_plain + 0x1p-24, "products are off by " + std::to_string(worst));
+}
+
+void test_products() {
+  for (const bool left_transposed : {false, true}) {
+    for (const bool right_transposed : {false, true}) {
+      check_product(left_transposed, right_transposed, {64, 64, 64});
+      check_product(left_transposed, right_transposed, {70, 131, 65});
+    }
+  }
+  check_product(false, false, {1, 1, 1});
+}
+
+}  // namespace
+
+const test::Cases kTensorCoreCases = {
+    {"mma and ldmatrix", &test_mma},
+    {"mma of int8", &test_mma_int8},
+    {"bank conflicts of ldmatrix", &test_bank_conflicts},
+    {"float32 products of TF32 tiles", &test_products},
+    {"the filter's survivors, without bank conflicts", &test_filter},
+};
+
+}  // namespace alphamargin::emulated

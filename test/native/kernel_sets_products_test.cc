@@ -1,0 +1,318 @@
+// Tests of the kernel sets: register tiles, panels, sums in float64, the fixed-point filter.
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernel_sets_cases.h"
+
+namespace alphamargin::test {
+namespace {
+
+// ---- register tiles
+
+using Multiply = decltype(KernelSet::multiply);
+
+// A float32 sum of n products, fused or not, is off by at most γ_n Σ|ab|, γ_n = nu/(1 − nu), and by
+// half a denormal for each product. Where blocks of kDepthBlock are summed in float64, n is the
+// size of a block; then come the float64 sum and one rounding to float32.
+double tile_bound(std::size_t depth, bool blocks, double absolute, double exact) {
+  constexpr double kUnit = 0x1p-24;
+  const auto n = static_cast<double>(blocks ? std::min(depth, kDepthBlock) : depth);
+  const auto all = static_cast<double>(depth);
+  double bound = n * kUnit / (1 - n * kUnit) * absolute;
+  // Our own float64 sum, and that of the blocks.
+  bound += 2 * all * 0x1p-53 * absolute + all * 0x1p-149;
+  if (blocks && depth > kDepthBlock) bound += kUnit * (std::fabs(exact) + bound);
+  return bound;
+}
+
+void check_tiles(const KernelSet& set, Multiply multiply, bool blocks) {
+  for (const std::size_t depth : kDims) {
+    Source source(depth);
+    const std::string where = sized("depth", depth);
+    const std::vector<float> left = source.values(depth * set.tile_rows);
+    const std::vector<float> right = source.values(depth * set.tile_columns);
+    std::vector<float> tile(set.tile_rows * set.tile_columns, NAN);
+    multiply(depth, left.data(), right.data(), tile.data());
+    for (std::size_t i = 0; i < set.tile_rows; ++i) {
+      for (std::size_t j = 0; j < set.tile_columns; ++j) {
+        double exact = 0;
+        double absolute = 0;
+        for (std::size_t k = 0; k < depth; ++k) {
+          const double product = static_cast<double>(left[k * set.tile_rows + i]) *
+                                 static_cast<double>(right[k * set.tile_columns + j]);
+          exact += product;
+          absolute += std::fabs(product);
+        }
+        const std::size_t place = i * set.tile_columns + j;
+        if (!(std::fabs(tile[place] - exact) <= tile_bound(depth, blocks, absolute, exact))) {
+          differ(where, place, tile[place], exact);
+        }
+      }
+    }
+    // The same row and column everywhere: no element may depend on its place.
+    std::vector<float> rows(left.size());
+    std::vector<float> columns(right.size());
+    for (std::size_t k = 0; k < depth; ++k) {
+      std::fill_n(rows.data() + k * set.tile_rows, set.tile_rows, left[k * set.tile_rows]);
+      std::fill_n(columns.data() + k * set.tile_columns, set.tile_columns,
+                  right[k * set.tile_columns]);
+    }
+    multiply(depth, rows.data(), columns.data(), tile.data());
+    expect_bits(where + ", one row and one column", tile, std::vector<float>(tile.size(), tile[0]));
+  }
+}
+
+void test_multiply(const KernelSet& set) { check_tiles(set, set.multiply, false); }
+
+void test_multiply_long(const KernelSet& set) { check_tiles(set, set.multiply_long, true); }
+
+void test_select(const KernelSet& set) {
+  for (std::size_t round = 0; round < 50; ++round) {
+    Source source(round);
+    std::vector<float> tile = source.cosines(set.tile_rows * set.tile_columns);
+    tile[source.below(tile.size())] = NAN;
+    tile[source.below(tile.size())] = -0.0f;
+    std::vector<float> bounds(set.tile_rows);
+    for (float& bound : bounds) bound = tile[source.below(tile.size())];
+    // In every fifth round no element is above.
+    if (round % 5 == 0) std::fill(bounds.begin(), bounds.end(), kInfinity);
+    std::vector<std::uint32_t> expected(set.tile_rows);
+    bool any = false;
+    for (std::size_t i = 0; i < set.tile_rows; ++i) {
+      for (std::size_t j = 0; j < set.tile_columns; ++j) {
+        const bool above = tile[i * set.tile_columns + j] > bounds[i];
+        expected[i] |= static_cast<std::uint32_t>(above) << j;
+        any = any || above;
+      }
+    }
+    std::vector<std::uint32_t> masks(set.tile_rows, ~0u);
+    const bool returned = set.select(tile.data(), bounds.data(), masks.data());
+    expect_bits(sized("round", round) + ", masks", masks, expected);
+    expect_bits(sized("round", round) + ", whether any is set", returned, any);
+  }
+}
+
+// ---- panels
+
+void test_interleave(const KernelSet& set) {
+  for (const std::size_t depth : kDims) {
+    for (const std::size_t width :
+         {set.tile_rows, set.tile_columns, std::size_t{4}, std::size_t{16}, kLargestTileColumns}) {
+      for (const std::size_t count : {std::size_t{1}, width / 2, width - 1, width}) {
+        Source source(depth + width + count);
+        const std::size_t stride = depth + 3;
+        const std::vector<float> rows = source.values((count - 1) * stride + depth);
+        const std::vector<float> factors = source.values(count);
+        std::vector<float> got(width * depth, NAN);
+        std::vector<float> expected(width * depth, NAN);
+        set.interleave(rows.data(), stride, factors.data(), count, width, depth, got.data());
+        portable_kernel_set().interleave(rows.data(), stride, factors.data(), count, width, depth,
+                                         expected.data());
+        expect_bits(sized("depth", depth) + sized(", width", width) + sized(", count", count), got,
+                    expected);
+      }
+    }
+  }
+}
+
+void test_copy_columns(const KernelSet& set) {
+  for (const std::size_t depth : kDims) {
+    for (const std::size_t width : {set.tile_rows, set.tile_columns}) {
+      for (const std::size_t count : {std::size_t{1}, width - 1, width}) {
+        for (const bool has_factors : {false, true}) {
+          Source source(depth + width + count);
+          const std::size_t stride = count + 2;
+          const std::vector<float> rows = source.values((depth - 1) * stride + count);
+          const std::vector<float> factors = source.values(depth);
+          const float* given = has_factors ? factors.data() : nullptr;
+          std::vector<float> got(width * depth, NAN);
+          std::vector<float> expected(width * depth, NAN);
+          set.copy_columns(rows.data(), stride, given, count, width, depth, got.data());
+          portable_kernel_set().copy_columns(rows.data(), stride, given, count, width, depth,
+                                             expected.data());
+          expect_bits(sized("depth", depth) + sized(", width", width) + sized(", count", count) +
+                          (has_factors ? ", factors" : ""),
+                      got, expected);
+        }
+      }
+    }
+  }
+}
+
+// ---- sums in float64
+
+void test_dot(const KernelSet& set) {
+  for (const std::size_t count : counts()) {
+    Source source(count);
+    const std::vector<float> a = source.values(count);
+    const std::vector<float> b = source.values(count);
+    expect_bits(sized("count", count), set.dot(a.data(), b.data(), count),
+                portable_kernel_set().dot(a.data(), b.data(), count));
+  }
+}
+
+void test_accumulate(const KernelSet& set) {
+  for (const std::size_t count : counts()) {
+    for (const double factor : {0.3, -1e-30, 0.0}) {
+      Source source(count);
+      const std::vector<float> values = source.values(count);
+      std::vector<double> got = source.doubles(count);
+      std::vector<double> expected = got;
+      set.accumulate(factor, values.data(), count, got.data());
+      portable_kernel_set().accumulate(factor, values.data(), count, expected.data());
+      expect_bits(sized("count", count), got, expected);
+    }
+  }
+}
+
+// ---- fixed point
+
+void test_quantize(const KernelSet& set) {
+  for (const std::size_t count : counts()) {
+    for (const std::size_t stride : {kChunk, kGroup * kChunk, kFilterRows * kChunk}) {
+      for (const bool ties : {false, true}) {
+        Source source(count);
+        std::vector<float> values = source.values(count);
+        const float factor = ties ? 1.0f : static_cast<float>(kFixedScale);
+        if (ties) {
+          for (float& value : values) value = std::floor(value * 32000) + 0.5f;
+        }
+        // What lies between the chunks must stay.
+        std::vector<std::int16_t> got((count + kChunk - 1) / kChunk * stride - stride + kChunk, 77);
+        std::vector<std::int16_t> expected = got;
+        set.quantize(values.data(), factor, count, stride, got.data());
+        portable_kernel_set().quantize(values.data(), factor, count, stride, expected.data());
+        const std::string where =
+            sized("count", count) + sized(", stride", stride) + (ties ? ", ties" : "");
+        expect_bits(where, got, expected);
+        for (std::size_t k = 0; k < count; ++k) {
+          const float whole = std::nearbyint(values[k] * factor);
+          const float rounded = got[k / kChunk * stride + k % kChunk];
+          if (rounded != whole) differ(where, k, rounded, whole);
+        }
+      }
+    }
+  }
+}
+
+struct alignas(64) CacheLine {
+  std::int16_t elements[kGroup * kChunk];
+};
+
+struct FilterCase {
+  std::size_t dim;
+  std::size_t rows;
+  std::size_t groups;
+  bool wraps;  // partial sums leave int32, totals do not
+};
+
+// Unit vectors, or rows whose halves cancel: 32767² summed up, then down again.
+std::vector<std::int16_t> fixed_vector(Source& source, const FilterCase& shape, bool prototype) {
+  const std::size_t depth = rounded_up(shape.dim, kChunk);
+  std::vector<std::int16_t> fixed(depth);
+  if (shape.wraps) {
+    for (std::size_t k = 0; k < depth; ++k) {
+      const bool down = prototype && k >= depth / 2;
+      const auto whole = static_cast<int>(32767 - source.below(3));
+      fixed[k] = static_cast<std::int16_t>(down ? -whole : whole);
+    }
+    return fixed;
+  }
+  const std::vector<float> values = source.values(shape.dim);
+  double square = 0;
+  for (const float value : values) square += static_cast<double>(value) * value;
+  const double factor = square > 0 ? kFixedScale / std::sqrt(square) : 0;
+  for (std::size_t k = 0; k < shape.dim; ++k) {
+    fixed[k] = static_cast<std::int16_t>(std::nearbyint(values[k] * factor));
+  }
+  return fixed;
+}
+
+void check_filter(const KernelSet& set, const FilterCase& shape, std::size_t round) {
+  Source source(shape.dim + shape.rows + shape.groups + round);
+  const std::size_t chunks = rounded_up(shape.dim, kChunk) / kChunk;
+  const std::size_t classes = shape.groups * kGroup;
+  std::vector<CacheLine> lines(shape.groups * chunks);
+  std::vector<CacheLine> panel((chunks * shape.rows + kGroup - 1) / kGroup);
+  std::vector<std::vector<std::int16_t>> prototypes;
+  for (std::size_t j = 0; j < classes; ++j) {
+    prototypes.push_back(fixed_vector(source, shape, true));
+    for (std::size_t k = 0; k < prototypes[j].size(); ++k) {
+      lines[j / kGroup * chunks + k / kChunk].elements[j % kGroup * kChunk + k % kChunk] =
+          prototypes[j][k];
+    }
+  }
+  std::vector<std::int32_t> bounds(shape.rows);
+  std::vector<std::vector<FilterHit>> expected(shape.rows);
+  for (std::size_t row = 0; row < shape.rows; ++row) {
+    const std::vector<std::int16_t> embedding = fixed_vector(source, shape, false);
+    std::vector<std::int64_t> totals(classes);
+    for (std::size_t k = 0; k < embedding.size(); ++k) {
+      const std::size_t place = (k / kChunk * shape.rows + row) * kChunk + k % kChunk;
+      panel[place / (kGroup * kChunk)].elements[place % (kGroup * kChunk)] = embedding[k];
+      for (std::size_t j = 0; j < classes; ++j) totals[j] += embedding[k] * prototypes[j][k];
+    }
+    // At, below and above the total of one class; none; all.
+    const std::int64_t tie = totals[source.below(classes)];
+    constexpr std::int64_t kLargest = 0x7fffffff;
+    const std::int64_t choices[] = {tie, tie - 1, tie + 1, kLargest, -kLargest};
+    const std::int64_t bound = choices[(row + round) % std::size(choices)];
+    bounds[row] = static_cast<std::int32_t>(bound);
+    for (std::size_t j = 0; j < classes; ++j) {
+      if (std::abs(totals[j]) > kLargest) throw std::logic_error("a total wraps");
+      if (totals[j] <= bound) continue;
+      expected[row].push_back(
+          {static_cast<std::uint32_t>(j * kRowsPerPlace + row),
+           static_cast<float>(totals[j]) * static_cast<float>(1 / (kFixedScale * kFixedScale))});
+    }
+  }
+  FilterBlock block{};
+  block.chunks = chunks;
+  block.rows = shape.rows;
+  block.panel = panel[0].elements;
+  block.bounds = bounds.data();
+  block.groups = lines[0].elements;
+  block.group_count = shape.groups;
+  std::vector<FilterHit> hits(shape.rows * classes);
+  hits.resize(set.filter(block, hits.data()));
+
+  // Only the order within a row is promised.
+  std::vector<std::vector<FilterHit>> got(shape.rows);
+  for (const FilterHit& hit : hits) got.at(hit.place % kRowsPerPlace).push_back(hit);
+  for (std::size_t row = 0; row < shape.rows; ++row) {
+    const std::string where = sized("dim", shape.dim) + sized(", rows", shape.rows) +
+                              sized(", groups", shape.groups) + (shape.wraps ? ", wrapping" : "") +
+                              sized(", row", row);
+    const std::size_t both = std::min(got[row].size(), expected[row].size());
+    for (std::size_t i = 0; i < both; ++i) {
+      expect_bits(where + sized(", place of hit", i), got[row][i].place, expected[row][i].place);
+      expect_bits(where + sized(", cosine of hit", i), got[row][i].cosine, expected[row][i].cosine);
+    }
+    expect_bits(where + ", number of hits", got[row].size(), expected[row].size());
+  }
+}
+
+void test_filter(const KernelSet& set) {
+  for (const std::size_t dim : kDims) {
+    for (const std::size_t rows : {kFilterRowsShort, kFilterRows}) {
+      for (const std::size_t steps : {1, 3}) {
+        for (const bool wraps : {false, true}) {
+          for (std::size_t round = 0; round < 5; ++round) {
+            check_filter(set, {dim, rows, steps * kGroupsPerStep, wraps}, round);
+          }
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+
+const std::vector<KernelTest> kProductTests = {
+    {"multiply", test_multiply},     {"multiply_long", test_multiply_long}, {"select", test_select},
+    {"interleave", test_interleave}, {"copy_columns", test_copy_columns},   {"dot", test_dot},
+    {"accumulate", test_accumulate}, {"quantize", test_quantize},           {"filter", test_filter},
+};
+
+}  // namespace alphamargin::test
