@@ -35,12 +35,6 @@ export interface CheckpointExtra {
   readonly metadata?: Readonly<Record<string, string>>;
 }
 
-/** Checks the name of a file. */
-export function checkPath(name: string, path: unknown): void {
-  if (typeof path === 'string' && path !== '') return;
-  throw invalidArgument(name, 'path', 'the name of a file', path);
-}
-
 /** Checks a caller's own content before a good file could be replaced by an unreadable one. */
 export function checkExtra(name: string, extra: unknown): CheckpointExtra {
   const { tensors, metadata } = readOptions<CheckpointExtra>(name, extra, [
@@ -208,6 +202,7 @@ export async function readCheckpointState(
       try {
         head.writeRows(state, first, new Float32Array(bytes.buffer));
       } catch (cause) {
+        if (!isDamage(cause)) throw cause;
         throw new AlphaMarginError(
           'ERR_CHECKPOINT',
           `${file.path}: damaged values: ${(cause as Error).message}`,
@@ -216,4 +211,10 @@ export async function readCheckpointState(
       }
     }
   }
+}
+
+/** Whether the addon refused values, and did not fail for a reason of its own. */
+function isDamage(cause: unknown): boolean {
+  const { code } = cause as { code?: unknown };
+  return code === 'ERR_INVALID_ARGUMENT' || code === 'ERR_NON_FINITE';
 }

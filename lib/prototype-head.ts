@@ -2,12 +2,11 @@ import {
   type CheckpointExtra,
   type CheckpointSettings,
   checkExtra,
-  checkPath,
   openCheckpoint,
   readCheckpointState,
   writeCheckpoint,
 } from './checkpoint.js';
-import { AlphaMarginError } from './errors.js';
+import { AlphaMarginError, roomFor } from './errors.js';
 import {
   makeOutputs,
   makeResult,
@@ -27,7 +26,8 @@ import {
   type PrototypeHeadOptions,
   readHeadOptions,
 } from './head-options.js';
-import { type CallOptions, invokeSync } from './invoke.js';
+import { type CallOptions, invoke, invokeSync } from './invoke.js';
+import { checkPath } from './io/file-path.js';
 import type { LossSpecification } from './loss-specification.js';
 import type { RealLike, ResultOf } from './operand.js';
 import { checkLearningRate, type OptimizerSpecification } from './optimizer.js';
@@ -324,7 +324,7 @@ export class PrototypeHead implements Disposable {
     this.#calls.checkOpen(name);
     const chosen = readIdentities(name, identities, this.identities);
     const rows = chosen?.length ?? this.identities;
-    const data = new Float32Array(rows * this.dim);
+    const data = roomFor(name, () => new Float32Array(rows * this.dim));
     await this.#calls.enqueue(name, this.prototypes, {}, (head) => {
       if (chosen === null) {
         head.readRows('prototypes', 0, data);
@@ -416,7 +416,10 @@ export class PrototypeHead implements Disposable {
         reference: checkpoint.reference,
         ...given,
       });
-      await readCheckpointState(checkpoint, head.#calls.head);
+      const { head: native } = head.#calls;
+      await invoke(name, PrototypeHead.load, undefined, () =>
+        readCheckpointState(checkpoint, native),
+      );
       return head;
     } catch (error) {
       head?.dispose();
@@ -464,9 +467,11 @@ export class PrototypeHead implements Disposable {
     ]);
     const { data, rows } = this.#readBatch(name, 'queries', queries);
     const k = checkWhole(name, 'k', given.k ?? 1, 1, this.identities);
-    const identities = new Int32Array(rows * k);
-    const cosines = new Float32Array(rows * k);
-    return { data, k, identities, cosines, signal: given.signal };
+    return roomFor(name, () => {
+      const identities = new Int32Array(rows * k);
+      const cosines = new Float32Array(rows * k);
+      return { data, k, identities, cosines, signal: given.signal };
+    });
   }
 
   /** {@link dispose}, at the end of a `using` block. */

@@ -8,7 +8,9 @@ import {
   stat,
 } from 'node:fs/promises';
 import path from 'node:path';
+import { invalidArgument } from '../errors.js';
 import { damagedFile, fileError } from './file-errors.js';
+import { checkPath } from './file-path.js';
 
 /** Linux moves at most 2^31 − 4096 bytes per call. */
 const LARGEST_WRITE = 2 ** 30;
@@ -41,6 +43,10 @@ export async function writeFileAtomically(
   file: string,
   fill: (handle: FileHandle) => Promise<void>,
 ): Promise<void> {
+  checkPath('writeFileAtomically', file);
+  if (typeof fill !== 'function') {
+    throw invalidArgument('writeFileAtomically', 'fill', 'a function', fill);
+  }
   let temporary: string | undefined;
   try {
     const target = await resolveTarget(file);
@@ -77,8 +83,15 @@ export async function checkWritable(file: string): Promise<void> {
 }
 
 /** Writes text with {@link writeFileAtomically}. */
-export function writeTextAtomically(file: string, text: string) {
-  return writeFileAtomically(file, (handle) => handle.writeFile(text));
+export async function writeTextAtomically(
+  file: string,
+  text: string,
+): Promise<void> {
+  checkPath('writeTextAtomically', file);
+  if (typeof text !== 'string') {
+    throw invalidArgument('writeTextAtomically', 'text', 'a string', text);
+  }
+  await writeFileAtomically(file, (handle) => handle.writeFile(text));
 }
 
 /** A name that no other process uses, in the directory of `target`. */

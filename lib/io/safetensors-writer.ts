@@ -1,6 +1,8 @@
 import { invalidArgument } from '../errors.js';
+import { readBytes } from '../typed-arrays.js';
 import { writeAll, writeFileAtomically } from './atomic-file.js';
 import { damagedFile } from './file-errors.js';
+import { checkPath } from './file-path.js';
 import {
   elementBytes,
   encodeHeader,
@@ -51,11 +53,14 @@ export async function writeSafetensors(
   path: string,
   content: SafetensorsContent,
 ): Promise<void> {
-  const sources = [...content.tensors].sort(
-    (a, b) => (bytesPerElement(b) ?? 0) - (bytesPerElement(a) ?? 0),
-  );
+  checkPath('writeSafetensors', path);
+  const { tensors: given, metadata = {} } = content ?? {};
+  checkContent(given, metadata);
+  // Properties are read once: an object that changes its answers gains nothing.
+  const sources = given
+    .map(({ name, dtype, shape, chunks }) => ({ name, dtype, shape, chunks }))
+    .sort((a, b) => (bytesPerElement(b) ?? 0) - (bytesPerElement(a) ?? 0));
   const tensors = layOut(sources);
-  const metadata = content.metadata ?? {};
   const header = encodeHeader({ metadata, tensors });
   if (header.byteLength - LENGTH_BYTES > LARGEST_HEADER) {
     throw damagedFile(
@@ -70,9 +75,14 @@ export async function writeSafetensors(
       const { byteLength } = tensors.get(source.name)!;
       let written = 0;
       for await (const chunk of source.chunks) {
-        written += chunk.byteLength;
+        const bytes = readBytes(chunk);
+        if (bytes === undefined) {
+          const argument = `each chunk of '${source.name}'`;
+          throw refuse(argument, 'bytes (a typed array)', chunk);
+        }
+        written += bytes.byteLength;
         if (written > byteLength) break;
-        await writeAll(handle, chunk);
+        await writeAll(handle, bytes);
       }
       if (written !== byteLength) {
         throw damagedFile(
@@ -83,6 +93,36 @@ export async function writeSafetensors(
       }
     }
   });
+}
+
+const refuse = (argument: string, expected: string, value: unknown) =>
+  invalidArgument('writeSafetensors', argument, expected, value);
+
+/** Checks what a caller wants written, before the file is touched. */
+function checkContent(tensors: unknown, metadata: unknown): void {
+  if (!Array.isArray(tensors)) {
+    throw refuse('tensors', 'an array', tensors);
+  }
+  for (const source of tensors) {
+    if (typeof source !== 'object' || source === null) {
+      throw refuse('each tensor', '{ name, dtype, shape, chunks }', source);
+    }
+    const { chunks } = source as Partial<Record<'chunks', unknown>>;
+    const isIterable =
+      chunks !== null &&
+      chunks !== undefined &&
+      (typeof (chunks as Iterable<unknown>)[Symbol.iterator] === 'function' ||
+        typeof (chunks as AsyncIterable<unknown>)[Symbol.asyncIterator] ===
+          'function');
+    if (!isIterable) throw refuse('chunks', 'an iterable of bytes', chunks);
+  }
+  if (
+    typeof metadata !== 'object' ||
+    metadata === null ||
+    !Object.values(metadata).every((value) => typeof value === 'string')
+  ) {
+    throw refuse('metadata', 'an object of strings', metadata);
+  }
 }
 
 function bytesPerElement({ dtype }: SafetensorsSource): number | undefined {
@@ -96,8 +136,6 @@ function layOut(
   const tensors = new Map<string, SafetensorsEntry>();
   let begin = 0;
   for (const { name, dtype, shape } of sources) {
-    const refuse = (argument: string, expected: string, value: unknown) =>
-      invalidArgument('writeSafetensors', argument, expected, value);
     if (typeof name !== 'string' || name === '__metadata__') {
       throw refuse('name', 'a name other than __metadata__', name);
     }
