@@ -15,15 +15,17 @@ import { checkPath } from './file-path.js';
 /** Linux moves at most 2^31 − 4096 bytes per call. */
 const LARGEST_WRITE = 2 ** 30;
 
-/** Appends every byte of `bytes`: one call may write less than it was given. */
+/** Writes every byte of `bytes`, at the end or at a place: one call may write less than it was given. */
 export async function writeAll(
   handle: FileHandle,
   bytes: Uint8Array,
+  place: number | null = null,
 ): Promise<void> {
   let done = 0;
   while (done < bytes.byteLength) {
     const length = Math.min(bytes.byteLength - done, LARGEST_WRITE);
-    const { bytesWritten } = await handle.write(bytes, done, length);
+    const at = place === null ? null : place + done;
+    const { bytesWritten } = await handle.write(bytes, done, length, at);
     done += bytesWritten;
   }
 }

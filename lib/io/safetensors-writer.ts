@@ -1,6 +1,7 @@
 import { invalidArgument } from '../errors.js';
 import { readBytes } from '../typed-arrays.js';
 import { writeAll, writeFileAtomically } from './atomic-file.js';
+import { TensorChecksum, withChecksums } from './checksums.js';
 import { damagedFile } from './file-errors.js';
 import { checkPath } from './file-path.js';
 import {
@@ -53,15 +54,37 @@ export async function writeSafetensors(
   path: string,
   content: SafetensorsContent,
 ): Promise<void> {
+  await write(path, content, false);
+}
+
+/** {@link writeSafetensors} with checksums in the metadata, see checksums.ts. */
+export async function writeChecksummed(
+  path: string,
+  content: SafetensorsContent,
+): Promise<void> {
+  await write(path, content, true);
+}
+
+async function write(
+  path: string,
+  content: SafetensorsContent,
+  hasChecksums: boolean,
+): Promise<void> {
   checkPath('writeSafetensors', path);
   const { tensors: given, metadata = {} } = content ?? {};
-  checkContent(given, metadata);
-  // Properties are read once: an object that changes its answers gains nothing.
-  const sources = given
-    .map(({ name, dtype, shape, chunks }) => ({ name, dtype, shape, chunks }))
-    .sort((a, b) => (bytesPerElement(b) ?? 0) - (bytesPerElement(a) ?? 0));
+  const own = readMetadata(metadata);
+  const sources = readSources(given).sort(
+    (a, b) => (bytesPerElement(b) ?? 0) - (bytesPerElement(a) ?? 0),
+  );
   const tensors = layOut(sources);
-  const header = encodeHeader({ metadata, tensors });
+  const names = [...tensors.keys()];
+  const sums = new Map(
+    [...tensors].map(([name, entry]) => [name, new TensorChecksum(entry)]),
+  );
+  const header = encodeHeader({
+    metadata: hasChecksums ? withChecksums(own, names) : own,
+    tensors,
+  });
   if (header.byteLength - LENGTH_BYTES > LARGEST_HEADER) {
     throw damagedFile(
       path,
@@ -82,6 +105,7 @@ export async function writeSafetensors(
         }
         written += bytes.byteLength;
         if (written > byteLength) break;
+        if (hasChecksums) sums.get(source.name)!.add(bytes);
         await writeAll(handle, bytes);
       }
       if (written !== byteLength) {
@@ -92,37 +116,52 @@ export async function writeSafetensors(
         );
       }
     }
+    if (!hasChecksums) return;
+    // The sums are known now; they take the room that the first header left.
+    const final = withChecksums(own, names, sums);
+    await writeAll(handle, encodeHeader({ metadata: final, tensors }), 0);
   });
 }
 
 const refuse = (argument: string, expected: string, value: unknown) =>
   invalidArgument('writeSafetensors', argument, expected, value);
 
-/** Checks what a caller wants written, before the file is touched. */
-function checkContent(tensors: unknown, metadata: unknown): void {
+/** Checked copies of what a caller wants written, before the file is touched. */
+function readSources(tensors: unknown): SafetensorsSource[] {
   if (!Array.isArray(tensors)) {
     throw refuse('tensors', 'an array', tensors);
   }
-  for (const source of tensors) {
+  return Array.from(tensors as readonly unknown[], (source) => {
     if (typeof source !== 'object' || source === null) {
       throw refuse('each tensor', '{ name, dtype, shape, chunks }', source);
     }
-    const { chunks } = source as Partial<Record<'chunks', unknown>>;
-    const isIterable =
-      chunks !== null &&
-      chunks !== undefined &&
-      (typeof (chunks as Iterable<unknown>)[Symbol.iterator] === 'function' ||
-        typeof (chunks as AsyncIterable<unknown>)[Symbol.asyncIterator] ===
-          'function');
-    if (!isIterable) throw refuse('chunks', 'an iterable of bytes', chunks);
-  }
+    // Read once: an object that changes its answers gains nothing.
+    const { name, dtype, shape, chunks } = source as SafetensorsSource;
+    if (!isIterable(chunks)) {
+      throw refuse('chunks', 'an iterable of bytes', chunks);
+    }
+    return { name, dtype, shape, chunks };
+  });
+}
+
+function isIterable(value: unknown): boolean {
+  const { [Symbol.iterator]: one, [Symbol.asyncIterator]: other } = Object(
+    value,
+  ) as Partial<Iterable<unknown> & AsyncIterable<unknown>>;
+  return typeof one === 'function' || typeof other === 'function';
+}
+
+/** A checked copy of metadata. */
+function readMetadata(value: unknown): Record<string, string> {
+  const copy: Record<string, unknown> = { ...(value as object) };
   if (
-    typeof metadata !== 'object' ||
-    metadata === null ||
-    !Object.values(metadata).every((value) => typeof value === 'string')
+    typeof value !== 'object' ||
+    value === null ||
+    !Object.values(copy).every((text) => typeof text === 'string')
   ) {
-    throw refuse('metadata', 'an object of strings', metadata);
+    throw refuse('metadata', 'an object of strings', value);
   }
+  return copy as Record<string, string>;
 }
 
 function bytesPerElement({ dtype }: SafetensorsSource): number | undefined {
