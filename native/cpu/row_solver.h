@@ -246,10 +246,9 @@ class RowSolver {
     const ThresholdRoot root = visit_power(loss.order, [&](auto power) {
       return solve_threshold(loss.order, power, start, tolerance, candidates, term);
     });
-    // Measures whose power is near the ends of float64 can leave it on the way.
-    if (!(std::isfinite(root.lower) && std::isfinite(root.upper) && std::isfinite(root.mix))) {
-      throw out_of_range(start);
-    }
+    // A root of (Σq)^(1−α) can leave float64 although every q^(1−α) is inside: powers of what is
+    // left of it would be infinite.
+    if (!(std::isnormal(root.upper) && std::isfinite(root.mix))) throw out_of_range(root.upper);
     return {largest, root.lower, root.upper, root.mix};
   }
 
