@@ -250,7 +250,7 @@ async function failEveryAllocation(controlFile) {
 
   const emulation = api.backendInfo().emulation;
   const devices = emulation ? ['cpu', 'cuda-emulated'] : ['cpu'];
-  const most = amount(100_000, 25);
+  const most = amount(100_000, 6);
   for (const device of devices) {
     onlyAligned = device === 'cpu' ? 0n : 1n;
     const heldBefore = api.memory();

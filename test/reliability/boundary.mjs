@@ -51,7 +51,6 @@ const names = Object.keys(CATALOGUE).filter((name) => {
 const weights = names.map((name) => CATALOGUE[name].weight ?? 20);
 
 const failures = [];
-const slowest = [];
 const outcomes = { returned: 0, refused: 0, 'handed on': 0 };
 const called = new Map();
 let current = '';
@@ -331,9 +330,7 @@ if (options.only !== undefined) {
     if (log !== undefined) {
       writeSync(log, `--seed ${seed} --only ${index}`.padEnd(60), 0);
     }
-    const start = performance.now();
     await runCall(index);
-    slowest.push([performance.now() - start, current]);
     if (failures.length >= MOST_FAILURES_SHOWN) break;
   }
 }
@@ -341,20 +338,6 @@ if (log !== undefined) closeSync(log);
 await collectGarbage();
 const after = api.memory();
 
-if (process.env.SLOW) {
-  slowest.sort((a, b) => b[0] - a[0]);
-  for (const s of slowest.slice(0, 25)) console.log(...s);
-  const by = {};
-  for (const [ms, c] of slowest) {
-    const k = c.match(/\((.*?)\)/)[1];
-    by[k] = (by[k] ?? 0) + ms;
-  }
-  console.log(
-    Object.entries(by)
-      .sort((a, b) => b[1] - a[1])
-      .slice(0, 12),
-  );
-}
 for (const failure of failures) console.log(`      ${failure}`);
 const seconds = (performance.now() - started) / 1000;
 const tried = outcomes.returned + outcomes.refused + outcomes['handed on'];
