@@ -37,7 +37,8 @@ export async function writeNpy(path: string, array: NpyArray): Promise<void> {
     const expected = `one of ${Object.keys(DESCRIPTIONS).join(', ')}`;
     throw invalidArgument('writeNpy', 'type', expected, type);
   }
-  const data = readArray(given.data, ARRAYS[type]);
+  // A copy: the caller's may change or be transferred while the file is written.
+  const data = readArray(given.data, ARRAYS[type])?.slice();
   if (data === undefined) {
     const expected = `a ${ARRAYS[type]} for ${type}`;
     throw invalidArgument('writeNpy', 'data', expected, given.data);
