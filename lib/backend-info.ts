@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { automaticFailure, chooseBackend } from './device.js';
+import { invokeSync } from './invoke.js';
 import { type NativeBackendInfo, native } from './native.js';
 
 /** What {@link backendInfo} returns. */
@@ -21,7 +22,9 @@ export interface BackendInfo extends NativeBackendInfo {
  */
 export function backendInfo(): BackendInfo {
   const device = chooseBackend('backendInfo', 'auto').name;
-  const info = native().backendInfo();
+  const info = invokeSync('backendInfo', backendInfo, () =>
+    native().backendInfo(),
+  );
   const reason = info.cuda.reason || automaticFailure();
   return {
     ...info,

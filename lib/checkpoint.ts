@@ -1,11 +1,12 @@
 import { AlphaMarginError, invalidArgument } from './errors.js';
+import { checkTensor, readChecksums, TensorChecksum } from './io/checksums.js';
 import {
   openSafetensors,
   type SafetensorsFile,
 } from './io/safetensors-reader.js';
 import {
   type SafetensorsSource,
-  writeSafetensors,
+  writeChecksummed,
 } from './io/safetensors-writer.js';
 import type { LossSpecification } from './loss-specification.js';
 import type { NativeHead, NativeHeadState } from './native.js';
@@ -16,7 +17,7 @@ import { readOptions } from './options.js';
 const FORMAT = 'alphamargin-head-1';
 
 /** Bytes of state copied between addon and file at a time. */
-const CHUNK_BYTES = 2 ** 24;
+const CHUNK_BYTES = 2 ** 22;
 
 /** What a checkpoint holds beside the arrays. */
 export interface CheckpointSettings {
@@ -35,12 +36,6 @@ export interface CheckpointSettings {
 export interface CheckpointExtra {
   readonly tensors?: readonly SafetensorsSource[];
   readonly metadata?: Readonly<Record<string, string>>;
-}
-
-/** Checks the name of a file. */
-export function checkPath(name: string, path: unknown): void {
-  if (typeof path === 'string' && path !== '') return;
-  throw invalidArgument(name, 'path', 'the name of a file', path);
 }
 
 /** Checks a caller's own content before a good file could be replaced by an unreadable one. */
@@ -116,7 +111,7 @@ export async function writeCheckpoint(
       chunks: [new Uint8Array(reference.slice().buffer)],
     });
   }
-  await writeSafetensors(path, {
+  await writeChecksummed(path, {
     metadata: {
       ...extra.metadata,
       format: FORMAT,
@@ -131,6 +126,8 @@ export interface OpenCheckpoint {
   readonly file: SafetensorsFile;
   readonly settings: CheckpointSettings;
   readonly reference: Float32Array | null;
+  /** By tensor; undefined for files of older versions, which have none. */
+  readonly checksums: ReadonlyMap<string, string> | undefined;
 }
 
 function checkpointError(path: string, problem: string): AlphaMarginError {
@@ -147,6 +144,7 @@ export async function openCheckpoint(path: string): Promise<OpenCheckpoint> {
         `not a head's checkpoint: expected format '${FORMAT}' but found '${file.metadata.format}'`,
       );
     }
+    const checksums = readChecksums(file);
     const settings = readSettings(path, file.metadata.settings);
     for (const state of STATES) {
       const entry = file.tensors.get(state);
@@ -163,7 +161,8 @@ export async function openCheckpoint(path: string): Promise<OpenCheckpoint> {
     return {
       file,
       settings,
-      reference: await readReferenceRows(file, settings),
+      reference: await readReferenceRows(file, settings, checksums),
+      checksums,
     };
   } catch (error) {
     await file.close();
@@ -189,6 +188,7 @@ function readSettings(
 async function readReferenceRows(
   file: SafetensorsFile,
   settings: CheckpointSettings,
+  checksums: OpenCheckpoint['checksums'],
 ): Promise<Float32Array | null> {
   const entry = file.tensors.get('reference');
   if (entry === undefined) return null;
@@ -200,6 +200,9 @@ async function readReferenceRows(
   }
   const reference = new Float32Array(settings.identities);
   await file.readRows('reference', 0, reference);
+  const sum = new TensorChecksum(entry);
+  sum.add(new Uint8Array(reference.buffer));
+  checkTensor(file, 'reference', checksums?.get('reference'), sum);
   return reference;
 }
 
@@ -208,13 +211,19 @@ export async function readCheckpointState(
   checkpoint: OpenCheckpoint,
   head: NativeHead,
 ): Promise<void> {
-  const { file } = checkpoint;
+  const { file, checksums } = checkpoint;
   for (const state of STATES) {
-    if (!file.tensors.has(state)) continue;
-    for await (const { first, bytes } of file.rows(state)) {
+    const entry = file.tensors.get(state);
+    if (entry === undefined) continue;
+    const sum = new TensorChecksum(entry);
+    const rowBytes = Math.max(1, entry.byteLength / entry.shape[0]!);
+    const rowsPerChunk = Math.max(1, Math.floor(CHUNK_BYTES / rowBytes));
+    for await (const { first, bytes } of file.rows(state, { rowsPerChunk })) {
+      if (checksums !== undefined) sum.add(bytes);
       try {
         head.writeRows(state, first, new Float32Array(bytes.buffer));
       } catch (cause) {
+        if (!isDamage(cause)) throw cause;
         throw new AlphaMarginError(
           'ERR_CHECKPOINT',
           `${file.path}: damaged values: ${(cause as Error).message}`,
@@ -222,5 +231,27 @@ export async function readCheckpointState(
         );
       }
     }
+    checkTensor(file, state, checksums?.get(state), sum);
   }
+  await checkExtraTensors(checkpoint);
+}
+
+/** Reads the caller's tensors once, to see that they are whole. */
+async function checkExtraTensors({
+  file,
+  checksums,
+}: OpenCheckpoint): Promise<void> {
+  for (const [name, expected] of checksums ?? []) {
+    const isOwn = (STATES as readonly string[]).includes(name);
+    if (isOwn || name === 'reference') continue;
+    const sum = new TensorChecksum(file.tensor(name));
+    for await (const { bytes } of file.rows(name)) sum.add(bytes);
+    checkTensor(file, name, expected, sum);
+  }
+}
+
+/** Whether the addon refused values, and did not fail for a reason of its own. */
+function isDamage(cause: unknown): boolean {
+  const { code } = cause as { code?: unknown };
+  return code === 'ERR_INVALID_ARGUMENT' || code === 'ERR_NON_FINITE';
 }

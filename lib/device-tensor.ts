@@ -74,13 +74,11 @@ export class DeviceTensor implements Disposable {
     options: UploadOptions & CallOptions = {},
   ): Promise<DeviceTensor> {
     const name = 'DeviceTensor.upload';
-    const { backend, data, type, dims } = readUpload(name, tensor, options);
+    const upload = readUpload(name, tensor, options);
+    const { backend, data, type, dims, signal } = upload;
     const copy = snapshot(data);
-    const array = await invoke(
-      name,
-      DeviceTensor.upload,
-      options.signal,
-      (cancel) => backend.upload(copy, cancel),
+    const array = await invoke(name, DeviceTensor.upload, signal, (cancel) =>
+      backend.upload(copy, cancel),
     );
     return new DeviceTensor(INTERNAL, backend, type, dims, array);
   }
@@ -107,6 +105,11 @@ export class DeviceTensor implements Disposable {
     const array = backend.allocateSync(count);
     const tensor = new DeviceTensor(INTERNAL, backend, 'float32', dims, array);
     return { tensor, array };
+  }
+
+  /** Whether a value is one, not an object that only inherits from it. @internal */
+  static isOne(value: unknown): value is DeviceTensor {
+    return typeof value === 'object' && value !== null && #array in value;
   }
 
   /** Whether {@link dispose} was called. */
@@ -197,5 +200,5 @@ function readUpload(
   }
   const type: DeviceTensorType =
     data instanceof Uint16Array ? 'float16' : 'float32';
-  return { backend, data, type, dims };
+  return { backend, data, type, dims, signal: given.signal };
 }

@@ -1,4 +1,5 @@
 import { AlphaMarginError, invalidArgument } from './errors.js';
+import { invokeSync, typedError } from './invoke.js';
 import { backendOf, type NativeBackend, native } from './native.js';
 
 /**
@@ -24,12 +25,16 @@ let autoFailure = '';
 function usable(device: string, asked: string): NativeBackend {
   try {
     return backendOf(device);
-  } catch (thrown) {
-    if (thrown instanceof AlphaMarginError) throw thrown; // no addon at all
+  } catch (cause) {
+    const thrown = typedError(asked, cause);
+    // No addon at all, or no memory.
+    if (thrown instanceof AlphaMarginError && thrown.code !== 'ERR_DEVICE') {
+      throw thrown;
+    }
     throw new AlphaMarginError(
       'ERR_DEVICE',
-      `${asked} cannot be used: ${(thrown as Error).message}`,
-      { cause: thrown },
+      `${asked} cannot be used: ${(cause as Error).message}`,
+      { cause },
     );
   }
 }
@@ -43,7 +48,9 @@ function automatic(functionName: string): NativeBackend {
     }
     return usable(wish, `${functionName}: ${VARIABLE} '${wish}'`);
   }
-  const { cuda } = native().backendInfo();
+  const { cuda } = invokeSync(functionName, automatic, () =>
+    native().backendInfo(),
+  );
   if (!cuda.built || cuda.reason !== '' || autoFailure !== '') {
     return backendOf('cpu');
   }

@@ -34,6 +34,7 @@ interface Problem {
   readonly alpha: number;
   readonly reference: Float32Array | null;
   readonly out: Result;
+  readonly signal: AbortSignal | undefined;
 }
 
 function readProblem(
@@ -69,6 +70,7 @@ function readProblem(
     alpha,
     reference: readReference(functionName, given.reference, classes),
     out: makeRoom(backend, p, [rows, classes]),
+    signal: given.signal,
   };
 }
 
@@ -102,7 +104,7 @@ export async function entmaxBackward<Posterior extends RealLike>(
   if (problem.rows * problem.classes === 0) return tensor;
   const v = held(problem.gradPosterior);
   const p = held(problem.posterior);
-  await invoke('entmaxBackward', entmaxBackward, options.signal, (cancel) =>
+  await invoke('entmaxBackward', entmaxBackward, problem.signal, (cancel) =>
     problem.backend.posteriorBackward(
       v,
       p,

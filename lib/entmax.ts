@@ -30,6 +30,7 @@ interface Problem {
   readonly classes: number;
   readonly alpha: number;
   readonly reference: Float32Array | null;
+  readonly signal: AbortSignal | undefined;
 }
 
 /** Reads and checks the arguments of a posterior. */
@@ -48,7 +49,8 @@ function readProblem(
   const backend = chooseBackendFor(functionName, given.device, input);
   const [rows, classes] = input.dims as [number, number];
   const reference = readReference(functionName, given.reference, classes);
-  return { backend, logits: input, rows, classes, alpha, reference };
+  const { signal } = given;
+  return { backend, logits: input, rows, classes, alpha, reference, signal };
 }
 
 function result({ backend, logits, rows, classes }: Problem) {
@@ -85,7 +87,7 @@ export async function entmax<Logits extends RealLike>(
   const tensor = out.tensor as ResultOf<Logits>;
   if (isEmpty(problem)) return tensor;
   const data = held(problem.logits);
-  await invoke('entmax', entmax, options.signal, (cancel) =>
+  await invoke('entmax', entmax, problem.signal, (cancel) =>
     problem.backend.posterior(
       data,
       problem.classes,
@@ -146,7 +148,7 @@ export async function sparseEntmax(
   const rows = await invoke(
     'sparseEntmax',
     sparseEntmax,
-    options.signal,
+    problem.signal,
     (cancel) =>
       problem.backend.sparsePosterior(
         data,

@@ -24,6 +24,23 @@ export type AlphaMarginErrorCode =
   | 'ERR_CHECKPOINT'
   | 'ERR_NO_BINARY';
 
+const CODES: readonly AlphaMarginErrorCode[] = [
+  'ERR_INVALID_ARGUMENT',
+  'ERR_NON_FINITE',
+  'ERR_LABEL_RANGE',
+  'ERR_OUT_OF_MEMORY',
+  'ERR_DEVICE',
+  'ERR_DISPOSED',
+  'ERR_BUSY',
+  'ERR_CHECKPOINT',
+  'ERR_NO_BINARY',
+];
+
+/** Whether a value is a code of this package; Node has codes of its own that begin alike. */
+export function isErrorCode(value: unknown): value is AlphaMarginErrorCode {
+  return (CODES as readonly unknown[]).includes(value);
+}
+
 /** The one error class of this package; {@link AlphaMarginError.code} tells the kinds apart. */
 export class AlphaMarginError extends Error {
   /** Machine-readable kind of the error. */
@@ -47,6 +64,14 @@ export class AlphaMarginError extends Error {
 
 /** Shows a value the way error messages quote it: short, with its type. */
 export function describe(value: unknown): string {
+  try {
+    return described(value);
+  } catch {
+    return 'an object that cannot be read'; // its own code throws
+  }
+}
+
+function described(value: unknown): string {
   if (value === null) return 'null';
   if (value === undefined) return 'undefined';
   if (typeof value === 'string') return `'${value.slice(0, 40)}'`;
@@ -60,9 +85,10 @@ export function describe(value: unknown): string {
     return `${value.constructor?.name ?? 'a view'} of length ${length}`;
   }
   if (Array.isArray(value)) {
-    return value.length <= 8
-      ? `[${value.map(describe).join(', ')}]`
-      : `an array of length ${value.length}`;
+    const { length } = value;
+    if (!(length <= 8)) return `an array of length ${describe(length)}`;
+    const items = Array.from({ length }, (_, index) => describe(value[index]));
+    return `[${items.join(', ')}]`;
   }
   return typeof value === 'symbol' ? 'a symbol' : 'an object';
 }
@@ -81,4 +107,18 @@ export function invalidArgument(
     'ERR_INVALID_ARGUMENT',
     `${functionName}: expected ${argument} to be ${expected} but received ${describe(received)}`,
   );
+}
+
+/** Makes room for a result, or throws ERR_OUT_OF_MEMORY where JavaScript has none of that size. */
+export function roomFor<Room>(functionName: string, make: () => Room): Room {
+  try {
+    return make();
+  } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause;
+    throw new AlphaMarginError(
+      'ERR_OUT_OF_MEMORY',
+      `${functionName}: the result does not fit in memory: ${cause.message}`,
+      { cause },
+    );
+  }
 }

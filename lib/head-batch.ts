@@ -22,6 +22,7 @@ import {
   type TensorLike,
   tensor,
 } from './tensor.js';
+import { readArray } from './typed-arrays.js';
 
 /** A checked copy of a batch of embeddings. */
 export interface Batch {
@@ -84,10 +85,11 @@ export function readIdentities(
   identities: number,
 ): Int32Array | null {
   if (value === undefined || value === null) return null;
-  if (!(value instanceof Int32Array)) {
+  const list = readArray(value, 'Int32Array');
+  if (list === undefined) {
     throw invalidArgument(name, 'identities', 'an Int32Array', value);
   }
-  const copy = snapshot(value);
+  const copy = snapshot(list);
   const place = copy.findIndex(
     (identity) => identity < 0 || identity >= identities,
   );
@@ -108,7 +110,10 @@ export function checkBatches<Item>(
   value: AsyncIterable<Item> | Iterable<Item>,
 ): AsyncIterable<Item> | Iterable<Item> {
   const iterable = value as Partial<AsyncIterable<Item> & Iterable<Item>>;
-  if (!iterable?.[Symbol.asyncIterator] && !iterable?.[Symbol.iterator]) {
+  if (
+    ArrayBuffer.isView(value) ||
+    (!iterable?.[Symbol.asyncIterator] && !iterable?.[Symbol.iterator])
+  ) {
     throw invalidArgument(name, 'batches', 'an iterable of batches', value);
   }
   return value;

@@ -1,4 +1,4 @@
-import { invalidArgument } from './errors.js';
+import { invalidArgument, roomFor } from './errors.js';
 import { makeOutputs, readBatch } from './head-batch.js';
 import { checkWhole, type NearestOptions } from './head-options.js';
 import type { CallOptions } from './invoke.js';
@@ -90,7 +90,9 @@ export function readNearestInputs(
   const { backend, dim } = head;
   const { data, rows } = readBatch(name, 'queries', queries, dim, backend);
   const k = checkWhole(name, 'k', given.k ?? 1, 1, head.identities);
-  const identities = new Int32Array(rows * k);
-  const cosines = new Float32Array(rows * k);
-  return { data, k, identities, cosines, signal: given.signal };
+  return roomFor(name, () => {
+    const identities = new Int32Array(rows * k);
+    const cosines = new Float32Array(rows * k);
+    return { data, k, identities, cosines, signal: given.signal };
+  });
 }

@@ -1,4 +1,4 @@
-import { AlphaMarginError, type AlphaMarginErrorCode } from './errors.js';
+import { AlphaMarginError, isErrorCode } from './errors.js';
 
 /** Options every asynchronous call takes. */
 export interface CallOptions {
@@ -13,19 +13,25 @@ type Caller =
       ...parameters: never[]
     ) => unknown);
 
+/** How the addon reports that there is no memory for a code, either. */
+const NO_MEMORY = 'std::bad_alloc';
+
 /** Turns an error of the addon into this package's, with the stack of the call. */
-function typedError(
+export function typedError(
   functionName: string,
   thrown: unknown,
-  stack: string | undefined,
+  stack?: string,
 ): unknown {
   if (!(thrown instanceof Error) || thrown instanceof AlphaMarginError) {
     return thrown;
   }
-  const { code } = thrown as { code?: unknown };
-  if (typeof code !== 'string' || !code.startsWith('ERR_')) return thrown;
+  const { code } =
+    thrown.message === NO_MEMORY
+      ? { code: 'ERR_OUT_OF_MEMORY' }
+      : (thrown as { code?: unknown });
+  if (!isErrorCode(code)) return thrown;
   const error = new AlphaMarginError(
-    code as AlphaMarginErrorCode,
+    code,
     `${functionName}: ${thrown.message}`,
   );
   if (stack !== undefined) {
@@ -33,6 +39,13 @@ function typedError(
     error.stack = `${error.name}: ${error.message}\n${frames}`;
   }
   return error;
+}
+
+/** Whether the addon stopped because it was asked to. */
+function isAbort(thrown: unknown): boolean {
+  return thrown instanceof Error && 'code' in thrown
+    ? thrown.code === 'ERR_ABORTED'
+    : false;
 }
 
 /** The stack at a public function's call, before the event loop is left. */
@@ -75,9 +88,8 @@ export async function invoke<Result>(
   try {
     return await call(cancel);
   } catch (thrown) {
-    if ((thrown as { code?: unknown }).code === 'ERR_ABORTED') {
-      throw signal?.reason ?? thrown;
-    }
+    // Whatever the reason is: it may be null, too.
+    if (signal?.aborted && isAbort(thrown)) throw signal.reason;
     throw typedError(functionName, thrown, stack);
   } finally {
     signal?.removeEventListener('abort', abort);

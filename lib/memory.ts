@@ -1,3 +1,4 @@
+import { invokeSync } from './invoke.js';
 import { native } from './native.js';
 
 /** Bytes held by the addon. */
@@ -15,5 +16,5 @@ export interface MemoryUsage {
  * console.log(memory().host);
  */
 export function memory(): MemoryUsage {
-  return native().memory();
+  return invokeSync('memory', memory, () => native().memory());
 }

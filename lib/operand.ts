@@ -1,4 +1,5 @@
 import { DeviceTensor } from './device-tensor.js';
+import { invokeSync } from './invoke.js';
 import type { NativeBackend, NativeOutput, NativeReal } from './native.js';
 import {
   checkRank,
@@ -18,6 +19,7 @@ export type ResultOf<Input> = Input extends DeviceTensor
 
 /** A checked real-valued argument, wherever it lies. */
 export interface RealOperand {
+  readonly functionName: string;
   readonly argument: string;
   readonly data: NativeReal;
   readonly dims: readonly number[];
@@ -32,13 +34,14 @@ export function readOperand(
   value: unknown,
   rank: number,
 ): RealOperand {
-  if (value instanceof DeviceTensor) {
+  if (DeviceTensor.isOne(value)) {
     checkRank(functionName, argument, value.dims, rank);
     const data = value.arrayFor(functionName);
-    return { argument, data, dims: value.dims, device: value.device };
+    const { dims, device } = value;
+    return { functionName, argument, data, dims, device };
   }
   const { data, dims } = readRealTensor(functionName, argument, value, rank);
-  return { argument, data, dims, device: null };
+  return { functionName, argument, data, dims, device: null };
 }
 
 /** What a worker reads of an operand: a copy of host memory, device memory itself. */
@@ -61,7 +64,9 @@ export function makeRoom(
   dims: readonly number[],
 ): Result {
   if (beside.device !== null) {
-    const { tensor, array } = DeviceTensor.make(backend, dims);
+    const { tensor, array } = invokeSync(beside.functionName, makeRoom, () =>
+      DeviceTensor.make(backend, dims),
+    );
     return { tensor, data: array };
   }
   const count = dims.reduce((product, size) => product * size, 1);

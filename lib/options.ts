@@ -1,3 +1,4 @@
+import { types } from 'node:util';
 import { invalidArgument } from './errors.js';
 
 /**
@@ -28,7 +29,25 @@ export function readOptions<Options extends object>(
     );
   }
   const { signal } = copy;
-  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+  checkSignal(functionName, signal);
+  return copy as Partial<Options>;
+}
+
+const isAborted = Object.getOwnPropertyDescriptor(
+  AbortSignal.prototype,
+  'aborted',
+)!.get!;
+
+/** Checks that an option is an AbortSignal, not an object that only inherits from it. */
+export function checkSignal(
+  functionName: string,
+  signal: unknown,
+): asserts signal is AbortSignal | undefined {
+  if (signal === undefined) return;
+  try {
+    if (types.isProxy(signal)) throw new TypeError('a proxy');
+    Reflect.apply(isAborted, signal, []);
+  } catch {
     throw invalidArgument(
       functionName,
       'options.signal',
@@ -36,5 +55,4 @@ export function readOptions<Options extends object>(
       signal,
     );
   }
-  return copy as Partial<Options>;
 }

@@ -1,7 +1,6 @@
 import {
   type CheckpointExtra,
   checkExtra,
-  checkPath,
   openCheckpoint,
   readCheckpointState,
   writeCheckpoint,
@@ -27,7 +26,8 @@ import {
   type PrototypeHeadOptions,
   readHeadOptions,
 } from './head-options.js';
-import { type CallOptions, invokeSync } from './invoke.js';
+import { type CallOptions, invoke, invokeSync } from './invoke.js';
+import { checkPath } from './io/file-path.js';
 import type { LossSpecification } from './loss-specification.js';
 import type { RealLike, ResultOf } from './operand.js';
 import { checkLearningRate, type OptimizerSpecification } from './optimizer.js';
@@ -378,7 +378,7 @@ export class PrototypeHead implements Disposable {
     this.#calls.checkOpen(name);
     const chosen = readIdentities(name, identities, this.identities);
     return this.#calls.enqueue(name, this.prototypes, {}, (head) =>
-      readPrototypeRows(head, this.#settings, chosen),
+      readPrototypeRows(name, head, this.#settings, chosen),
     );
   }
 
@@ -462,7 +462,10 @@ export class PrototypeHead implements Disposable {
         reference: checkpoint.reference,
         ...given,
       });
-      await readCheckpointState(checkpoint, head.#calls.head);
+      const { head: native } = head.#calls;
+      await invoke(name, PrototypeHead.load, undefined, () =>
+        readCheckpointState(checkpoint, native),
+      );
       return head;
     } catch (error) {
       head?.dispose();

@@ -1,3 +1,4 @@
+import { roomFor } from './errors.js';
 import type { NativeHead } from './native.js';
 import type { Tensor } from './tensor.js';
 
@@ -13,6 +14,7 @@ export function rowsOf(identities: Int32Array, subCentres: number): Int32Array {
 
 /** Copies the prototypes of identities (null: all) out of a head. */
 export function readPrototypeRows(
+  name: string,
   head: NativeHead,
   sizes: {
     readonly identities: number;
@@ -24,7 +26,7 @@ export function readPrototypeRows(
   const { identities, dim, subCentres } = sizes;
   const count = (chosen?.length ?? identities) * subCentres;
   const width = subCentres * dim;
-  const data = new Float32Array(count * dim);
+  const data = roomFor(name, () => new Float32Array(count * dim));
   if (chosen === null) head.readRows('prototypes', 0, data);
   chosen?.forEach((identity, index) => {
     const place = data.subarray(index * width, (index + 1) * width);

@@ -1,4 +1,5 @@
-import { AlphaMarginError, invalidArgument } from './errors.js';
+import { AlphaMarginError, describe, invalidArgument } from './errors.js';
+import { isFloat16Array, readArray, readBytes } from './typed-arrays.js';
 
 /** Element types a {@link Tensor} of this package may carry, with their arrays. */
 export interface TensorDataByType {
@@ -66,32 +67,42 @@ export function tensor(
   data: Float32Array,
   dims: readonly number[],
 ): Tensor<'float32'> {
-  if (!(data instanceof Float32Array)) {
+  const own = readArray(data, 'Float32Array');
+  if (own === undefined) {
     throw invalidArgument('tensor', 'data', 'a Float32Array', data);
   }
-  checkDims('tensor', 'dims', dims, data.length);
-  return { type: 'float32', data, dims: [...dims] };
+  const sizes = readDims('tensor', 'dims', dims, own.length);
+  return { type: 'float32', data, dims: sizes };
 }
 
-/** Checks that sizes are whole, not negative, and multiply to `length`. */
-function checkDims(
+/** Most sizes a tensor may have. */
+const LARGEST_RANK = 64;
+
+/** A checked copy of sizes, each read once: whole, not negative, with the product `length`. */
+export function readDims(
   functionName: string,
   argument: string,
-  dims: unknown,
+  value: unknown,
   length: number,
-): asserts dims is readonly number[] {
+): number[] {
+  const rank: unknown = Array.isArray(value) ? value.length : undefined;
+  const isRank = typeof rank === 'number' && rank >= 0 && rank <= LARGEST_RANK;
+  const dims = Array.from(
+    { length: isRank ? rank : 0 },
+    (_, index) => (value as number[])[index]!,
+  );
   if (
-    !Array.isArray(dims) ||
+    !isRank ||
     !dims.every((size) => Number.isSafeInteger(size) && size >= 0)
   ) {
     throw invalidArgument(
       functionName,
       argument,
       'an array of whole numbers >= 0',
-      dims,
+      isRank ? dims : value,
     );
   }
-  const elements = dims.reduce((product: number, size) => product * size, 1);
+  const elements = dims.reduce((product, size) => product * size, 1);
   if (elements !== length) {
     throw invalidArgument(
       functionName,
@@ -100,6 +111,7 @@ function checkDims(
       elements,
     );
   }
+  return dims;
 }
 
 /**
@@ -145,10 +157,9 @@ export function readTensor(
   const { type, data, dims, shape } = withBits(
     readFields(functionName, argument, value),
   );
-  const sizes = dims ?? shape;
-  const isFloat32 = data instanceof Float32Array;
-  const isFloat16 = data instanceof Uint16Array && type === 'float16';
-  if (!isFloat32 && !isFloat16) {
+  const own = readArray(data, 'Float32Array', 'Uint16Array');
+  const isFloat32 = own instanceof Float32Array;
+  if (own === undefined || (!isFloat32 && type !== 'float16')) {
     throw invalidArgument(
       functionName,
       `${argument}.data`,
@@ -164,9 +175,11 @@ export function readTensor(
       type,
     );
   }
-  const copy = Array.isArray(sizes) ? [...sizes] : sizes;
-  checkDims(functionName, `${argument}.dims`, copy, data.length);
-  return { data, dims: copy };
+  const sizes = dims ?? shape;
+  return {
+    data: own,
+    dims: readDims(functionName, `${argument}.dims`, sizes, own.length),
+  };
 }
 
 /**
@@ -182,7 +195,7 @@ function readFields(
     const { type, data, dims, shape } = value as TensorLike;
     return { type, data, dims, shape } as Partial<TensorLike>;
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
+    const reason = cause instanceof Error ? cause.message : describe(cause);
     throw new AlphaMarginError(
       'ERR_INVALID_ARGUMENT',
       `${functionName}: expected ${argument} to be a tensor that can be read: ${reason}`,
@@ -197,11 +210,8 @@ function readFields(
  */
 function withBits(fields: Partial<TensorLike>): Partial<TensorLike> {
   const { data, type = 'float16' } = fields;
-  const kind = Object.prototype.toString.call(data);
-  if (!ArrayBuffer.isView(data) || kind !== '[object Float16Array]') {
-    return fields;
-  }
-  const { buffer, byteOffset, byteLength } = data;
+  if (!isFloat16Array(data)) return fields;
+  const { buffer, byteOffset, byteLength } = readBytes(data)!;
   const bits = new Uint16Array(buffer, byteOffset, byteLength / 2);
   return { ...fields, type, data: bits };
 }
@@ -227,20 +237,19 @@ export function readLabels(
   rows: number,
 ): Int32Array {
   const isData = ArrayBuffer.isView(value) || Array.isArray(value);
-  const data =
+  const given =
     isData || typeof value !== 'object' || value === null
       ? value
       : readFields(functionName, 'labels', value).data;
-  if (
-    !(data instanceof Int32Array) &&
-    !(data instanceof BigInt64Array) &&
-    !Array.isArray(data)
-  ) {
+  const data =
+    readArray(given, 'Int32Array', 'BigInt64Array') ??
+    (Array.isArray(given) ? (given as unknown[]) : undefined);
+  if (data === undefined) {
     throw invalidArgument(
       functionName,
       'labels',
       'an Int32Array, a BigInt64Array or an array of numbers',
-      data ?? value,
+      given ?? value,
     );
   }
   if (data.length !== rows) {
@@ -252,7 +261,8 @@ export function readLabels(
     );
   }
   if (data instanceof Int32Array) return snapshot(data);
-  return Int32Array.from(data as ArrayLike<unknown>, (label, row) => {
+  return Int32Array.from({ length: rows }, (_, row) => {
+    const label: unknown = data[row];
     const number = typeof label === 'bigint' ? Number(label) : label;
     // A label beyond int32 would wrap around to another class.
     if (typeof number !== 'number' || number !== (number | 0)) {
@@ -282,14 +292,16 @@ export function readReference(
   classes: number,
 ): Float32Array | null {
   if (value === undefined || value === null) return null;
-  const data =
-    value instanceof Float32Array ? value : (value as Partial<TensorLike>).data;
-  if (!(data instanceof Float32Array) || data.length !== classes) {
+  const given = ArrayBuffer.isView(value)
+    ? value
+    : (value as Partial<TensorLike>).data;
+  const data = readArray(given, 'Float32Array');
+  if (data === undefined || data.length !== classes) {
     throw invalidArgument(
       functionName,
       'reference',
       `a Float32Array of ${classes} positive values`,
-      data ?? value,
+      given ?? value,
     );
   }
   const copy = snapshot(data);
@@ -314,5 +326,14 @@ export function readReference(
 export function snapshot<Data extends Float32Array | Uint16Array | Int32Array>(
   data: Data,
 ): Data {
-  return data.slice() as Data;
+  try {
+    return data.slice() as Data;
+  } catch (cause) {
+    // A getter of another argument has transferred or shrunk it.
+    throw new AlphaMarginError(
+      'ERR_INVALID_ARGUMENT',
+      'expected arrays to keep their memory until the call has copied them',
+      { cause },
+    );
+  }
 }

@@ -1,4 +1,5 @@
 import { checkWhole } from './head-options.js';
+import { invokeSync } from './invoke.js';
 import { native } from './native.js';
 
 /**
@@ -11,7 +12,8 @@ import { native } from './native.js';
  * setThreadCount(1);
  */
 export function setThreadCount(count: number): void {
-  native().setThreadCount(
-    checkWhole('setThreadCount', 'count', count, 1, 1024),
+  const threads = checkWhole('setThreadCount', 'count', count, 1, 1024);
+  invokeSync('setThreadCount', setThreadCount, () =>
+    native().setThreadCount(threads),
   );
 }

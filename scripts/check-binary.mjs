@@ -107,6 +107,12 @@ export function checkBinary(file) {
     problems.push('has memory that is writable and executable');
   }
   if (dynamic.includes('TEXTREL')) problems.push('relocates its code');
+  if (!symbols.some((line) => line.includes('__stack_chk_fail'))) {
+    problems.push('does not guard its stack (no stack protector)');
+  }
+  if (/\((RPATH|RUNPATH)\)/.test(dynamic)) {
+    problems.push('looks for libraries in folders of its own');
+  }
   const bytes = readFileSync(file);
   const cuda = cudaCode(bytes);
   const wanted = CUDA_ARCHITECTURES.map((name) => Number.parseInt(name, 10));

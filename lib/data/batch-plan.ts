@@ -1,4 +1,5 @@
 import { invalidArgument } from '../errors.js';
+import { readArray } from '../typed-arrays.js';
 
 /**
  * Which rows each training step takes. The rows follow from the plan and the step alone, so the
@@ -32,7 +33,7 @@ export function checkCount(
   value: unknown,
   least = 1,
 ): number {
-  if (Number.isInteger(value) && (value as number) >= least) {
+  if (Number.isSafeInteger(value) && (value as number) >= least) {
     return value as number;
   }
   throw invalidArgument(
@@ -48,8 +49,9 @@ export type RowChoice = number | Int32Array;
 
 /** Checks `options.rows`; returns their number and the row at each position. */
 export function readRowChoice(functionName: string, rows: unknown) {
-  if (rows instanceof Int32Array && rows.length > 0) {
-    const copy = rows.slice();
+  const list = readArray(rows, 'Int32Array');
+  if (list !== undefined && list.length > 0) {
+    const copy = list.slice();
     return { count: copy.length, rowAt: (index: number) => copy[index]! };
   }
   if (

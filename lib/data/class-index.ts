@@ -1,4 +1,5 @@
 import { AlphaMarginError, invalidArgument } from '../errors.js';
+import { readArray } from '../typed-arrays.js';
 
 /** The rows of each identity. */
 export class ClassIndex {
@@ -9,14 +10,15 @@ export class ClassIndex {
   /** All rows with an identity, by identity. */
   readonly rows: Int32Array;
 
-  /** @param labels Int32Array [N]; a row with a negative label belongs to nobody. */
-  constructor(functionName: string, labels: unknown) {
-    if (!(labels instanceof Int32Array)) {
+  /** @param given Labels, an Int32Array [N]; a row with a negative label belongs to nobody. */
+  constructor(functionName: string, given: unknown) {
+    const labels = readArray(given, 'Int32Array');
+    if (labels === undefined) {
       throw invalidArgument(
         functionName,
         'options.labels',
         'an Int32Array, one label for each row',
-        labels,
+        given,
       );
     }
     const known = labels.filter((label) => label >= 0).sort();

@@ -1,8 +1,9 @@
-import { invalidArgument } from '../errors.js';
+import { invalidArgument, roomFor } from '../errors.js';
 import { readOptions } from '../options.js';
 import type { Tensor } from '../tensor.js';
+import { readArray } from '../typed-arrays.js';
 import type { BatchPlan } from './batch-plan.js';
-import type { EmbeddingRows } from './embedding-dataset.js';
+import { checkDataset, type EmbeddingRows } from './embedding-dataset.js';
 
 /** A batch of {@link embeddingBatches}: what `head.step` takes, and where it is from. */
 export interface EmbeddingBatch {
@@ -50,19 +51,22 @@ export async function* embeddingBatches(
   plan: BatchPlan,
   options: EmbeddingBatchesOptions = {},
 ): AsyncGenerator<EmbeddingBatch> {
-  const { from, end } = checkArguments(dataset, labels, plan, options);
-  const { dim } = dataset;
+  const checked = checkArguments(dataset, labels, plan, options);
+  const { from, end, dim, gather, ownLabels } = checked;
+  const { stepsPerEpoch, readAhead, rowsOf } = checked;
   const buffers = [new Float32Array(0), new Float32Array(0)];
 
   /** Reads the rows of the steps from one on, into one buffer; the other one is in use. */
   const read = async (first: number) => {
-    const inEpoch = first % plan.stepsPerEpoch;
+    const inEpoch = first % stepsPerEpoch;
     const length = Math.min(
-      plan.readAhead - (inEpoch % plan.readAhead),
-      plan.stepsPerEpoch - inEpoch,
+      readAhead - (inEpoch % readAhead),
+      stepsPerEpoch - inEpoch,
       end - first,
     );
-    const steps = Array.from({ length }, (_, i) => plan.rowsOf(first + i));
+    const steps = Array.from({ length }, (_, i) =>
+      checkRows(rowsOf(first + i), first + i),
+    );
     const count = steps.reduce((sum, rows) => sum + rows.length, 0);
     const rows = new Int32Array(count);
     let place = 0;
@@ -71,9 +75,11 @@ export async function* embeddingBatches(
       place += own.length;
     }
     let buffer = buffers.shift()!;
-    if (buffer.length < count * dim) buffer = new Float32Array(count * dim);
+    if (buffer.length < count * dim) {
+      buffer = roomFor(name, () => new Float32Array(count * dim));
+    }
     buffers.push(buffer);
-    await dataset.gather(rows, buffer.subarray(0, count * dim));
+    await gather(rows, buffer.subarray(0, count * dim));
     return { steps, buffer, next: first + length };
   };
 
@@ -93,7 +99,7 @@ export async function* embeddingBatches(
           step,
           rows: own.slice(),
           embeddings: { type: 'float32', data, dims: [own.length, dim] },
-          labels: own.map((row) => labels[row]!),
+          labels: own.map((row) => ownLabels[row]!),
         };
         step += 1;
       }
@@ -104,30 +110,39 @@ export async function* embeddingBatches(
   }
 }
 
+const name = 'embeddingBatches';
+
 function checkArguments(
   dataset: EmbeddingRows,
   labels: unknown,
   plan: BatchPlan,
   options: EmbeddingBatchesOptions,
 ) {
-  const name = 'embeddingBatches';
-  if (!(labels instanceof Int32Array) || labels.length !== dataset.count) {
+  const { count, dim, gather } = checkDataset(name, dataset);
+  const ownLabels = readArray(labels, 'Int32Array');
+  if (ownLabels === undefined || ownLabels.length !== count) {
     throw invalidArgument(
       name,
       'labels',
-      `an Int32Array of one label for each of ${dataset.count} rows`,
+      `an Int32Array of one label for each of ${count} rows`,
       labels,
     );
   }
-  for (const property of ['stepsPerEpoch', 'readAhead'] as const) {
-    const value: unknown = plan?.[property];
-    if (Number.isSafeInteger(value) && (value as number) > 0) continue;
+  const { stepsPerEpoch, readAhead, rowsOf } = plan ?? {};
+  for (const [property, value] of Object.entries({
+    stepsPerEpoch,
+    readAhead,
+  })) {
+    if (Number.isSafeInteger(value) && value > 0) continue;
     throw invalidArgument(
       name,
       `plan.${property}`,
       'a whole number > 0',
       value,
     );
+  }
+  if (typeof rowsOf !== 'function') {
+    throw invalidArgument(name, 'plan.rowsOf', 'a function', rowsOf);
   }
   const { from = 0, epochs = 1 } = readOptions<EmbeddingBatchesOptions>(
     name,
@@ -143,5 +158,22 @@ function checkArguments(
       value,
     );
   }
-  return { from, end: epochs * plan.stepsPerEpoch };
+  const end = epochs * stepsPerEpoch;
+  return {
+    from,
+    end,
+    dim,
+    gather,
+    stepsPerEpoch,
+    readAhead,
+    rowsOf: (step: number): unknown => Reflect.apply(rowsOf, plan, [step]),
+    ownLabels,
+  };
+}
+
+/** The rows that a plan gave for a step. */
+function checkRows(value: unknown, step: number): Int32Array {
+  const rows = readArray(value, 'Int32Array');
+  if (rows !== undefined) return rows;
+  throw invalidArgument(name, `plan.rowsOf(${step})`, 'an Int32Array', value);
 }

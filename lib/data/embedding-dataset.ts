@@ -1,4 +1,5 @@
 import { AlphaMarginError, invalidArgument } from '../errors.js';
+import { readArray } from '../typed-arrays.js';
 import type { RowSource } from './row-source.js';
 
 /** Rows read at once, so that what is kept of each does not add up. */
@@ -56,7 +57,8 @@ export class EmbeddingDataset implements EmbeddingRows {
    * await dataset.readRows(5000, target); // rows 5000 … 5099
    */
   async readRows(first: number, target: Float32Array): Promise<void> {
-    const count = target.length / this.dim;
+    const own = this.#targetOf('readRows', target);
+    const count = own.length / this.dim;
     if (!Number.isInteger(count)) {
       throw invalidArgument(
         'readRows',
@@ -76,7 +78,7 @@ export class EmbeddingDataset implements EmbeddingRows {
     for (let done = 0; done < count; done += PIECE_ROWS) {
       const length = Math.min(PIECE_ROWS, count - done);
       const rows = Int32Array.from({ length }, (_, i) => first + done + i);
-      const part = target.subarray(done * this.dim, (done + length) * this.dim);
+      const part = own.subarray(done * this.dim, (done + length) * this.dim);
       await this.gather(rows, part);
     }
   }
@@ -100,34 +102,42 @@ export class EmbeddingDataset implements EmbeddingRows {
         'gather: the data set is closed',
       );
     }
-    if (target.length !== rows.length * this.dim) {
+    const own = this.#targetOf('gather', target);
+    const chosen = readArray(rows, 'Int32Array')?.slice();
+    if (chosen === undefined) {
+      throw invalidArgument('gather', 'rows', 'an Int32Array', rows);
+    }
+    if (own.length !== chosen.length * this.dim) {
       throw invalidArgument(
         'gather',
         'target',
-        `a Float32Array of ${rows.length} × ${this.dim}`,
+        `a Float32Array of ${chosen.length} × ${this.dim}`,
         target,
       );
     }
-    const wrong = rows.findIndex((row) => row < 0 || row >= this.count);
+    const wrong = chosen.findIndex((row) => row < 0 || row >= this.count);
     if (wrong >= 0) {
       throw invalidArgument(
         'gather',
         `rows[${wrong}]`,
         `a row in [0, ${this.count})`,
-        rows[wrong],
+        chosen[wrong],
       );
     }
     for (const [index, part] of this.#parts.entries()) {
       const [start, end] = [this.#starts[index]!, this.#starts[index + 1]!];
-      const slots = Int32Array.from(rows.keys()).filter(
-        (slot) => rows[slot]! >= start && rows[slot]! < end,
+      const slots = Int32Array.from(chosen.keys()).filter(
+        (slot) => chosen[slot]! >= start && chosen[slot]! < end,
       );
       if (slots.length === 0) continue;
-      await part.copyRows(
-        slots.map((slot) => rows[slot]! - start),
-        slots,
-        target,
-      );
+      const rowsOfPart = slots.map((slot) => chosen[slot]! - start);
+      try {
+        await part.copyRows(rowsOfPart, slots, own);
+      } catch (cause) {
+        if (own.length === chosen.length * this.dim) throw cause;
+        const expected = 'an array that keeps its memory until it is filled';
+        throw invalidArgument('gather', 'target', expected, target);
+      }
     }
   }
 
@@ -135,6 +145,12 @@ export class EmbeddingDataset implements EmbeddingRows {
   placeOf(row: number): { readonly part: number; readonly row: number } {
     const part = this.#starts.findLastIndex((start) => start <= row);
     return { part, row: row - this.#starts[part]! };
+  }
+
+  #targetOf(functionName: string, target: unknown): Float32Array {
+    const own = readArray(target, 'Float32Array');
+    if (own !== undefined) return own;
+    throw invalidArgument(functionName, 'target', 'a Float32Array', target);
   }
 
   /** Closes the files; reading afterwards fails with `ERR_DISPOSED`. */
@@ -147,4 +163,25 @@ export class EmbeddingDataset implements EmbeddingRows {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
+}
+
+/** Checks that something has rows to be read; returns them with every property read once. */
+export function checkDataset(
+  functionName: string,
+  value: EmbeddingRows,
+): EmbeddingRows {
+  const { count, dim, gather } = value ?? {};
+  const isSize = (size: unknown, least: number) =>
+    Number.isSafeInteger(size) && (size as number) >= least;
+  if (typeof gather !== 'function' || !isSize(count, 0) || !isSize(dim, 1)) {
+    throw invalidArgument(
+      functionName,
+      'dataset',
+      'a data set with count, dim and gather()',
+      value,
+    );
+  }
+  const read = (rows: Int32Array, target: Float32Array) =>
+    Reflect.apply(gather, value, [rows, target]) as Promise<void>;
+  return { count, dim, gather: read };
 }

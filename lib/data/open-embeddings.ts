@@ -1,4 +1,5 @@
 import { AlphaMarginError, describe, invalidArgument } from '../errors.js';
+import { checkPath } from '../io/file-path.js';
 import { readOptions } from '../options.js';
 import { EmbeddingDataset } from './embedding-dataset.js';
 import { arkRows, scpRows } from './kaldi-rows.js';
@@ -53,13 +54,17 @@ export async function openEmbeddings(
     'tensor',
   ]);
   const list = typeof paths === 'string' ? [paths] : paths;
+  if (tensor !== undefined && typeof tensor !== 'string') {
+    throw invalidArgument(name, 'options.tensor', 'a string', tensor);
+  }
   if (!Array.isArray(list) || list.length === 0) {
     throw invalidArgument(name, 'paths', 'a path or an array of paths', paths);
   }
   const parts: RowSource[] = [];
   try {
-    for (const path of list) {
-      const end = /\.[a-z]+$/.exec(String(path))?.[0] ?? '';
+    for (const path of list as unknown[]) {
+      checkPath(name, path);
+      const end = /\.[a-z]+$/.exec(path)?.[0] ?? '';
       if (!Object.hasOwn(FORMATS, end)) {
         const known = Object.keys(FORMATS).join(', ');
         throw invalidArgument(name, 'paths', `files named ${known}`, path);

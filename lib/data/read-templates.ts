@@ -1,4 +1,5 @@
 import { invalidArgument } from '../errors.js';
+import { checkPath } from '../io/file-path.js';
 import { readTextLines } from '../io/text-lines.js';
 
 /** The images of N rows, by template and medium; see {@link readTemplates}. */
@@ -29,6 +30,7 @@ export interface TemplateList {
  * console.log(templates.names.length, templates.images.length);
  */
 export async function readTemplates(path: string): Promise<TemplateList> {
+  checkPath('readTemplates', path);
   const numbers = { template: numbering(), media: numbering() };
   const subjects: string[] = [];
   const images: string[] = [];

@@ -1,6 +1,7 @@
-import { invalidArgument } from '../errors.js';
+import { invalidArgument, roomFor } from '../errors.js';
 import type { Tensor } from '../tensor.js';
-import type { EmbeddingRows } from './embedding-dataset.js';
+import { readArray } from '../typed-arrays.js';
+import { checkDataset, type EmbeddingRows } from './embedding-dataset.js';
 import type { TemplateList } from './read-templates.js';
 
 /** Rows read at once. */
@@ -30,23 +31,27 @@ export async function templateEmbeddings(
   dataset: EmbeddingRows,
   templates: TemplateList,
 ): Promise<Tensor> {
-  const { template, names } = templates;
-  if (template.length !== dataset.count) {
+  const functionName = 'templateEmbeddings';
+  const { dim, count, gather } = checkDataset(functionName, dataset);
+  const { template, media, size } = checkTemplates(templates);
+  if (template.length !== count) {
     throw invalidArgument(
-      'templateEmbeddings',
+      functionName,
       'templates',
-      `a list of ${dataset.count} images, one for each row`,
+      `a list of ${count} images, one for each row`,
       template.length,
     );
   }
-  const { dim, count } = dataset;
-  const weights = weightsOf(templates);
-  const sums = new Float32Array(names.length * dim);
-  const buffer = new Float32Array(Math.min(count, READ_ROWS) * dim);
+  const weights = weightsOf(template, media, size);
+  const sums = roomFor(functionName, () => new Float32Array(size * dim));
+  const buffer = roomFor(
+    functionName,
+    () => new Float32Array(Math.min(count, READ_ROWS) * dim),
+  );
   for (let first = 0; first < count; first += READ_ROWS) {
     const length = Math.min(READ_ROWS, count - first);
     const rows = Int32Array.from({ length }, (_, index) => first + index);
-    await dataset.gather(rows, buffer.subarray(0, length * dim));
+    await gather(rows, buffer.subarray(0, length * dim));
     for (const row of rows) {
       const from = (row - first) * dim;
       const to = template[row]! * dim;
@@ -55,13 +60,17 @@ export async function templateEmbeddings(
       }
     }
   }
-  return { type: 'float32', data: sums, dims: [names.length, dim] };
+  return { type: 'float32', data: sums, dims: [size, dim] };
 }
 
 /** What each image counts for: 1 / (media of its template × images of its medium there). */
-function weightsOf({ template, media, names }: TemplateList): Float64Array {
+function weightsOf(
+  template: Int32Array,
+  media: Int32Array,
+  size: number,
+): Float64Array {
   const images = new Map<number, number>();
-  const mediaOf = new Int32Array(names.length);
+  const mediaOf = new Int32Array(size);
   // Media are numbered from 0 on, so there are no more of them than images.
   const keyOf = (row: number) => template[row]! * media.length + media[row]!;
   for (let row = 0; row < template.length; row += 1) {
@@ -73,4 +82,27 @@ function weightsOf({ template, media, names }: TemplateList): Float64Array {
     template,
     (own, row) => 1 / (mediaOf[own]! * images.get(keyOf(row))!),
   );
+}
+
+/** Checks the arrays of a list that may not come from readTemplates. */
+function checkTemplates(list: TemplateList) {
+  const { names, ...arrays } = list ?? {};
+  const size: unknown = Array.isArray(names) ? names.length : undefined;
+  const template = readArray(arrays.template, 'Int32Array');
+  const media = readArray(arrays.media, 'Int32Array');
+  if (
+    typeof size !== 'number' ||
+    template === undefined ||
+    media?.length !== template.length ||
+    !template.every((position) => position >= 0 && position < size) ||
+    !media.every((medium) => medium >= 0 && medium < media.length)
+  ) {
+    throw invalidArgument(
+      'templateEmbeddings',
+      'templates',
+      'a template list (of readTemplates): names, and template and media of one length',
+      list,
+    );
+  }
+  return { template, media, size };
 }

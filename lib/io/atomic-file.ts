@@ -8,20 +8,24 @@ import {
   stat,
 } from 'node:fs/promises';
 import path from 'node:path';
+import { invalidArgument } from '../errors.js';
 import { damagedFile, fileError } from './file-errors.js';
+import { checkPath } from './file-path.js';
 
 /** Linux moves at most 2^31 − 4096 bytes per call. */
 const LARGEST_WRITE = 2 ** 30;
 
-/** Appends every byte of `bytes`: one call may write less than it was given. */
+/** Writes every byte of `bytes`, at the end or at a place: one call may write less than it was given. */
 export async function writeAll(
   handle: FileHandle,
   bytes: Uint8Array,
+  place: number | null = null,
 ): Promise<void> {
   let done = 0;
   while (done < bytes.byteLength) {
     const length = Math.min(bytes.byteLength - done, LARGEST_WRITE);
-    const { bytesWritten } = await handle.write(bytes, done, length);
+    const at = place === null ? null : place + done;
+    const { bytesWritten } = await handle.write(bytes, done, length, at);
     done += bytesWritten;
   }
 }
@@ -41,6 +45,10 @@ export async function writeFileAtomically(
   file: string,
   fill: (handle: FileHandle) => Promise<void>,
 ): Promise<void> {
+  checkPath('writeFileAtomically', file);
+  if (typeof fill !== 'function') {
+    throw invalidArgument('writeFileAtomically', 'fill', 'a function', fill);
+  }
   let temporary: string | undefined;
   try {
     const target = await resolveTarget(file);
@@ -77,8 +85,15 @@ export async function checkWritable(file: string): Promise<void> {
 }
 
 /** Writes text with {@link writeFileAtomically}. */
-export function writeTextAtomically(file: string, text: string) {
-  return writeFileAtomically(file, (handle) => handle.writeFile(text));
+export async function writeTextAtomically(
+  file: string,
+  text: string,
+): Promise<void> {
+  checkPath('writeTextAtomically', file);
+  if (typeof text !== 'string') {
+    throw invalidArgument('writeTextAtomically', 'text', 'a string', text);
+  }
+  await writeFileAtomically(file, (handle) => handle.writeFile(text));
 }
 
 /** A name that no other process uses, in the directory of `target`. */

@@ -1,6 +1,7 @@
 import { ByteReader } from './byte-reader.js';
 import { copyElements, elementBytes } from './element-types.js';
 import { damagedFile } from './file-errors.js';
+import { checkPath } from './file-path.js';
 import { openForReading } from './file-reading.js';
 import { decodeKaldiHeader, HEADER_BYTES, isBinary } from './kaldi-header.js';
 import { readTextRows } from './kaldi-text.js';
@@ -34,6 +35,7 @@ const isSpace = (byte: number) =>
  * }
  */
 export async function* readArk(path: string): AsyncGenerator<ArkRow> {
+  checkPath('readArk', path);
   const file = await openForReading(path);
   try {
     const reader = new ByteReader(path, file);

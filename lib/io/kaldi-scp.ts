@@ -1,4 +1,5 @@
 import { invalidArgument } from '../errors.js';
+import { checkPath } from './file-path.js';
 import { readTextLines } from './text-lines.js';
 
 /** The lines of a Kaldi script file: where the vector of each utterance lies. */
@@ -26,6 +27,7 @@ export interface ScpEntries {
  * const { names, paths } = await readScp('xvector.scp');
  */
 export async function readScp(path: string): Promise<ScpEntries> {
+  checkPath('readScp', path);
   const names: string[] = [];
   const positions = new Map<string, number>();
   const file: number[] = [];

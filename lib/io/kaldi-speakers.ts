@@ -1,4 +1,6 @@
+import { types } from 'node:util';
 import { AlphaMarginError, describe, invalidArgument } from '../errors.js';
+import { checkPath } from './file-path.js';
 import { readTextLines } from './text-lines.js';
 
 /**
@@ -71,8 +73,22 @@ export function speakerLabels(
   names: readonly string[],
   utt2spk: ReadonlyMap<string, string>,
 ): SpeakerLabels {
-  const ofRow = names.map((name) => {
-    const speaker = utt2spk.get(name);
+  if (!Array.isArray(names)) {
+    throw invalidArgument('speakerLabels', 'names', 'an array of names', names);
+  }
+  if (!types.isMap(utt2spk)) {
+    throw invalidArgument('speakerLabels', 'utt2spk', 'a Map', utt2spk);
+  }
+  const ofRow = Array.from(names as readonly unknown[], (name) => {
+    const speaker: unknown = Map.prototype.get.call(utt2spk, name);
+    if (speaker !== undefined && typeof speaker !== 'string') {
+      throw invalidArgument(
+        'speakerLabels',
+        `the speaker of ${describe(name)}`,
+        'a string',
+        speaker,
+      );
+    }
     if (speaker !== undefined) return speaker;
     throw new AlphaMarginError(
       'ERR_INVALID_ARGUMENT',
@@ -87,6 +103,7 @@ export function speakerLabels(
 
 /** Lines split at blanks, blank lines left out, with the error of a line. */
 async function* fieldsOf(functionName: string, path: string) {
+  checkPath(functionName, path);
   let lines = 0;
   for await (const line of readTextLines(path)) {
     lines += 1;

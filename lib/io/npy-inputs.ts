@@ -1,5 +1,6 @@
 import { invalidArgument } from '../errors.js';
 import type { Tensor } from '../tensor.js';
+import { checkPath } from './file-path.js';
 import { readNpy } from './npy-reader.js';
 
 /**
@@ -15,6 +16,7 @@ import { readNpy } from './npy-reader.js';
 export async function embeddingsFromNpy(
   path: string,
 ): Promise<Tensor<'float32'> | Tensor<'float16'>> {
+  checkPath('embeddingsFromNpy', path);
   const array = await readNpy(path);
   const { type, dims } = array;
   if (type !== 'float32' && type !== 'float16') {
@@ -46,6 +48,7 @@ export async function embeddingsFromNpy(
  * const labels = await labelsFromNpy('identities.npy');
  */
 export async function labelsFromNpy(path: string): Promise<Int32Array> {
+  checkPath('labelsFromNpy', path);
   const { type, data, dims } = await readNpy(path);
   if (type !== 'int32' && type !== 'uint8') {
     throw invalidArgument(

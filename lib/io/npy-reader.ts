@@ -1,5 +1,6 @@
 import type { FileHandle } from 'node:fs/promises';
 import { AlphaMarginError, invalidArgument } from '../errors.js';
+import { checkPath } from './file-path.js';
 import { readExactly } from './file-reading.js';
 import type { NpyHeader } from './npy-header.js';
 import { openNpyForReading } from './npy-opening.js';
@@ -36,6 +37,7 @@ const INT64_CHUNK = 2 ** 20;
  * const { type, data, dims } = await readNpy('embeddings.npy');
  */
 export async function readNpy(path: string): Promise<NpyArray> {
+  checkPath('readNpy', path);
   const { handle, size, header, dataStart } = await openNpyForReading(path);
   try {
     return await readData(handle, path, header, dataStart);

@@ -1,7 +1,17 @@
 import { invalidArgument } from '../errors.js';
+import { readDims } from '../tensor.js';
+import { type ArrayKind, readArray } from '../typed-arrays.js';
 import { writeAll, writeFileAtomically } from './atomic-file.js';
+import { checkPath } from './file-path.js';
 import { encodeNpyHeader, type NpyDescription } from './npy-header.js';
 import type { NpyArray } from './npy-reader.js';
+
+const ARRAYS = {
+  float32: 'Float32Array',
+  float16: 'Uint16Array',
+  int32: 'Int32Array',
+  uint8: 'Uint8Array',
+} as const satisfies Record<NpyArray['type'], ArrayKind>;
 
 /** How NumPy names the types that can be written. */
 const DESCRIPTIONS: Record<NpyArray['type'], NpyDescription> = {
@@ -20,20 +30,20 @@ const DESCRIPTIONS: Record<NpyArray['type'], NpyDescription> = {
  * await writeNpy('cosines.npy', tensor(new Float32Array(6), [2, 3]));
  */
 export async function writeNpy(path: string, array: NpyArray): Promise<void> {
-  const { type, data, dims } = array;
-  if (!Object.hasOwn(DESCRIPTIONS, type)) {
+  checkPath('writeNpy', path);
+  const given: Partial<NpyArray> = array ?? {};
+  const { type } = given;
+  if (typeof type !== 'string' || !Object.hasOwn(DESCRIPTIONS, type)) {
     const expected = `one of ${Object.keys(DESCRIPTIONS).join(', ')}`;
     throw invalidArgument('writeNpy', 'type', expected, type);
   }
-  const elements = dims.reduce((product, size) => product * size, 1);
-  if (elements !== data.length) {
-    throw invalidArgument(
-      'writeNpy',
-      `dims [${dims.join(', ')}]`,
-      `sizes of ${data.length} elements (the length of data)`,
-      elements,
-    );
+  // A copy: the caller's may change or be transferred while the file is written.
+  const data = readArray(given.data, ARRAYS[type])?.slice();
+  if (data === undefined) {
+    const expected = `a ${ARRAYS[type]} for ${type}`;
+    throw invalidArgument('writeNpy', 'data', expected, given.data);
   }
+  const dims = readDims('writeNpy', 'dims', given.dims, data.length);
   const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
   await writeFileAtomically(path, async (handle) => {
     await writeAll(handle, encodeNpyHeader(DESCRIPTIONS[type], dims));

@@ -1,6 +1,9 @@
 import type { FileHandle } from 'node:fs/promises';
-import { invalidArgument } from '../errors.js';
+import { describe, invalidArgument } from '../errors.js';
+import { readOptions } from '../options.js';
+import { readBytes } from '../typed-arrays.js';
 import { damagedFile } from './file-errors.js';
+import { checkPath } from './file-path.js';
 import { openForReading, readExactly } from './file-reading.js';
 import { decodeHeader } from './safetensors-decoding.js';
 import {
@@ -12,6 +15,9 @@ import {
 
 /** Bytes per piece of {@link SafetensorsFile.rows} when the caller does not say. */
 const DEFAULT_CHUNK_BYTES = 2 ** 24;
+
+/** Bytes read at a time on the way to a caller's array. */
+const STAGING_BYTES = 2 ** 20;
 
 /** Consecutive rows of a tensor. */
 export interface SafetensorsRows {
@@ -50,7 +56,7 @@ export class SafetensorsFile {
   tensor(name: string): SafetensorsEntry {
     const entry = this.tensors.get(name);
     if (entry === undefined) {
-      throw damagedFile(this.path, `there is no tensor '${name}'`);
+      throw damagedFile(this.path, `there is no tensor ${describe(name)}`);
     }
     return entry;
   }
@@ -69,7 +75,11 @@ export class SafetensorsFile {
   ): Promise<void> {
     const entry = this.tensor(name);
     const rowBytes = bytesPerRow(entry);
-    const count = rowBytes === 0 ? 0 : target.byteLength / rowBytes;
+    const bytes = readBytes(target);
+    if (bytes === undefined) {
+      throw invalidArgument('readRows', 'target', 'a typed array', target);
+    }
+    const count = rowBytes === 0 ? 0 : bytes.byteLength / rowBytes;
     if (
       !Number.isInteger(count) ||
       !Number.isInteger(first) ||
@@ -80,16 +90,29 @@ export class SafetensorsFile {
         'readRows',
         `rows of '${name}' [${entry.shape.join(', ')}]`,
         'whole rows inside the tensor',
-        `${target.byteLength} bytes from row ${first}`,
+        `${bytes.byteLength} bytes from row ${describe(first)}`,
       );
     }
-    const bytes = new Uint8Array(
-      target.buffer,
-      target.byteOffset,
-      target.byteLength,
-    );
-    const position = this.#dataStart + entry.begin + first * rowBytes;
-    await readExactly(this.#handle, this.path, bytes, position);
+    // Not into the target: its memory may be transferred, and freed, while the file is read.
+    const staging = new Uint8Array(Math.min(bytes.length, STAGING_BYTES));
+    for (let done = 0; done < bytes.length; done += staging.length) {
+      const piece = staging.subarray(0, bytes.length - done);
+      await this.#read(entry, first * rowBytes + done, piece);
+      if (done + piece.length > bytes.length) {
+        const expected = 'an array that keeps its memory until it is filled';
+        throw invalidArgument('readRows', 'target', expected, target);
+      }
+      bytes.set(piece, done);
+    }
+  }
+
+  async #read(
+    entry: SafetensorsEntry,
+    offset: number,
+    target: Uint8Array,
+  ): Promise<void> {
+    const position = this.#dataStart + entry.begin + offset;
+    await readExactly(this.#handle, this.path, target, position);
   }
 
   /**
@@ -103,13 +126,26 @@ export class SafetensorsFile {
     const entry = this.tensor(name);
     const rowBytes = bytesPerRow(entry);
     const total = rowBytes === 0 ? 0 : (entry.shape[0] ?? 1);
+    const { rowsPerChunk } = readOptions<{ rowsPerChunk?: number }>(
+      'rows',
+      options,
+      ['rowsPerChunk'],
+    );
     const perChunk =
-      options.rowsPerChunk ??
-      Math.max(1, Math.floor(DEFAULT_CHUNK_BYTES / rowBytes));
+      rowsPerChunk ??
+      Math.max(1, Math.floor(DEFAULT_CHUNK_BYTES / Math.max(1, rowBytes)));
+    if (!Number.isSafeInteger(perChunk) || perChunk < 1) {
+      throw invalidArgument(
+        'rows',
+        'options.rowsPerChunk',
+        'a whole number >= 1',
+        perChunk,
+      );
+    }
     for (let first = 0; first < total; first += perChunk) {
       const count = Math.min(perChunk, total - first);
       const bytes = new Uint8Array(count * rowBytes);
-      await this.readRows(name, first, bytes);
+      await this.#read(entry, first * rowBytes, bytes);
       yield { first, count, bytes };
     }
   }
@@ -136,6 +172,7 @@ export class SafetensorsFile {
  * await file.close();
  */
 export async function openSafetensors(path: string): Promise<SafetensorsFile> {
+  checkPath('openSafetensors', path);
   const { handle, size } = await openForReading(path);
   try {
     const start = new Uint8Array(LENGTH_BYTES);

@@ -1,6 +1,9 @@
 import { invalidArgument } from '../errors.js';
+import { readBytes } from '../typed-arrays.js';
 import { writeAll, writeFileAtomically } from './atomic-file.js';
+import { TensorChecksum, withChecksums } from './checksums.js';
 import { damagedFile } from './file-errors.js';
+import { checkPath } from './file-path.js';
 import {
   elementBytes,
   encodeHeader,
@@ -51,12 +54,37 @@ export async function writeSafetensors(
   path: string,
   content: SafetensorsContent,
 ): Promise<void> {
-  const sources = [...content.tensors].sort(
+  await write(path, content, false);
+}
+
+/** {@link writeSafetensors} with checksums in the metadata, see checksums.ts. */
+export async function writeChecksummed(
+  path: string,
+  content: SafetensorsContent,
+): Promise<void> {
+  await write(path, content, true);
+}
+
+async function write(
+  path: string,
+  content: SafetensorsContent,
+  hasChecksums: boolean,
+): Promise<void> {
+  checkPath('writeSafetensors', path);
+  const { tensors: given, metadata = {} } = content ?? {};
+  const own = readMetadata(metadata);
+  const sources = readSources(given).sort(
     (a, b) => (bytesPerElement(b) ?? 0) - (bytesPerElement(a) ?? 0),
   );
   const tensors = layOut(sources);
-  const metadata = content.metadata ?? {};
-  const header = encodeHeader({ metadata, tensors });
+  const names = [...tensors.keys()];
+  const sums = new Map(
+    [...tensors].map(([name, entry]) => [name, new TensorChecksum(entry)]),
+  );
+  const header = encodeHeader({
+    metadata: hasChecksums ? withChecksums(own, names) : own,
+    tensors,
+  });
   if (header.byteLength - LENGTH_BYTES > LARGEST_HEADER) {
     throw damagedFile(
       path,
@@ -70,9 +98,15 @@ export async function writeSafetensors(
       const { byteLength } = tensors.get(source.name)!;
       let written = 0;
       for await (const chunk of source.chunks) {
-        written += chunk.byteLength;
+        const bytes = readBytes(chunk);
+        if (bytes === undefined) {
+          const argument = `each chunk of '${source.name}'`;
+          throw refuse(argument, 'bytes (a typed array)', chunk);
+        }
+        written += bytes.byteLength;
         if (written > byteLength) break;
-        await writeAll(handle, chunk);
+        if (hasChecksums) sums.get(source.name)!.add(bytes);
+        await writeAll(handle, bytes);
       }
       if (written !== byteLength) {
         throw damagedFile(
@@ -82,7 +116,52 @@ export async function writeSafetensors(
         );
       }
     }
+    if (!hasChecksums) return;
+    // The sums are known now; they take the room that the first header left.
+    const final = withChecksums(own, names, sums);
+    await writeAll(handle, encodeHeader({ metadata: final, tensors }), 0);
   });
+}
+
+const refuse = (argument: string, expected: string, value: unknown) =>
+  invalidArgument('writeSafetensors', argument, expected, value);
+
+/** Checked copies of what a caller wants written, before the file is touched. */
+function readSources(tensors: unknown): SafetensorsSource[] {
+  if (!Array.isArray(tensors)) {
+    throw refuse('tensors', 'an array', tensors);
+  }
+  return Array.from(tensors as readonly unknown[], (source) => {
+    if (typeof source !== 'object' || source === null) {
+      throw refuse('each tensor', '{ name, dtype, shape, chunks }', source);
+    }
+    // Read once: an object that changes its answers gains nothing.
+    const { name, dtype, shape, chunks } = source as SafetensorsSource;
+    if (!isIterable(chunks)) {
+      throw refuse('chunks', 'an iterable of bytes', chunks);
+    }
+    return { name, dtype, shape, chunks };
+  });
+}
+
+function isIterable(value: unknown): boolean {
+  const { [Symbol.iterator]: one, [Symbol.asyncIterator]: other } = Object(
+    value,
+  ) as Partial<Iterable<unknown> & AsyncIterable<unknown>>;
+  return typeof one === 'function' || typeof other === 'function';
+}
+
+/** A checked copy of metadata. */
+function readMetadata(value: unknown): Record<string, string> {
+  const copy: Record<string, unknown> = { ...(value as object) };
+  if (
+    typeof value !== 'object' ||
+    value === null ||
+    !Object.values(copy).every((text) => typeof text === 'string')
+  ) {
+    throw refuse('metadata', 'an object of strings', value);
+  }
+  return copy as Record<string, string>;
 }
 
 function bytesPerElement({ dtype }: SafetensorsSource): number | undefined {
@@ -96,8 +175,6 @@ function layOut(
   const tensors = new Map<string, SafetensorsEntry>();
   let begin = 0;
   for (const { name, dtype, shape } of sources) {
-    const refuse = (argument: string, expected: string, value: unknown) =>
-      invalidArgument('writeSafetensors', argument, expected, value);
     if (typeof name !== 'string' || name === '__metadata__') {
       throw refuse('name', 'a name other than __metadata__', name);
     }

@@ -1,4 +1,5 @@
 import { invalidArgument } from '../errors.js';
+import { readArray } from '../typed-arrays.js';
 import type { TrialScores } from './trial-scores.js';
 
 /** Checks that an argument is a {@link TrialScores}. */
@@ -7,13 +8,19 @@ export function checkScores(
   argument: string,
   value: unknown,
 ): TrialScores {
-  const scores = value as Partial<TrialScores> | null | undefined;
+  const given: Partial<TrialScores> = Object(value);
+  const { genuinePairs, impostorPairs, resolution } = given;
+  const arrays = { ...given };
+  const arrayOf = (name: 'thresholds' | 'genuineCounts' | 'impostorCounts') =>
+    readArray(arrays[name], 'Float64Array');
+  const thresholds = arrayOf('thresholds');
+  const genuineCounts = arrayOf('genuineCounts');
+  const impostorCounts = arrayOf('impostorCounts');
   if (
-    !(scores?.thresholds instanceof Float64Array) ||
-    !(scores.genuineCounts instanceof Float64Array) ||
-    !(scores.impostorCounts instanceof Float64Array) ||
-    scores.genuineCounts.length !== scores.thresholds.length ||
-    scores.impostorCounts.length !== scores.thresholds.length
+    thresholds === undefined ||
+    genuineCounts?.length !== thresholds.length ||
+    impostorCounts?.length !== thresholds.length ||
+    ![genuinePairs, impostorPairs, resolution].every(Number.isFinite)
   ) {
     throw invalidArgument(
       functionName,
@@ -22,7 +29,14 @@ export function checkScores(
       value,
     );
   }
-  return scores as TrialScores;
+  return {
+    genuinePairs: genuinePairs!,
+    impostorPairs: impostorPairs!,
+    resolution: resolution!,
+    thresholds,
+    genuineCounts,
+    impostorCounts,
+  };
 }
 
 /** Checks that scores hold both kinds of trials: without one, a rate is 0/0. */

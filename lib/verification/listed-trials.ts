@@ -1,6 +1,7 @@
 import { AlphaMarginError, describe, invalidArgument } from '../errors.js';
 import { native } from '../native.js';
 import type { RealInput } from '../tensor.js';
+import { readArray } from '../typed-arrays.js';
 import type { TrialList } from './parse-trials.js';
 import { countScores, type TrialScores } from './trial-scores.js';
 
@@ -12,10 +13,14 @@ export async function scoreListedTrials(
   names: readonly string[] | undefined,
   cancel: Int32Array,
 ): Promise<TrialScores> {
-  const { enrolment, test, ...list } = checkTrials(functionName, trials);
-  const genuine = list.genuine.slice(); // the caller's may change meanwhile
+  const {
+    genuine,
+    enrolment,
+    test,
+    names: listed,
+  } = checkTrials(functionName, trials);
   const [rows = 0, dim = 0] = embeddings.dims;
-  const rowOf = rowsOfNames(functionName, trials.names, names, rows);
+  const rowOf = rowsOfNames(functionName, listed, names, rows);
   const toRows = (side: 'enrolment' | 'test', positions: Int32Array) =>
     positions.map((position, trial) => {
       const limit = rowOf?.length ?? rows;
@@ -45,15 +50,17 @@ export async function scoreListedTrials(
   );
 }
 
-/** Checks the arrays of a list that may not come from readTrials. */
+/** Checked copies of the arrays of a list that may not come from readTrials. */
 function checkTrials(functionName: string, trials: TrialList): TrialList {
-  const { genuine, enrolment, test } = trials ?? {};
+  const { names, ...given } = trials ?? {};
+  const genuine = readArray(given.genuine, 'Uint8Array')?.slice();
+  const enrolment = readArray(given.enrolment, 'Int32Array')?.slice();
+  const test = readArray(given.test, 'Int32Array')?.slice();
   if (
-    !(genuine instanceof Uint8Array) ||
-    !(enrolment instanceof Int32Array) ||
-    !(test instanceof Int32Array) ||
-    enrolment.length !== genuine.length ||
-    test.length !== genuine.length
+    genuine === undefined ||
+    enrolment?.length !== genuine.length ||
+    test?.length !== genuine.length ||
+    !(names === undefined || Array.isArray(names))
   ) {
     throw invalidArgument(
       functionName,
@@ -71,7 +78,7 @@ function checkTrials(functionName: string, trials: TrialList): TrialList {
       genuine[other],
     );
   }
-  return trials;
+  return { genuine, enrolment, test, ...(names && { names }) };
 }
 
 /** Row of each name of the list; undefined when the list itself holds rows. */
@@ -81,7 +88,8 @@ function rowsOfNames(
   names: readonly string[] | undefined,
   rows: number,
 ): Int32Array | undefined {
-  const rowByName = names && indexNames(functionName, names, rows);
+  const rowByName =
+    names === undefined ? undefined : indexNames(functionName, names, rows);
   if (listed === undefined) {
     if (names === undefined) return undefined;
     throw new AlphaMarginError(
@@ -89,7 +97,12 @@ function rowsOfNames(
       `${functionName}: expected names to be left out (the trials hold row numbers, not names) but received ${describe(names)}`,
     );
   }
-  return Int32Array.from(listed, (name) => {
+  return Int32Array.from({ length: listed.length }, (_, index) => {
+    const name: unknown = listed[index];
+    if (typeof name !== 'string') {
+      const argument = `trials.names[${index}]`;
+      throw invalidArgument(functionName, argument, 'a string', name);
+    }
     const row =
       rowByName?.get(name) ??
       (names === undefined && /^\d+$/.test(name) ? Number(name) : -1);
@@ -118,7 +131,8 @@ function indexNames(
     );
   }
   const index = new Map<string, number>();
-  names.forEach((name: string, row) => {
+  for (let row = 0; row < rows; row += 1) {
+    const name: unknown = names[row];
     if (typeof name !== 'string' || index.has(name)) {
       throw invalidArgument(
         functionName,
@@ -128,6 +142,6 @@ function indexNames(
       );
     }
     index.set(name, row);
-  });
+  }
   return index;
 }

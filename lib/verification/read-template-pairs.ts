@@ -1,3 +1,4 @@
+import { checkPath } from '../io/file-path.js';
 import { readTextLines } from '../io/text-lines.js';
 import { collectTrials, LABEL_LAST, type TrialList } from './parse-trials.js';
 
@@ -18,6 +19,7 @@ import { collectTrials, LABEL_LAST, type TrialList } from './parse-trials.js';
  * console.log(pairs.names); // [ '1', '11065', '14032' ]
  */
 export async function readTemplatePairs(path: string): Promise<TrialList> {
+  checkPath('readTemplatePairs', path);
   const collector = collectTrials('readTemplatePairs', path, LABEL_LAST);
   for await (const line of readTextLines(path)) collector.addLine(line);
   return collector.finish();

@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { invalidArgument } from '../errors.js';
+import { checkPath } from '../io/file-path.js';
 import { readTextLines } from '../io/text-lines.js';
 import { collectTrials, type TrialList } from './parse-trials.js';
 
@@ -24,8 +25,17 @@ export async function readTrials(path: string | URL): Promise<TrialList> {
   if (typeof path !== 'string' && !(path instanceof URL)) {
     throw invalidArgument('readTrials', 'path', 'a path or a file URL', path);
   }
-  const source = typeof path === 'string' ? path : fileURLToPath(path);
+  const source = typeof path === 'string' ? path : pathOf(path);
+  checkPath('readTrials', source);
   const collector = collectTrials('readTrials', source);
   for await (const line of readTextLines(source)) collector.addLine(line);
   return collector.finish();
+}
+
+function pathOf(url: URL): string {
+  try {
+    return fileURLToPath(url);
+  } catch {
+    throw invalidArgument('readTrials', 'path', 'a file URL', String(url));
+  }
 }

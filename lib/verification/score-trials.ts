@@ -1,5 +1,6 @@
 import { invalidArgument } from '../errors.js';
 import { type CallOptions, invoke } from '../invoke.js';
+import { checkSignal } from '../options.js';
 import {
   readLabels,
   readRealTensor,
@@ -100,9 +101,7 @@ export async function scoreTrials(
       exactPairs,
     );
   }
-  if (signal !== undefined && !(signal instanceof AbortSignal)) {
-    throw invalidArgument(name, 'signal', 'an AbortSignal', signal);
-  }
+  checkSignal(name, signal);
   const rows = input.dims[0]!;
   const known =
     labels === undefined ? undefined : readLabels(name, labels, rows);

@@ -28,9 +28,10 @@ export function readSystems(
     );
   }
   const seen = new Set<string>();
-  return systems.map((system: Partial<NamedScores> | null, index) => {
-    const name =
-      typeof system?.name === 'string' ? printable(system.name) : system?.name;
+  return Array.from(systems as readonly unknown[], (item, index) => {
+    const system: Partial<NamedScores> = Object(item);
+    const given: unknown = system.name;
+    const name = typeof given === 'string' ? printable(given) : given;
     if (typeof name !== 'string' || name.trim() === '' || seen.has(name)) {
       throw invalidArgument(
         functionName,
@@ -43,7 +44,7 @@ export function readSystems(
     const scores = checkBothKinds(
       functionName,
       `systems[${index}].scores`,
-      system?.scores,
+      system.scores,
     );
     return { name, scores };
   });

@@ -61,7 +61,7 @@ export function tarAtFar(
   if (!Array.isArray(far)) {
     throw invalidArgument('tarAtFar', 'far', 'an array of rates', far);
   }
-  return far.map((rate: unknown, index) => {
+  return Array.from(far as readonly unknown[], (rate, index) => {
     if (typeof rate !== 'number' || !(rate > 0 && rate <= 1)) {
       throw invalidArgument(
         'tarAtFar',

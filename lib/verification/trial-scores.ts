@@ -1,4 +1,5 @@
 import { AlphaMarginError, invalidArgument } from '../errors.js';
+import { readArray } from '../typed-arrays.js';
 
 /**
  * Scores of a set of verification trials, as every metric here reads them: the
@@ -58,17 +59,14 @@ export function trialScoresFrom(
   genuine: RawScores,
   impostor: RawScores,
 ): TrialScores {
-  for (const [name, scores] of Object.entries({ genuine, impostor })) {
-    if (!(scores instanceof Float32Array || scores instanceof Float64Array)) {
-      throw invalidArgument(
-        'trialScoresFrom',
-        name,
-        'a Float32Array or a Float64Array',
-        scores,
-      );
-    }
-  }
-  return countScores('trialScoresFrom', genuine.slice(), impostor.slice());
+  const name = 'trialScoresFrom';
+  const copies = Object.entries({ genuine, impostor }).map(([kind, scores]) => {
+    const own = readArray(scores, 'Float32Array', 'Float64Array');
+    if (own !== undefined) return own.slice();
+    const expected = 'a Float32Array or a Float64Array';
+    throw invalidArgument(name, kind, expected, scores);
+  });
+  return countScores(name, copies[0]!, copies[1]!);
 }
 
 /** Sorts both arrays in place and counts the trials at each distinct score. */

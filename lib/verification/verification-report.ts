@@ -94,10 +94,18 @@ export async function verificationReport(
     const { name } = systems[place]!;
     return epochs.length === 0 ? [] : [{ name, place, epochs }];
   });
-  const rows = Object.entries(details ?? {}).map(
-    ([name, value]) =>
-      `<dt>${escapeHtml(name)}</dt><dd>${escapeHtml(String(value))}</dd>`,
-  );
+  const rows = Object.entries(details ?? {}).map(([name, value]) => {
+    if (typeof value === 'object' || typeof value === 'function') {
+      const expected = 'a string or a number';
+      throw invalidArgument(
+        'verificationReport',
+        `details.${name}`,
+        expected,
+        value,
+      );
+    }
+    return `<dt>${escapeHtml(name)}</dt><dd>${escapeHtml(String(value))}</dd>`;
+  });
   return `<!doctype html>
 <html lang="en">
 <head>

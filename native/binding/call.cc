@@ -11,28 +11,41 @@
 namespace alphamargin::binding {
 namespace {
 
+// What went wrong. Without memory for a message of its own it has the fixed one.
 struct Problem {
-  std::string code;
+  const char* code = "ERR_OUT_OF_MEMORY";
+  const char* fixed = "host memory could not be allocated";
   std::string message;
+  const char* text() const { return message.empty() ? fixed : message.c_str(); }
 };
 
-Problem current_problem() {
+Problem describe_current() {
   try {
     throw;
   } catch (const Failure& failure) {
-    return {code_name(failure.code()), failure.what()};
+    return {code_name(failure.code()), "", failure.what()};
   } catch (const std::bad_alloc&) {
-    return {"ERR_OUT_OF_MEMORY", "host memory could not be allocated"};
+    return {};
   } catch (const std::length_error&) {
-    return {"ERR_OUT_OF_MEMORY", "an array would exceed the address space"};
+    return {"ERR_OUT_OF_MEMORY", "an array would exceed the address space", {}};
   } catch (const std::exception& error) {
-    return {"ERR_INVALID_ARGUMENT", error.what()};
+    return {"ERR_INVALID_ARGUMENT", "", error.what()};
+  }
+}
+
+Problem current_problem() noexcept {
+  try {
+    return describe_current();
+  } catch (...) {
+    return {};  // no memory to say what it was
   }
 }
 
 Napi::Error make_error(Napi::Env env, const Problem& problem) {
-  Napi::Error error = Napi::Error::New(env, problem.message);
-  error.Value().Set("code", Napi::String::New(env, problem.code));
+  Napi::Error error = Napi::Error::New(env, problem.text());
+  // As a napi_value: the overload for Napi::String makes a std::string, which needs memory.
+  const napi_value code = Napi::String::New(env, problem.code);
+  error.Value().Set("code", code);
   return error;
 }
 
@@ -66,7 +79,7 @@ class PromiseWorker : public Napi::AsyncWorker {
       call_.run(cancellation_);
     } catch (...) {
       problem_ = current_problem();
-      SetError(problem_.message);
+      SetError("failed");  // short enough to need no memory
     }
   }
 

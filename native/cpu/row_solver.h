@@ -4,6 +4,7 @@
 //
 // All of it is float64. Differences of cosines are taken before they are scaled, so they are exact.
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -124,12 +125,12 @@ class RowSolver {
   RowSolution solve_softmax(const Loss& loss, const RowTarget& target, std::size_t count,
                             std::size_t skip, bool has_measure, const Cosine& cosine,
                             const Measure& measure) {
-    // Shift by the largest s·c + log q, so that measures of any size cannot overflow.
+    if (has_measure) return solve_measured_softmax(loss, target, count, skip, cosine, measure);
     const double beta = loss.beta();
     double largest = -INFINITY;
     for (std::size_t j = 0; j < count; ++j) {
       if (j == skip) continue;
-      const double logit = beta * cosine(j) + (has_measure ? std::log(measure(j)) : 0.0);
+      const double logit = beta * cosine(j);
       if (logit > largest) largest = logit;
     }
     double own = 0;
@@ -140,11 +141,38 @@ class RowSolver {
     double total = target.present ? std::exp(own - largest) : 0.0;
     for (std::size_t j = 0; j < count; ++j) {
       if (j == skip) continue;
-      const double factor = has_measure ? measure(j) : 1.0;
-      total += has_measure ? std::exp(beta * cosine(j) + std::log(factor) - largest)
-                           : std::exp(beta * cosine(j) - largest);
+      total += std::exp(beta * cosine(j) - largest);
     }
     return {largest / beta, std::log(total), 0, 0};
+  }
+
+  // Gaps below the largest cosine first, which are exact: log q would be lost in a large s·c. Then
+  // the largest of s·c + log q is taken off, so that measures of any size cannot overflow.
+  template <class Cosine, class Measure>
+  RowSolution solve_measured_softmax(const Loss& loss, const RowTarget& target, std::size_t count,
+                                     std::size_t skip, const Cosine& cosine,
+                                     const Measure& measure) {
+    const double beta = loss.beta();
+    double best = target.present ? target.cosine : -INFINITY;
+    for (std::size_t j = 0; j < count; ++j) {
+      if (j != skip && cosine(j) > best) best = cosine(j);
+    }
+    const auto logit = [&](std::size_t j) {
+      return beta * (cosine(j) - best) + std::log(measure(j));
+    };
+    const double target_logit =
+        target.present
+            ? beta * (target.cosine - best) + std::log(target.measure) + loss.log_measure_factor()
+            : -INFINITY;
+    double largest = target_logit;
+    for (std::size_t j = 0; j < count; ++j) {
+      if (j != skip) largest = std::max(largest, logit(j));
+    }
+    double total = target.present ? std::exp(target_logit - largest) : 0.0;
+    for (std::size_t j = 0; j < count; ++j) {
+      if (j != skip) total += std::exp(logit(j) - largest);
+    }
+    return {best, largest + std::log(total), 0, 0};
   }
 
   template <class Cosine, class Measure>
@@ -213,6 +241,9 @@ class RowSolver {
     const ThresholdRoot root = visit_power(loss.order, [&](auto power) {
       return solve_threshold(loss.order, power, start, tolerance, candidates, term);
     });
+    // A root of (Σq)^(1−α) can leave float64 although every q^(1−α) is inside: powers of what is
+    // left of it would be infinite.
+    if (!(std::isnormal(root.upper) && std::isfinite(root.mix))) throw out_of_range(root.upper);
     return {largest, root.lower, root.upper, root.mix};
   }
 

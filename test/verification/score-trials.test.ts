@@ -319,7 +319,10 @@ describe('scoreTrials', () => {
       [[set.embeddings, set, { exactPairs: -1 }], 'exactPairs'],
       [[set.embeddings, set, { exactPairs: 1.5 }], 'exactPairs'],
       [[set.embeddings, set, { exactPairs: 2 ** 29 }], 'exactPairs'],
-      [[set.embeddings, set, { signal: {} }], 'signal to be an AbortSignal'],
+      [
+        [set.embeddings, set, { signal: {} }],
+        'options.signal to be an AbortSignal',
+      ],
     ] as const) {
       await expect(call(...args)).rejects.toMatchObject({
         code: 'ERR_INVALID_ARGUMENT',
