@@ -160,10 +160,9 @@ class RowSolver {
     const auto logit = [&](std::size_t j) {
       return beta * (cosine(j) - best) + std::log(measure(j));
     };
-    const double target_logit =
-        target.present
-            ? beta * (target.cosine - best) + std::log(target.measure) + loss.log_measure_factor()
-            : -INFINITY;
+    const double target_logit = target.present ? beta * (target.cosine - best) +
+                                                     std::log(target.measure) + target.log_factor
+                                               : -INFINITY;
     double largest = target_logit;
     for (std::size_t j = 0; j < count; ++j) {
       if (j != skip) largest = std::max(largest, logit(j));

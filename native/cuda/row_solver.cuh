@@ -184,27 +184,36 @@ __device__ ThresholdRoot solve_bracketed(double exponent, double start, double t
 template <class Classes>
 __device__ RowSolution solve_softmax(const DeviceLoss& loss, const DeviceTarget& target,
                                      const Classes& row) {
-  // Shift by the largest s·c + log q, so that measures of any size cannot overflow.
+  // With measures, gaps below the largest cosine first, which are exact: log q would be lost in a
+  // large s·c. Then the largest of s·c + log q is taken off, so that nothing can overflow.
+  double best = 0;
+  if (row.has_measure) {
+    best = largest_cosine(row);
+    if (target.present != 0 && target.cosine > best) best = target.cosine;
+  }
+  const auto logit_of = [&](std::size_t j) {
+    return loss.beta * (row.cosine(j) - best) + (row.has_measure ? log(row.measure(j)) : 0.0);
+  };
   double largest = -INFINITY;
   for (std::size_t j = threadIdx.x; j < row.count; j += blockDim.x) {
     if (j == row.skip) continue;
-    const double logit = loss.beta * row.cosine(j) + (row.has_measure ? log(row.measure(j)) : 0.0);
+    const double logit = logit_of(j);
     if (logit > largest) largest = logit;
   }
   largest = block_largest(largest);
   double own = 0;
   if (target.present != 0) {
-    own = target_logit(loss, target);
+    own = loss.beta * (target.cosine - best) + log(target.measure) + target.log_factor;
     if (own > largest) largest = own;
   }
   double total = 0;
   for (std::size_t j = threadIdx.x; j < row.count; j += blockDim.x) {
     if (j == row.skip) continue;
-    const double logit = loss.beta * row.cosine(j) + (row.has_measure ? log(row.measure(j)) : 0.0);
-    total += exp(logit - largest);
+    total += exp(logit_of(j) - largest);
   }
   total = block_sum(total);
   if (target.present != 0) total += exp(own - largest);
+  if (row.has_measure) return {best, largest + log(total), 0, 0};
   return {largest / loss.beta, log(total), 0, 0};
 }
 
