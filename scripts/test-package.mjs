@@ -29,7 +29,7 @@ import { reportBinary } from './check-binary.mjs';
 const NODES = ['20.19.0', '22.23.3', '24.21.0', '26.10.0'];
 const LARGEST_TARBALL = 20e6;
 const CONTENTS = [
-  ...['dist', 'prebuilds', 'native', 'CMakeLists.txt', 'package.json'],
+  ...['bin', 'dist', 'prebuilds', 'native', 'CMakeLists.txt', 'package.json'],
   ...['README.md', 'LICENSE', 'CHANGELOG.md'],
 ];
 

@@ -61,7 +61,7 @@ export function figure(name, value) {
 
 /** One claim of a part: printed, and fatal for the part when it does not hold. */
 export function check(holds, name, details = '') {
-  console.log(`${holds ? 'ok    ' : 'FAILED'}${name}`);
+  console.log(`${holds ? 'ok    ' : 'FAILED'} ${name}`);
   if (holds) return;
   failed += 1;
   process.exitCode = 1;

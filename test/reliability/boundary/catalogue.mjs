@@ -182,19 +182,33 @@ export const CATALOGUE = {
   ...lossFunction('arcFaceLoss'),
   ...lossFunction('entmaxLoss', withoutMargin),
 
-  qMargin: specification({ alpha: 1.25, scale: 8, margin: 0.2 }),
+  qMargin: specification({
+    alpha: 1.25,
+    scale: 8,
+    margin: 0.2,
+    interTopK: { k: 2, penalty: 0.1 },
+  }),
   a3m: specification({
     alpha: 1.25,
     scale: 8,
     margin: 0.2,
     detachMargin: true,
   }),
-  cosFace: specification({ alpha: 1, scale: 8, margin: 0.2 }),
+  cosFace: specification({
+    alpha: 1,
+    scale: 8,
+    margin: 0.2,
+    labelSmoothing: 0.1,
+  }),
   arcFace: specification({ alpha: 1, scale: 8, margin: 0.2 }),
   entmaxHead: specification({ alpha: 1.25, scale: 8 }),
   combinedMargin: specification({ alpha: 1, scale: 8, m1: 1, m2: 0.1, m3: 0 }),
   sgd: specification({ learningRate: 0.1, momentum: 0.9, weightDecay: 0 }),
   adagrad: specification({ learningRate: 0.1, epsilon: 1e-10 }),
+  referenceFromCounts: {
+    make: () => [Int32Array.of(3, 1, 0, 4), { alpha: 1.25, exponent: 1 }],
+    weight: 6,
+  },
   tensor: { make: (g) => [g.floats(6), [2, 3]] },
   backendInfo: { make: () => [], weight: 1 },
   memory: { make: () => [], weight: 1 },
@@ -205,7 +219,15 @@ export const CATALOGUE = {
   },
 
   'new PrototypeHead': { make: (g) => [headOptions(g)], weight: 60 },
-  ...method('step', (g) => [real(g, B, D), labels(g, B, C), call(g)], 60),
+  ...method(
+    'step',
+    (g) => [
+      real(g, B, D),
+      labels(g, B, C),
+      call(g, g.pick([{}, { margins: new Float32Array(B).fill(0.1) }])),
+    ],
+    60,
+  ),
   ...method('stepSync', (g) => [real(g, B, D), labels(g, B, C)], 60),
   ...method('evaluate', (g) => [real(g, B, D), labels(g, B, C), call(g)]),
   ...method('evaluateSync', (g) => [real(g, B, D), labels(g, B, C)]),
@@ -245,6 +267,7 @@ export const CATALOGUE = {
   ...method('learningRate=', () => [0.1]),
   ...method('device', () => [], 1),
   ...method('identities', () => [], 1),
+  ...method('subCentres', () => [], 1),
   ...method('dim', () => [], 1),
   ...method('loss', () => [], 1),
   ...method('learningRate', () => [], 1),
@@ -394,6 +417,7 @@ export const CATALOGUE = {
     ],
   },
   'new EmbeddingDataset': { make: () => [], weight: 0, isInternal: true },
+  'EmbeddingDataset.placeOf': { make: () => [], weight: 0, isInternal: true },
   'EmbeddingDataset.readRows': {
     weight: 6,
     on: dataset,
