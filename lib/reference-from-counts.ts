@@ -3,6 +3,7 @@ import { checkAlpha } from './loss-specification.js';
 import { checkNumber } from './number-checks.js';
 import { readOptions } from './options.js';
 import { type Tensor, tensor } from './tensor.js';
+import { readArray } from './typed-arrays.js';
 
 /** Options of {@link referenceFromCounts}. */
 export interface ReferenceFromCountsOptions {
@@ -85,12 +86,16 @@ export function referenceFromCounts(
 
 /** log n, that of the rarest class with samples where there is none. */
 function logarithmsOf(name: string, counts: CountsLike): number[] {
-  const isList =
-    Array.isArray(counts) ||
-    [Int32Array, Uint32Array, Float32Array, Float64Array].some(
-      (type) => counts instanceof type,
-    );
-  if (!isList || counts.length === 0) {
+  const list: ArrayLike<number> | undefined = Array.isArray(counts)
+    ? counts
+    : readArray(
+        counts,
+        'Int32Array',
+        'Uint32Array',
+        'Float32Array',
+        'Float64Array',
+      );
+  if (list === undefined || list.length === 0) {
     throw invalidArgument(
       name,
       'counts',
@@ -98,7 +103,7 @@ function logarithmsOf(name: string, counts: CountsLike): number[] {
       counts,
     );
   }
-  const values = Array.from(counts, (count, index) =>
+  const values = Array.from(list, (count, index) =>
     checkNumber(
       name,
       `counts[${index}]`,

@@ -2,6 +2,7 @@ import { invalidArgument } from './errors.js';
 import { type LossSpecification, marginRange } from './loss-specification.js';
 import type { NativeLoss } from './native.js';
 import { IGNORED_LABEL, snapshot, type TensorLike } from './tensor.js';
+import { readArray } from './typed-arrays.js';
 
 /** Margins of single rows [B]: see {@link RowMarginOptions.margins}. */
 export type MarginsLike = Float32Array | TensorLike;
@@ -64,13 +65,16 @@ function readMargins(
     );
   }
   const rows = labels.length;
-  const data = value instanceof Float32Array ? value : value.data;
-  if (!(data instanceof Float32Array) || data.length !== rows) {
+  const given = ArrayBuffer.isView(value)
+    ? value
+    : (value as Partial<TensorLike>).data;
+  const data = readArray(given, 'Float32Array');
+  if (data === undefined || data.length !== rows) {
     throw invalidArgument(
       name,
       'margins',
       `float32 margins, one for each of ${rows} rows`,
-      data ?? value,
+      given ?? value,
     );
   }
   const copy = snapshot(data);

@@ -7,6 +7,7 @@ const ARRAYS = {
   Float32Array,
   Float64Array,
   Int32Array,
+  Uint32Array,
   Uint16Array,
   Uint8Array,
   BigInt64Array,

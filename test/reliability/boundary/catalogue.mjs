@@ -106,7 +106,7 @@ const lossFunction = (name, own = (options) => options) =>
 
 const withoutMargin = ({ margin, ...options }) => options;
 
-const specification = (options) => ({ make: () => [{ ...options }] });
+const specification = (options) => ({ make: () => [structuredClone(options)] });
 
 const method = (name, make, weight = 20) => ({
   [`PrototypeHead.${name}`]: { on: head, make, weight },
