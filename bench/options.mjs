@@ -21,6 +21,7 @@ show "–".
   --setting NAME    only this row; may be repeated
   --batch, --identities, --dim, --alpha, --scale, --margin, --loss
                     change the settings (loss: ${LOSS_NAMES.join(', ')})
+  --shadow S        what our filter reads: auto or none
   --seconds S       least time measured for each program     (10; from curves on: 4; quick: 0.3)
   --samples N       fewest samples of each program           (9; quick: 3)
   --slow-samples N  samples of a program that takes seconds  (5; quick: 1)
@@ -31,6 +32,7 @@ show "–".
   --resume          keep the rows that the results file has of this commit`;
 
 const text = { type: 'string' };
+const SHADOWS = ['auto', 'none'];
 const NUMBERS = ['batch', 'identities', 'dim', 'alpha', 'scale', 'margin'];
 
 function fail(message) {
@@ -49,6 +51,7 @@ function parse() {
         setting: { type: 'string', multiple: true },
         ...Object.fromEntries(NUMBERS.map((name) => [name, text])),
         loss: text,
+        shadow: text,
         seconds: text,
         samples: text,
         'slow-samples': text,
@@ -114,8 +117,15 @@ export function readOptions() {
   if (values.loss !== undefined && !LOSS_NAMES.includes(values.loss)) {
     fail(`there is no loss '${values.loss}' (${LOSS_NAMES.join(', ')})`);
   }
+  if (values.shadow !== undefined && !SHADOWS.includes(values.shadow)) {
+    fail(`--shadow must be ${SHADOWS.join(' or ')}, not '${values.shadow}'`);
+  }
   const changes = Object.fromEntries(
-    [...NUMBERS.map((name) => [name, number(name)]), ['loss', values.loss]]
+    [
+      ...NUMBERS.map((name) => [name, number(name)]),
+      ['loss', values.loss],
+      ['shadow', values.shadow],
+    ]
       // What is not given must not overwrite a setting.
       .filter(([, value]) => value !== undefined),
   );

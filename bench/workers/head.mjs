@@ -21,7 +21,7 @@ const {
   options,
 } = JSON.parse(process.argv[2]);
 const onGpu = device !== 'cpu';
-const { batch, identities, dim, k } = setting;
+const { batch, identities, dim, k, shadow } = setting;
 setThreadCount(threads);
 
 const random = uniform(1);
@@ -50,6 +50,7 @@ const head = new PrototypeHead({
   loss: lossOf(setting),
   optimizer: optimizerOf(),
   device,
+  ...(shadow !== undefined && { shadow }),
   ...options,
 });
 if (clusters !== undefined) await setTrainedLike(head, clusters);

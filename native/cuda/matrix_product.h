@@ -1,9 +1,9 @@
 #pragma once
 // out [M, N] = left [M, K] · right [K, N] on the device, in float32.
 //
-// Accumulation: float32 over ascending k inside blocks of 64, blocks in float64, as
-// cpu/matrix_product.h; an element does not depend on its place in a tile. Traffic: tiles of 64 ×
-// 64 through shared memory; each operand is read once per tile of the other.
+// Accumulation: float32 over ascending k inside blocks of 64 (128 on the CPU), blocks in float64;
+// an element does not depend on its place in a tile. Traffic: tiles of 64 × 64 through shared
+// memory; each operand is read once per tile of the other.
 //
 // Large products run on tensor cores where the device has them (matrix_product_mma.cu), in the same
 // precision; the others are multiply-adds.

@@ -32,12 +32,12 @@ struct CandidateList {
   Buffer<float> cosines;  // within the filter's slack of the true ones
 
   std::size_t size() const { return identities.size(); }
-  void keep_above(float bound) {
-    resize(kernel_set().keep_above(bound, size(), identities.data(), cosines.data()));
-  }
   void push_back(std::int32_t identity, float cosine) {
     identities.push_back(identity);
     cosines.push_back(cosine);
+  }
+  void keep_above(float bound) {
+    resize(kernel_set().keep_above(bound, size(), identities.data(), cosines.data()));
   }
   void resize(std::size_t count) {
     identities.resize(count);
