@@ -162,8 +162,7 @@ class HeadBinding : public Napi::ObjectWrap<HeadBinding> {
   using Parse = Call (*)(const Napi::CallbackInfo&, const SharedHead&);
 
   // (backend, identities, dim, seed, reference | null, scratchBudget, hasShadow, subCentres,
-  // filter,
-  //  fast)
+  // filter, fast)
   explicit HeadBinding(const Napi::CallbackInfo& info) : Napi::ObjectWrap<HeadBinding>(info) {
     if (!info[0].IsExternal()) {
       throw Napi::TypeError::New(info.Env(), "heads are made by makeHead");
