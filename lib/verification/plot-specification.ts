@@ -11,8 +11,10 @@ export function plotSpecification(
 ): TopLevelSpec {
   const ink = theme === 'paper' ? '#1f2328' : 'currentColor';
   const names = plot.curves.map(({ name }) => name);
+  // What the caller writes is nobody's key: Vega fails at 'constructor'.
+  const keys = names.map((_, index) => `system ${index}`);
   const of = (index: number, point: Point, order: number) => ({
-    system: names[index]!,
+    system: keys[index]!,
     x: Number(point[0].toPrecision(7)),
     y: Number(point[1].toPrecision(7)),
     order,
@@ -36,6 +38,7 @@ export function plotSpecification(
           orient: 'bottom',
           title: null,
           columns: 1,
+          labelExpr: labelOf(keys, names),
           // Widths are estimated, generously: this is about the plot's width.
           labelLimit: 1.35 * width,
           symbolType: 'stroke',
@@ -49,7 +52,7 @@ export function plotSpecification(
   const bySystem = { field: 'system', type: 'nominal' as const };
   const color = {
     ...bySystem,
-    scale: { domain: names, range: pick(COLORS) },
+    scale: { domain: keys, range: pick(COLORS) },
     legend,
   };
   const drawingOrder = { field: 'order', type: 'quantitative' as const };
@@ -59,7 +62,9 @@ export function plotSpecification(
     height,
     padding: 6,
     background: theme === 'paper' ? 'white' : 'transparent',
-    ...(title !== '' && { title: printable(title) }),
+    ...(title !== '' && {
+      title: { text: { expr: `slice(${literal(printable(title))}, 1)` } },
+    }),
     layer: [
       {
         data: { values: guide },
@@ -89,7 +94,7 @@ export function plotSpecification(
           ...(plot.filled && { fill: color }),
           strokeDash: {
             ...bySystem,
-            scale: { domain: names, range: pick(DASHES) },
+            scale: { domain: keys, range: pick(DASHES) },
             legend,
           },
           order: drawingOrder,
@@ -105,17 +110,35 @@ export function plotSpecification(
   };
 }
 
+/**
+ * A text in Vega's expressions, one character longer: Vega takes a literal for the name of a signal if
+ * an object of its own has such a property, 'constructor' say.
+ */
+function literal(text: string) {
+  return JSON.stringify(`|${text}`);
+}
+
+/** Vega's expression for the label of a value. */
+function labelOf(
+  values: readonly (number | string)[],
+  labels: readonly string[],
+) {
+  return `slice([${labels.map(literal)}][indexof(${JSON.stringify(values)}, datum.value)], 1)`;
+}
+
 /** Labels only where the plot says: the positions are not the numbers shown. */
 function coordinate({ title, ticks }: PlotAxis, [low, high]: Point) {
-  const positions = JSON.stringify(ticks.map(({ at }) => at));
-  const labels = JSON.stringify(ticks.map(({ label }) => label));
+  const positions = ticks.map(({ at }) => at);
   return {
     type: 'quantitative' as const,
     scale: { domain: [low, high], nice: false, zero: false },
     axis: {
       title,
-      values: ticks.map(({ at }) => at),
-      labelExpr: `${labels}[indexof(${positions}, datum.value)]`,
+      values: positions,
+      labelExpr: labelOf(
+        positions,
+        ticks.map(({ label }) => label),
+      ),
     },
   };
 }

@@ -27,7 +27,11 @@ export function readTrainingEpochs(
   argument: string,
   value: unknown,
 ): TrainingEpoch[] {
-  if (!Array.isArray(value) || !value.every(isEpoch)) {
+  // Not `every`, which passes over holes.
+  if (
+    !Array.isArray(value) ||
+    value.findIndex((epoch) => !isEpoch(epoch)) !== -1
+  ) {
     throw invalidArgument(
       functionName,
       argument,

@@ -69,7 +69,8 @@ export async function verificationReport(
   const paragraphs = typeof notes === 'string' ? [notes] : notes;
   if (
     !Array.isArray(paragraphs) ||
-    !paragraphs.every((note) => typeof note === 'string')
+    // Not `every`, which passes over holes.
+    paragraphs.findIndex((note) => typeof note !== 'string') !== -1
   ) {
     throw invalidArgument(
       'verificationReport',

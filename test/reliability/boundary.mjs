@@ -36,7 +36,7 @@ const MOST_FAILURES_SHOWN = 20;
 const PATIENCE_MS = 60_000;
 
 const seed = Number(options.seed);
-const calls = Number(options.calls ?? amount(120_000, 12_000));
+const calls = Number(options.calls ?? amount(100_000, 12_000));
 const directory = temporaryDirectory();
 process.chdir(directory);
 const hasEmulation = api.backendInfo().emulation;

@@ -61,6 +61,24 @@ describe.each([
     expect(curves(svg)).toHaveLength(2);
   });
 
+  it.each(['constructor', '__proto__', 'datum.value', '"]'])(
+    'takes %j for a name and a title like any other text',
+    async (word) => {
+      const svg = await plot(
+        [
+          { name: word, scores: system(1, 2) },
+          { name: `${word}?`, scores: system(2, 3) },
+        ],
+        { title: word },
+      );
+      const escaped = word.replaceAll('"', '&quot;');
+      const shown = texts(svg).map((text) => text.replaceAll('"', '&quot;'));
+      expect(shown.filter((text) => text === escaped)).toHaveLength(2);
+      expect(shown).toContain(`${escaped}?`);
+      expect(curves(svg)).toHaveLength(2);
+    },
+  );
+
   it('leaves the legend to the page on request', async () => {
     const systems = [
       { name: 'first', scores: system(1, 2) },

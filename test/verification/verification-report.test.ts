@@ -249,6 +249,15 @@ describe('verificationReport', () => {
     ['systems[0].name', { systems: [{ name: '', scores: weak }] }],
     ['systems[0].scores', { systems: [{ name: 'a', scores: [1] }] }],
     ['notes', { notes: [1] }],
+    ['notes', { notes: new Array(2 ** 32 - 1) }],
+    [
+      'systems[0].training',
+      {
+        systems: [
+          { name: 'a', scores: weak, training: new Array(2 ** 32 - 1) },
+        ],
+      },
+    ],
     [
       'systems[0].training',
       {
