@@ -94,6 +94,6 @@ export async function setTrainedLike(head, source) {
     );
     // The head copies what it is given. The copies must not pile up: the memory of the process
     // is part of the result.
-    if (first % (4 * BLOCK) === 0) globalThis.gc();
+    globalThis.gc();
   }
 }

@@ -1,7 +1,10 @@
 #include "common/memory_account.h"
 
+#include <array>
 #include <cstdint>
 #include <cstdlib>
+#include <mutex>
+#include <utility>
 
 #if defined(__linux__)
 #include <sys/mman.h>
@@ -19,7 +22,7 @@ constexpr std::size_t kLine = 64;
 namespace {
 
 constexpr std::size_t kHugePage = std::size_t{1} << 21;
-constexpr std::size_t kLarge = 6 * kHugePage;
+constexpr std::size_t kLarge = kHugePage;
 
 std::size_t whole_pages(std::size_t bytes) {
   return (bytes + kHugePage - 1) / kHugePage * kHugePage;
@@ -43,17 +46,61 @@ void* map_pages(std::size_t bytes) {
   return memory;
 }
 
+// Freed pages of the size that steps ask for again and again: the system would zero them anew each
+// time, as long as a step of a small head takes.
+class KeptPages {
+ public:
+  // Pages of exactly this size, or nullptr.
+  void* take(std::size_t size) {
+    const std::lock_guard lock(mutex_);
+    for (Pages& pages : pages_) {
+      if (pages.memory != nullptr && pages.size == size)
+        return std::exchange(pages.memory, nullptr);
+    }
+    return nullptr;
+  }
+  bool keep(void* memory, std::size_t size) {
+    if (size > kLargest) return false;
+    const std::lock_guard lock(mutex_);
+    for (Pages& pages : pages_) {
+      if (pages.memory != nullptr) continue;
+      pages = {memory, size};
+      return true;
+    }
+    return false;
+  }
+  void release() {
+    const std::lock_guard lock(mutex_);
+    for (Pages& pages : pages_) {
+      if (pages.memory != nullptr) munmap(std::exchange(pages.memory, nullptr), pages.size);
+    }
+  }
+
+ private:
+  static constexpr std::size_t kLargest = 8 * kHugePage;
+  struct Pages {
+    void* memory = nullptr;
+    std::size_t size = 0;
+  };
+  std::mutex mutex_;
+  std::array<Pages, 2> pages_;
+};
+
+KeptPages kept_pages;
+
 }  // namespace
 
 void* allocate_aligned(std::size_t bytes) {
-  return bytes >= kLarge ? map_pages(bytes) : std::aligned_alloc(kLine, bytes);
+  if (bytes < kLarge) return std::aligned_alloc(kLine, bytes);
+  void* const kept = kept_pages.take(whole_pages(bytes));
+  return kept != nullptr ? kept : map_pages(bytes);
 }
 
 void free_aligned(void* memory, std::size_t bytes) noexcept {
-  if (bytes >= kLarge) {
-    munmap(memory, whole_pages(bytes));
-  } else {
+  if (bytes < kLarge) {
     std::free(memory);
+  } else if (!kept_pages.keep(memory, whole_pages(bytes))) {
+    munmap(memory, whole_pages(bytes));
   }
 }
 #else
@@ -63,6 +110,9 @@ void free_aligned(void* memory, std::size_t) noexcept { std::free(memory); }
 #endif
 
 void return_freed_memory() {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+  kept_pages.release();
+#endif
 #if defined(__GLIBC__)
   malloc_trim(0);
 #endif

@@ -36,8 +36,9 @@ class MemoryAccount {
 void* allocate_aligned(std::size_t bytes);
 void free_aligned(void* memory, std::size_t bytes) noexcept;
 
-// Gives freed memory back to the system. glibc keeps what the many short lists of a large batch
-// took, once for every thread that calls run on: several times the scratch of a call in the end.
+// Gives freed memory back to the system: pages that are kept for the next call, and what the many
+// short lists of a large batch took. glibc keeps that once for every thread that calls run on:
+// several times the scratch of a call in the end.
 void return_freed_memory();
 
 // Cache-line aligned allocations on an account, for std::vector.

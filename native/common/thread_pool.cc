@@ -4,10 +4,12 @@
 #include <atomic>
 #include <exception>
 #include <new>
+#include <optional>
 #include <system_error>
 #include <utility>
 
 #if defined(__linux__)
+#include <pthread.h>
 #include <sched.h>
 #endif
 
@@ -35,24 +37,6 @@ int current_processor() {
 #endif
 }
 
-// Moves the calling thread to a processor that is none of `taken`, if it may run on one.
-void leave_processors(const std::vector<int>& taken) {
-#if defined(__linux__)
-  cpu_set_t allowed;
-  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
-  cpu_set_t others = allowed;
-  for (const int processor : taken) {
-    if (processor >= 0 && processor < CPU_SETSIZE) {
-      CPU_CLR(static_cast<std::size_t>(processor), &others);
-    }
-  }
-  if (CPU_COUNT(&others) == 0 || sched_setaffinity(0, sizeof others, &others) != 0) return;
-  sched_setaffinity(0, sizeof allowed, &allowed);
-#else
-  static_cast<void>(taken);
-#endif
-}
-
 template <class Condition>
 bool spin_until(const Condition& condition) {
   for (int i = 0; i < kSpins; ++i) {
@@ -63,6 +47,41 @@ bool spin_until(const Condition& condition) {
 }
 
 }  // namespace
+
+// A thread and where the kernel may run it. Behind the pool's mutex but for `processor`.
+struct ThreadPool::Worker {
+  std::thread thread;
+  std::atomic<int> processor{-1};  // where it ran last
+  bool asleep = false;
+#if defined(__linux__)
+  std::optional<cpu_set_t> home;  // where it may run, when it was kept off a processor
+
+  void keep_off(int taken) {
+    cpu_set_t others;
+    const pthread_t handle = thread.native_handle();
+    if (taken < 0 || taken >= CPU_SETSIZE) return;
+    if (home) {
+      others = *home;
+    } else if (pthread_getaffinity_np(handle, sizeof others, &others) != 0) {
+      return;
+    }
+    const cpu_set_t all = others;
+    CPU_CLR(static_cast<std::size_t>(taken), &others);
+    if (CPU_COUNT(&others) == 0 || pthread_setaffinity_np(handle, sizeof others, &others) != 0) {
+      return;
+    }
+    home = all;
+  }
+  void return_home() {
+    if (!home) return;
+    pthread_setaffinity_np(pthread_self(), sizeof *home, &*home);
+    home.reset();
+  }
+#else
+  void keep_off(int) {}
+  void return_home() {}
+#endif
+};
 
 struct ThreadPool::Job {
   Job(std::size_t pieces, const Body& body) : count(pieces), piece(body) {}
@@ -109,11 +128,11 @@ void ThreadPool::start(std::size_t threads) {
   size_ = std::max<std::size_t>(1, threads);
   stopping_ = false;
   workers_.reserve(size_);
-  processors_ = std::vector<std::atomic<int>>(size_ - 1);
-  for (std::atomic<int>& processor : processors_) processor = -1;
   for (std::size_t i = 1; i < size_; ++i) {
+    auto worker = std::make_unique<Worker>();
     try {
-      workers_.emplace_back([this, i] { work(i - 1); });
+      worker->thread = std::thread([this, self = worker.get()] { work(*self); });
+      workers_.push_back(std::move(worker));
     } catch (const std::system_error&) {
       // The system grants fewer threads: the callers themselves still finish every job.
       size_ = i;
@@ -123,14 +142,14 @@ void ThreadPool::start(std::size_t threads) {
 }
 
 void ThreadPool::stop() {
-  std::vector<std::thread> stopped;
+  std::vector<std::unique_ptr<Worker>> stopped;
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
     stopped.swap(workers_);
   }
   wake_.notify_all();
-  for (std::thread& worker : stopped) worker.join();
+  for (const std::unique_ptr<Worker>& worker : stopped) worker->thread.join();
 }
 
 void ThreadPool::resize(std::size_t threads) {
@@ -146,13 +165,16 @@ std::size_t ThreadPool::size() const {
   return size_;
 }
 
-void ThreadPool::work(std::size_t index) {
+void ThreadPool::work(Worker& self) {
   for (;;) {
     std::shared_ptr<Job> job;
     spin_until([this] { return queued_.load(std::memory_order_relaxed) > 0; });
     {
       std::unique_lock lock(mutex_);
+      self.asleep = true;
       wake_.wait(lock, [this] { return stopping_ || !jobs_.empty(); });
+      self.asleep = false;
+      self.return_home();
       if (stopping_) return;
       job = jobs_.front();
       if (job->next.load(std::memory_order_relaxed) >= job->count) {
@@ -162,24 +184,23 @@ void ThreadPool::work(std::size_t index) {
       }
     }
     job->help();
-    processors_[index].store(current_processor(), std::memory_order_relaxed);
+    self.processor.store(current_processor(), std::memory_order_relaxed);
   }
 }
 
-// A thread is woken where it ran last. When the caller runs there now, as a call that comes from
-// the event loop's threads often does, the worker would wait behind it until the kernel notices,
-// which takes milliseconds: longer than a short step.
-void ThreadPool::make_way() {
-  const int here = current_processor();
-  if (here < 0) return;
-  bool is_taken = false;
-  for (const std::atomic<int>& processor : processors_) {
-    is_taken = is_taken || processor.load(std::memory_order_relaxed) == here;
+// The kernel may wake a worker where its caller runs: because it ran there last, or because woken
+// threads are put beside who wakes them. It would wait behind its caller until the kernel notices,
+// which takes milliseconds: longer than a short step. So it is kept off that processor until it is
+// awake.
+void ThreadPool::keep_off(int processor) {
+  // Among many processors the kernel finds an idle one by itself.
+  constexpr std::size_t kFewWorkers = 7;
+  for (const std::unique_ptr<Worker>& worker : workers_) {
+    const bool ran_there = worker->processor.load(std::memory_order_relaxed) == processor;
+    if (ran_there || (worker->asleep && workers_.size() <= kFewWorkers)) {
+      worker->keep_off(processor);
+    }
   }
-  if (!is_taken) return;
-  std::vector<int> taken;
-  for (const std::atomic<int>& processor : processors_) taken.push_back(processor);
-  leave_processors(taken);
 }
 
 void ThreadPool::run_pieces(std::size_t count, const Body& piece) {
@@ -189,7 +210,7 @@ void ThreadPool::run_pieces(std::size_t count, const Body& piece) {
     job = std::make_shared<Job>(count, piece);
     const std::lock_guard lock(mutex_);
     if (count > 1 && !workers_.empty()) {
-      make_way();
+      keep_off(current_processor());
       jobs_.push_back(job);
       queued_ = jobs_.size();
       wake_.notify_all();

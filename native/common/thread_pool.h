@@ -45,9 +45,10 @@ class ThreadPool {
     void operator()(std::size_t index) const { call(body, index); }
   };
   struct Job;
+  struct Worker;
   void run_pieces(std::size_t count, const Body& piece);
-  void work(std::size_t index);
-  void make_way();
+  void work(Worker& self);
+  void keep_off(int processor);
   void start(std::size_t threads);
   void stop();
 
@@ -55,8 +56,7 @@ class ThreadPool {
   std::condition_variable wake_;
   std::deque<std::shared_ptr<Job>> jobs_;
   std::atomic<std::size_t> queued_{0};  // jobs_.size(), for a look without the lock
-  std::vector<std::thread> workers_;
-  std::vector<std::atomic<int>> processors_;  // where each worker ran last
+  std::vector<std::unique_ptr<Worker>> workers_;
   std::size_t size_ = 1;
   bool stopping_ = false;
 };

@@ -127,6 +127,14 @@ void class_gradient(const ClassGradient& gradient, const float* row, std::size_t
   for (; k < count; ++k) out[k] = gradient_of_one(gradient, row[k], k);
 }
 
+// The last step of `dot`.
+inline double sum_of_sixteen(double* sums) {
+  for (std::size_t width = 8; width > 0; width /= 2) {
+    for (std::size_t lane = 0; lane < width; ++lane) sums[lane] += sums[lane + width];
+  }
+  return sums[0];
+}
+
 template <bool kHasVelocity>
 double class_step_of(const ClassGradient& gradient, const DescentRule& rule, std::size_t count,
                      float* row, float* velocity) {
@@ -163,10 +171,7 @@ double class_step_of(const ClassGradient& gradient, const DescentRule& rule, std
     row[k] = static_cast<float>(row[k] - rule.rate * slope);
     sums[lane] += static_cast<double>(row[k]) * row[k];
   }
-  for (std::size_t width = 8; width > 0; width /= 2) {
-    for (std::size_t lane = 0; lane < width; ++lane) sums[lane] += sums[lane + width];
-  }
-  return sums[0];
+  return sum_of_sixteen(sums);
 }
 
 double class_step(const ClassGradient& gradient, const DescentRule& rule, std::size_t count,
@@ -337,25 +342,49 @@ inline std::size_t append_hits(std::uint32_t mask, std::uint32_t rows, std::uint
   for (std::size_t lane = 0; k < count; ++k, ++lane) {
     sums[lane] += static_cast<double>(a[k]) * static_cast<double>(b[k]);
   }
-  for (std::size_t width = kLanes / 2; width > 0; width /= 2) {
-    for (std::size_t lane = 0; lane < width; ++lane) sums[lane] += sums[lane + width];
+  return sum_of_sixteen(sums);
+}
+
+double dot_wide(const double* a, const float* b, std::size_t count) {
+  Double8 low;
+  Double8 high;
+  std::size_t k = 0;
+  for (; k + 16 <= count; k += 16) {
+    low = low + Double8::load(a + k) * Double8::load(b + k);
+    high = high + Double8::load(a + k + 8) * Double8::load(b + k + 8);
   }
-  return sums[0];
+  double sums[16];
+  low.store(sums);
+  high.store(sums + 8);
+  for (std::size_t lane = 0; k < count; ++k, ++lane) {
+    sums[lane] += a[k] * static_cast<double>(b[k]);
+  }
+  return sum_of_sixteen(sums);
+}
+
+// Eight times kSums neighbouring elements of the sums of accumulate_rows.
+template <std::size_t kSums>
+ALPHAMARGIN_INLINE void accumulate_columns(std::size_t rows_count, const double* factors,
+                                           const float* const* rows, std::size_t column,
+                                           double* sums) {
+  Double8 parts[kSums];
+  for (std::size_t j = 0; j < kSums; ++j) parts[j] = Double8::load(sums + column + 8 * j);
+  for (std::size_t i = 0; i < rows_count; ++i) {
+    const Double8 factor = factors[i];
+    const float* row = rows[i] + column;
+    for (std::size_t j = 0; j < kSums; ++j) {
+      parts[j] = parts[j] + factor * Double8::load(row + 8 * j);
+    }
+  }
+  for (std::size_t j = 0; j < kSums; ++j) parts[j].store(sums + column + 8 * j);
 }
 
 void accumulate_rows(std::size_t rows_count, const double* factors, const float* const* rows,
                      std::size_t count, double* sums) {
   std::size_t k = 0;
-  for (; k + 16 <= count; k += 16) {
-    Double8 low = Double8::load(sums + k);
-    Double8 high = Double8::load(sums + k + 8);
-    for (std::size_t i = 0; i < rows_count; ++i) {
-      low = low + factors[i] * Double8::load(rows[i] + k);
-      high = high + factors[i] * Double8::load(rows[i] + k + 8);
-    }
-    low.store(sums + k);
-    high.store(sums + k + 8);
-  }
+  // As many sums as hide the latency of an addition.
+  for (; k + 32 <= count; k += 32) accumulate_columns<4>(rows_count, factors, rows, k, sums);
+  for (; k + 8 <= count; k += 8) accumulate_columns<1>(rows_count, factors, rows, k, sums);
   for (std::size_t i = 0; i < rows_count; ++i) {
     for (std::size_t j = k; j < count; ++j) {
       sums[j] += factors[i] * static_cast<double>(rows[i][j]);

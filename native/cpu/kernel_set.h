@@ -72,6 +72,9 @@ struct KernelSet {
   // so every kernel set, and a GPU that follows the order, gives the same bits.
   double (*dot)(const float* a, const float* b, std::size_t count);
 
+  // The same bits, from an `a` of float32 numbers that were converted once for many products.
+  double (*dot_wide)(const double* a, const float* b, std::size_t count);
+
   // sums[k] += factor · values[k], in float64.
   void (*accumulate)(double factor, const float* values, std::size_t count, double* sums);
 

@@ -288,6 +288,7 @@ constexpr KernelSet kSet = {
     .interleave = interleave,
     .copy_columns = copy_columns,
     .dot = dot,
+    .dot_wide = dot_wide,
     .accumulate = accumulate_in_double,
     .accumulate_rows = accumulate_rows,
     .quantize = quantize,

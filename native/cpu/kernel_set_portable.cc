@@ -75,6 +75,7 @@ constexpr KernelSet kSet = {
     .interleave = interleave_rows,
     .copy_columns = copy_columns,
     .dot = dot_in_double,
+    .dot_wide = dot_wide,
     .accumulate = accumulate_in_double,
     .accumulate_rows = accumulate_rows,
     .quantize = quantize,

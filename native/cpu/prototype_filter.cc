@@ -167,6 +167,11 @@ void PrototypeFilter::run_single(std::size_t begin, std::size_t end, std::size_t
 double exact_cosine(const PrototypeView& prototypes, const Embeddings& batch, std::size_t row,
                     std::size_t identity) {
   const double product = kernel_set().dot(batch.row(row), prototypes.row(identity), prototypes.dim);
+  return exact_cosine(prototypes, batch, row, identity, product);
+}
+
+double exact_cosine(const PrototypeView& prototypes, const Embeddings& batch, std::size_t row,
+                    std::size_t identity, double product) {
   const double cosine = product / (batch.norms[row] * prototypes.norms[identity]);
   return std::clamp(cosine, -1.0, 1.0);
 }

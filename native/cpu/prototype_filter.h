@@ -92,4 +92,8 @@ class PrototypeFilter {
 double exact_cosine(const PrototypeView& prototypes, const Embeddings& batch, std::size_t row,
                     std::size_t identity);
 
+// The same from the product of the two, as KernelSet::dot or dot_wide gives it.
+double exact_cosine(const PrototypeView& prototypes, const Embeddings& batch, std::size_t row,
+                    std::size_t identity, double product);
+
 }  // namespace alphamargin

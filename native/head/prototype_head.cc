@@ -275,6 +275,7 @@ void PrototypeHead::dispose() {
   means_.reset();
   prototype_bytes_ = optimizer_bytes_ = 0;
   reference_ = make_buffer<float>(runtime_->memory);
+  return_freed_memory();
 }
 
 }  // namespace alphamargin

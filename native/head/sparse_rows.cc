@@ -165,16 +165,21 @@ void take_entries(CandidateList& list, Buffer<SupportEntry>& entries) {
   list = CandidateList(*list.identities.get_allocator().account());
 }
 
-// Exact cosines of the candidates of one row.
-void rescore_row(const HeadInputs& inputs, std::size_t row, Buffer<SupportEntry>& entries) {
+// Exact cosines of the candidates of one row; `wide` [D] is scratch.
+void rescore_row(const HeadInputs& inputs, std::size_t row, Buffer<double>& wide,
+                 Buffer<SupportEntry>& entries) {
   const PrototypeView& prototypes = inputs.prototypes;
+  const float* const embedding = inputs.batch.row(row);
+  std::copy(embedding, embedding + prototypes.dim, wide.data());
   for (std::size_t i = 0; i < entries.size(); ++i) {
     if (i + kPrefetchAhead < entries.size()) {
       const auto soon = static_cast<std::size_t>(entries[i + kPrefetchAhead].identity);
       prefetch_row(prototypes.row(soon), prototypes.dim);
     }
-    entries[i].cosine =
-        exact_cosine(prototypes, inputs.batch, row, static_cast<std::size_t>(entries[i].identity));
+    const auto identity = static_cast<std::size_t>(entries[i].identity);
+    const double product =
+        kernel_set().dot_wide(wide.data(), prototypes.row(identity), prototypes.dim);
+    entries[i].cosine = exact_cosine(prototypes, inputs.batch, row, identity, product);
   }
 }
 
@@ -272,22 +277,23 @@ void solve_sparse_rows(const HeadInputs& inputs, float* grad_embeddings, SolvedB
   if (stream.fits_rows()) {
     std::vector<std::size_t> read(rows, 0);  // prototypes
     stats = stream.by_rows([&] {
-      return [&, solver = RowSolver(inputs.scratch),
-              gather = RowGather(inputs)](std::size_t row) mutable {
-        Buffer<SupportEntry>& entries = solved.entries[row];
-        take_entries(lists[row], entries);
-        read[row] = entries.size();
-        if (solved.rows[row].dense) return;
-        rescore_row(inputs, row, entries);
-        if (!solved.rows[row].ignored) finish_row(inputs, solver, solved.rows[row], entries);
-        entries.erase(
-            std::remove_if(entries.begin(), entries.end(),
-                           [](const SupportEntry& entry) { return entry.posterior == 0; }),
-            entries.end());
-        if (grad_embeddings == nullptr) return;
-        read[row] +=
-            gather.run(row, solved.rows[row], entries, grad_embeddings + row * inputs.batch.dim);
-      };
+      return
+          [&, solver = RowSolver(inputs.scratch), gather = RowGather(inputs),
+           wide = make_buffer<double>(inputs.scratch, inputs.batch.dim)](std::size_t row) mutable {
+            Buffer<SupportEntry>& entries = solved.entries[row];
+            take_entries(lists[row], entries);
+            read[row] = entries.size();
+            if (solved.rows[row].dense) return;
+            rescore_row(inputs, row, wide, entries);
+            if (!solved.rows[row].ignored) finish_row(inputs, solver, solved.rows[row], entries);
+            entries.erase(
+                std::remove_if(entries.begin(), entries.end(),
+                               [](const SupportEntry& entry) { return entry.posterior == 0; }),
+                entries.end());
+            if (grad_embeddings == nullptr) return;
+            read[row] += gather.run(row, solved.rows[row], entries,
+                                    grad_embeddings + row * inputs.batch.dim);
+          };
     });
     for (const std::size_t count : read) {
       solved.bytes_read += count * inputs.prototypes.dim * sizeof(float);

@@ -149,6 +149,10 @@ void test_dot(const KernelSet& set) {
     const std::vector<float> b = source.values(count);
     expect_bits(sized("count", count), set.dot(a.data(), b.data(), count),
                 portable_kernel_set().dot(a.data(), b.data(), count));
+    const std::vector<double> wide(a.begin(), a.end());
+    expect_bits(sized("count", count) + ", a converted before",
+                set.dot_wide(wide.data(), b.data(), count),
+                portable_kernel_set().dot(a.data(), b.data(), count));
   }
 }
 
