@@ -30,7 +30,8 @@ const newHead = () =>
     dim,
     device: 'cpu',
     loss: api.qMargin({ alpha: 1.5, scale: 16 }),
-    optimizer: api.sgd({ learningRate: 0.1, momentum: 0.9 }),
+    // So slow that the work of a step stays the same.
+    optimizer: api.sgd({ learningRate: 0.001, momentum: 0.9 }),
   });
 const directory = temporaryDirectory('/dev/shm');
 
