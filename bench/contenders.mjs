@@ -42,7 +42,7 @@ function worker(threads, command, ...args) {
   return { command, args: args.map(String), env: environmentOf(threads) };
 }
 
-/** One of ours: 'step', 'stepSync', 'evaluate' or 'nearest'. */
+/** One of ours: 'step', 'stepSync', 'evaluate', 'forward' or 'nearest'. */
 export function head(operation, setting, threads) {
   const argument = JSON.stringify({ setting, operation, threads });
   const program = here('workers/head.mjs');

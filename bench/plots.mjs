@@ -17,7 +17,7 @@ const DASHES = [
 const TIMES = [
   ['step', 'training step'],
   ['stepTrained', 'training step, trained-like'],
-  ['evaluate', 'forward'],
+  ['evaluate', 'forward and ∂x'],
   ['sgemm', 'sgemm, logits only'],
 ].map(([contender, label], index) => ({
   label,

@@ -134,7 +134,7 @@ export function checkBatch(name: string, value: LabelledBatch): LabelledBatch {
 
 /** Arrays that a step fills in. */
 export interface HeadOutputs extends NativeHeadOutputs {
-  readonly gradient: Tensor | DeviceTensor;
+  readonly gradient: Tensor | DeviceTensor | null;
 }
 
 /** Allocates the outputs of a step. */
@@ -142,12 +142,13 @@ export function makeOutputs(
   backend: NativeBackend,
   { operand, rows }: Batch,
   hasMargins: boolean,
+  wantsGradient: boolean,
 ): HeadOutputs {
-  const room = makeRoom(backend, operand, operand.dims);
+  const room = wantsGradient ? makeRoom(backend, operand, operand.dims) : null;
   return {
     losses: new Float32Array(rows),
-    gradEmbeddings: room.data,
-    gradient: room.tensor,
+    gradEmbeddings: room === null ? null : room.data,
+    gradient: room === null ? null : room.tensor,
     supportSize: new Int32Array(rows),
     targetActive: new Uint8Array(rows),
     gradMargins: hasMargins ? new Float32Array(rows) : null,

@@ -5,7 +5,7 @@ import type { NativeBackend, NativeHead } from './native.js';
 import { readOptions } from './options.js';
 
 /** A public method whose frames are left out of an error's stack. */
-type Caller = (...parameters: never[]) => unknown;
+export type Caller = (...parameters: never[]) => unknown;
 
 /**
  * The order of calls on one native head: asynchronous ones queue up, synchronous ones need an

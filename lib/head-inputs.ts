@@ -44,12 +44,14 @@ export function readStepInputs(
   embeddings: RealLike,
   labels: LabelsLike,
   margins: MarginsLike | null | undefined,
+  wantsGradient: boolean,
 ) {
   const { backend, dim } = head;
   const batch = readBatch(name, 'embeddings', embeddings, dim, backend);
   const classes = readLabels(name, labels, batch.rows);
   const loss = nativeLoss(name, head.loss, classes, margins);
-  const outputs = makeOutputs(backend, batch, loss.margins !== null);
+  const hasMargins = loss.margins !== null;
+  const outputs = makeOutputs(backend, batch, hasMargins, wantsGradient);
   return { data: batch.data, classes, loss, outputs };
 }
 

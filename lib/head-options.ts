@@ -93,13 +93,13 @@ const HEAD_OPTIONS = [
 /** Counters of one call of a head. */
 export type HeadStats = NativeHeadStats;
 
-/** What `step` and `evaluate` return. */
+/** What `step`, `evaluate` and `forward` return. */
 export interface HeadResult<Gradient = Tensor> {
   /** Mean of `losses` over the rows that count (label not −1); 0 when none does. */
   readonly loss: number;
   /** ℓ of each row [B]; 0 for ignored rows, as all that is of a row. */
   readonly losses: Float32Array;
-  /** Gradient of the mean loss with respect to the raw embeddings [B, D]. */
+  /** Gradient of the mean loss with respect to the raw embeddings [B, D]; `forward`: null. */
   readonly gradEmbeddings: Gradient;
   /**
    * Gradient of the mean loss with respect to the rows' `margins` [B], when there are any. It is

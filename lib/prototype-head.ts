@@ -6,15 +6,13 @@ import {
   writeCheckpoint,
 } from './checkpoint.js';
 import { AlphaMarginError } from './errors.js';
-import { makeResult, readIdentities, readPrototypes } from './head-batch.js';
+import { readIdentities, readPrototypes } from './head-batch.js';
 import { HeadCalls } from './head-calls.js';
 import {
-  type HeadContext,
   readCallOptions,
   readMarginOption,
   readNearestInputs,
   readPosteriorInputs,
-  readStepInputs,
 } from './head-inputs.js';
 import {
   checkLoss,
@@ -28,6 +26,11 @@ import {
 } from './head-options.js';
 import { type CallOptions, invoke, invokeSync } from './invoke.js';
 import { checkPath } from './io/file-path.js';
+import {
+  callLabelled,
+  callLabelledSync,
+  type LabelledContext,
+} from './labelled-calls.js';
 import type { LossSpecification } from './loss-specification.js';
 import type { RealLike, ResultOf } from './operand.js';
 import { checkLearningRate, type OptimizerSpecification } from './optimizer.js';
@@ -167,24 +170,8 @@ export class PrototypeHead implements Disposable {
     labels: LabelsLike,
     options: RowMarginOptions & CallOptions = {},
   ): Promise<HeadResult<ResultOf<Embeddings>>> {
-    const name = 'PrototypeHead.step';
-    const { margins, ...own } = readCallOptions(name, options);
-    const { data, classes, loss, outputs } = readStepInputs(
-      name,
-      this.#context,
-      embeddings,
-      labels,
-      margins,
-    );
-    const optimizer = this.#optimizer;
-    const stats = await this.#calls.enqueue(
-      name,
-      this.step,
-      own,
-      (head, cancel) =>
-        head.step(data, classes, loss, optimizer, outputs, cancel),
-    );
-    return makeResult(classes, outputs, stats);
+    const given = [embeddings, labels, options] as const;
+    return callLabelled('step', this.step, this.#context, given);
   }
 
   /** {@link step} on the calling thread. `ERR_BUSY` while asynchronous calls are pending. */
@@ -193,18 +180,8 @@ export class PrototypeHead implements Disposable {
     labels: LabelsLike,
     options: RowMarginOptions = {},
   ): HeadResult<ResultOf<Embeddings>> {
-    const name = 'PrototypeHead.stepSync';
-    const { data, classes, loss, outputs } = readStepInputs(
-      name,
-      this.#context,
-      embeddings,
-      labels,
-      readMarginOption(name, options),
-    );
-    const stats = this.#calls.now(name, this.stepSync, (head) =>
-      head.stepSync(data, classes, loss, this.#optimizer, outputs),
-    );
-    return makeResult(classes, outputs, stats);
+    const given = [embeddings, labels, options] as const;
+    return callLabelledSync('step', this.stepSync, this.#context, given);
   }
 
   /** What {@link step} returns, without the update. */
@@ -213,22 +190,8 @@ export class PrototypeHead implements Disposable {
     labels: LabelsLike,
     options: RowMarginOptions & CallOptions = {},
   ): Promise<HeadResult<ResultOf<Embeddings>>> {
-    const name = 'PrototypeHead.evaluate';
-    const { margins, ...own } = readCallOptions(name, options);
-    const { data, classes, loss, outputs } = readStepInputs(
-      name,
-      this.#context,
-      embeddings,
-      labels,
-      margins,
-    );
-    const stats = await this.#calls.enqueue(
-      name,
-      this.evaluate,
-      own,
-      (head, cancel) => head.evaluate(data, classes, loss, outputs, cancel),
-    );
-    return makeResult(classes, outputs, stats);
+    const given = [embeddings, labels, options] as const;
+    return callLabelled('evaluate', this.evaluate, this.#context, given);
   }
 
   /** {@link evaluate} on the calling thread. */
@@ -237,18 +200,36 @@ export class PrototypeHead implements Disposable {
     labels: LabelsLike,
     options: RowMarginOptions = {},
   ): HeadResult<ResultOf<Embeddings>> {
-    const name = 'PrototypeHead.evaluateSync';
-    const { data, classes, loss, outputs } = readStepInputs(
-      name,
+    const given = [embeddings, labels, options] as const;
+    return callLabelledSync(
+      'evaluate',
+      this.evaluateSync,
       this.#context,
-      embeddings,
-      labels,
-      readMarginOption(name, options),
+      given,
     );
-    const stats = this.#calls.now(name, this.evaluateSync, (head) =>
-      head.evaluateSync(data, classes, loss, outputs),
-    );
-    return makeResult(classes, outputs, stats);
+  }
+
+  /**
+   * The forward pass alone, for a validation loss: what {@link evaluate} returns, without the
+   * gradient of the embeddings.
+   */
+  async forward(
+    embeddings: RealLike,
+    labels: LabelsLike,
+    options: RowMarginOptions & CallOptions = {},
+  ): Promise<HeadResult<null>> {
+    const given = [embeddings, labels, options] as const;
+    return callLabelled('forward', this.forward, this.#context, given);
+  }
+
+  /** {@link forward} on the calling thread. */
+  forwardSync(
+    embeddings: RealLike,
+    labels: LabelsLike,
+    options: RowMarginOptions = {},
+  ): HeadResult<null> {
+    const given = [embeddings, labels, options] as const;
+    return callLabelledSync('forward', this.forwardSync, this.#context, given);
   }
 
   /**
@@ -491,9 +472,14 @@ export class PrototypeHead implements Disposable {
   }
 
   /** What the readers of arguments need to know. */
-  get #context(): HeadContext {
-    const { backend } = this.#calls;
-    return { backend, ...this.#settings, loss: this.#loss };
+  get #context(): LabelledContext {
+    return {
+      ...this.#settings,
+      backend: this.#calls.backend,
+      calls: this.#calls,
+      loss: this.#loss,
+      optimizer: this.#optimizer,
+    };
   }
 
   /** {@link dispose}, at the end of a `using` block. */

@@ -163,27 +163,32 @@ describe('an AbortSignal', () => {
     expect(await head.prototypes()).toEqual(await reference.prototypes());
   });
 
-  it.each(['step', 'evaluate'] as const)('stops a running %s', async (name) => {
-    // Softmax over this many classes takes a good part of a second.
-    using head = newHead(60_000, 64);
-    head.loss = cosFace();
-    const before = await head.prototypes();
-    const controller = new AbortController();
-    const [embeddings, labels] = batchOf(0, 60_000, 128, 64);
-    const call = head[name](embeddings, labels, { signal: controller.signal });
-    const outcome = call.then(
-      () => 'finished',
-      (error) => error.name,
-    );
-    await turn();
-    await turn();
-    controller.abort();
-    expect(await outcome).toBe('AbortError');
-    expectSameBits((await head.prototypes()).data, before.data);
-    expect((await head.nearest(batchOf(1, 9, 1, 64)[0])).cosines.length).toBe(
-      1,
-    );
-  });
+  it.each(['step', 'evaluate', 'forward'] as const)(
+    'stops a running %s',
+    async (name) => {
+      // Softmax over this many classes takes a good part of a second.
+      using head = newHead(60_000, 64);
+      head.loss = cosFace();
+      const before = await head.prototypes();
+      const controller = new AbortController();
+      const [embeddings, labels] = batchOf(0, 60_000, 128, 64);
+      const call = head[name](embeddings, labels, {
+        signal: controller.signal,
+      });
+      const outcome = call.then(
+        () => 'finished',
+        (error) => error.name,
+      );
+      await turn();
+      await turn();
+      controller.abort();
+      expect(await outcome).toBe('AbortError');
+      expectSameBits((await head.prototypes()).data, before.data);
+      expect((await head.nearest(batchOf(1, 9, 1, 64)[0])).cosines.length).toBe(
+        1,
+      );
+    },
+  );
 
   it('stops a running entmax', async () => {
     const logits = tensor(new Float32Array(4000 * 1000), [4000, 1000]);

@@ -97,12 +97,20 @@ export const headPart = {
 
 export const forwardPart = {
   name: 'forward',
-  about: 'losses and the gradient of the embeddings, without the update',
+  about: 'losses alone, and with the gradient of the embeddings',
   comparisons,
   contenders: ({ setting }, threads) => ({
+    forward: head('forward', setting, threads),
     evaluate: head('evaluate', setting, threads),
     sgemm: sgemm(setting, threads),
   }),
   table: (results) =>
-    markdownTable([...timeTable('evaluate'), ...counters('evaluate')], results),
+    markdownTable(
+      [
+        ...timeTable('forward'),
+        ratioColumn('evaluate', 'sgemm', 'with ∂x / sgemm'),
+        ...counters('forward'),
+      ],
+      results,
+    ),
 };

@@ -59,6 +59,7 @@ const operations = {
   step: (embeddings) => head.step(embeddings, labels),
   stepSync: (embeddings) => head.stepSync(embeddings, labels),
   evaluate: (embeddings) => head.evaluate(embeddings, labels),
+  forward: (embeddings) => head.forward(embeddings, labels),
   nearest: (queries) => head.nearest(queries, { k }),
 };
 
