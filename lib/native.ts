@@ -191,6 +191,8 @@ export interface EmulationSettings {
   readonly memoryBytes: number;
   /** 10·major + minor: which tiers of kernels are chosen. */
   readonly computeCapability: number;
+  /** 1: half of the filter's bounds are seen as they were before any was raised; 0: none. */
+  readonly staleBounds: number;
 }
 
 /** Elements in device memory. */

@@ -92,6 +92,52 @@ describe.runIf(emulated).each(filterTiers)(
   },
 );
 
+// A bound that a kernel reads may be older than the last: that lets more candidates through.
+describe.runIf(emulated).each(filterTiers)(
+  'the step of a head whose bounds are stale, %s',
+  (filter) => {
+    const settings = [
+      { batch: 19, identities: 4097, dim: 33 },
+      { batch: 19, identities: 4097, dim: 33, scratchBudget: 0 },
+      { batch: 111, identities: 989, dim: 19 },
+    ];
+    it.each(settings)(
+      'B $batch, C $identities, D $dim, budget $scratchBudget',
+      async (setting) => {
+        const loss = lossFamilies.qMargin(1.25, 16);
+        const fresh = await expectReferenceStep(loss, { ...setting, filter });
+        // The step is made before anything is awaited.
+        const stale = await withEmulation({ staleBounds: 1 }, () =>
+          expectReferenceStep(loss, { ...setting, filter }),
+        );
+        expect(stale.stats.survivors).toBeGreaterThan(fresh.stats.survivors);
+        expect(stale.stats.overflowRows).toBeGreaterThanOrEqual(
+          fresh.stats.overflowRows,
+        );
+        if (stale.stats.overflowRows > fresh.stats.overflowRows) return;
+        expect(stale.losses).toEqual(fresh.losses);
+        expect(stale.gradEmbeddings.data).toEqual(fresh.gradEmbeddings.data);
+      },
+    );
+
+    it('identification', () => {
+      using head = new PrototypeHead({
+        identities: 4097,
+        dim: 33,
+        loss: lossFamilies.entmaxHead(1.5, 8),
+        optimizer: sgd(),
+        filter,
+      });
+      const queries = normalTensor(19, 33, 8);
+      const fresh = head.nearestSync(queries, { k: 7 });
+      const stale = withEmulation({ staleBounds: 1 }, () =>
+        head.nearestSync(queries, { k: 7 }),
+      );
+      expect(stale).toEqual(fresh);
+    });
+  },
+);
+
 // Rows that stream through all classes: their products run on tensor cores from 64 on, in float32.
 describe.runIf(emulated)('products of rows that stream', () => {
   it.each([

@@ -14,7 +14,7 @@ std::size_t setting(const Napi::Object& object, const char* name, std::size_t pr
   return value.IsUndefined() ? previous : read_size(value, name);
 }
 
-// ({ seed?, memoryBytes?, computeCapability? }) → the settings before
+// ({ seed?, memoryBytes?, computeCapability?, staleBounds? }) → the settings before
 Napi::Value configure_emulation(const Napi::CallbackInfo& info) {
   const emulated::DeviceSettings previous = emulated::device_settings();
   if (!info[0].IsObject()) {
@@ -26,11 +26,13 @@ Napi::Value configure_emulation(const Napi::CallbackInfo& info) {
   settings.memory_bytes = setting(wanted, "memoryBytes", settings.memory_bytes);
   settings.compute_capability = static_cast<int>(
       setting(wanted, "computeCapability", static_cast<std::size_t>(settings.compute_capability)));
+  settings.stale_bounds = setting(wanted, "staleBounds", settings.stale_bounds ? 1 : 0) != 0;
   emulated::configure_device(settings);
   const Napi::Object result = Napi::Object::New(info.Env());
   result.Set("seed", static_cast<double>(previous.seed));
   result.Set("memoryBytes", static_cast<double>(previous.memory_bytes));
   result.Set("computeCapability", previous.compute_capability);
+  result.Set("staleBounds", previous.stale_bounds ? 1 : 0);
   return result;
 }
 

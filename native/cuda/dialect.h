@@ -2,6 +2,7 @@
 // Our kernels compile twice: by nvcc for GPUs, in the namespace `cuda`, and as plain C++ for the
 // emulated device, in the namespace `emulated`. This header is the one place that knows.
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 
@@ -25,5 +26,16 @@ namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 
 inline constexpr unsigned kWarpSize = 32;
 inline constexpr unsigned kFullMask = 0xffffffffu;
+
+// A bound that may have been raised since: who sees an older one lets more through, and nothing
+// less. The emulated device can be told to show old ones.
+__device__ inline float seen_bound(const float* bound) {
+#if !defined(__CUDACC__)
+  if (device_settings().stale_bounds && *bound < INFINITY && Launch::current().next_random() % 2) {
+    return -INFINITY;
+  }
+#endif
+  return *bound;
+}
 
 }  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE

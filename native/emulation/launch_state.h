@@ -99,6 +99,9 @@ class Launch {
 
   [[noreturn]] void fault(const std::string& message) const;
 
+  // Of the launch's own sequence, which the device's seed begins.
+  std::uint64_t next_random();
+
  private:
   void run_block();
   bool run_warp(std::size_t warp);  // true if a lane made progress
@@ -106,7 +109,6 @@ class Launch {
   void check_block_barrier();
   void free_shared();
   void check_shared() const;
-  std::uint64_t next_random();
   static void thread_entry(void* launch);
 
   const char* kernel_;

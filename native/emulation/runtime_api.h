@@ -67,6 +67,7 @@ struct DeviceSettings {
   std::uint64_t seed = 0;  // order of blocks, warps and lanes; pattern of uninitialised memory
   std::size_t memory_bytes = std::size_t{8} << 30;
   int compute_capability = 90;  // which tiers of kernels are chosen
+  bool stale_bounds = false;    // whether kernels see bounds as they were before they were raised
 };
 void configure_device(const DeviceSettings& settings);
 DeviceSettings device_settings();

@@ -362,7 +362,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     const std::size_t row = first_row + i;
     RowLimit limit{INFINITY, -1, 0, 0};
     if (row < batch.rows) {
-      limit.bound = candidates.bounds[row];
+      limit.bound = seen_bound(candidates.bounds + row);
       limit.label = static_cast<std::int32_t>(label_of(candidates, row));
       if (Operands::kElementBytes == 1) {
         limit.scale = batch.int8_scales[row];

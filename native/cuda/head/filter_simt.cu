@@ -63,7 +63,7 @@ __global__ void __launch_bounds__(kSimtThreads)
 #pragma unroll
   for (unsigned i = 0; i < 4; ++i) {
     const std::size_t row = first_row + own_row + 16 * i;
-    const float bound = row < batch.rows ? candidates.bounds[row] : INFINITY;
+    const float bound = row < batch.rows ? seen_bound(candidates.bounds + row) : INFINITY;
 #pragma unroll
     for (unsigned j = 0; j < 4; ++j) {
       const std::size_t identity = first_class + own_class + 16 * j;
