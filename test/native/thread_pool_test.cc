@@ -5,7 +5,12 @@
 //
 // The case named "tsan …" makes a mistake that only ThreadSanitizer sees.
 
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <cstring>
 #include <functional>
@@ -80,6 +85,32 @@ void test_pool_of_one() {
 }
 
 // The exception of the lowest piece arrives, after all pieces have ended, and the pool goes on.
+#if defined(__linux__)
+int processors_allowed() {
+  cpu_set_t set;
+  return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 0;
+}
+
+// A sleeping worker is kept off its caller's processor until it is awake, and no longer.
+void test_processors() {
+  ThreadPool pool(4);
+  const int all = processors_allowed();
+  std::vector<int> seen(64);
+  for (int round = 0; round < 5; ++round) {
+    // Long enough for the workers to fall asleep.
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    pool.run(seen.size(), [&](std::size_t i) {
+      std::this_thread::sleep_for(std::chrono::microseconds(200));
+      seen[i] = processors_allowed();
+    });
+    for (const int count : seen) {
+      expect(count == all, "a piece ran on a thread that may use " + std::to_string(count) +
+                               " of " + std::to_string(all) + " processors");
+    }
+  }
+}
+#endif
+
 void test_exceptions() {
   ThreadPool pool(4);
   on_threads(3, [&](std::size_t caller) {
@@ -280,6 +311,9 @@ void tsan_race() {
 const test::Cases kCases = {
     {"several callers on one pool", &test_callers},
     {"a pool of one thread", &test_pool_of_one},
+#if defined(__linux__)
+    {"workers may use every processor", &test_processors},
+#endif
     {"exceptions in pieces", &test_exceptions},
     {"resizing while jobs run", &test_resizing},
     {"pools that live for one job", &test_short_lives},
