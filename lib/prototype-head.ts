@@ -471,7 +471,7 @@ export class PrototypeHead implements Disposable {
     this.#calls.close();
   }
 
-  /** What the readers of arguments need to know. */
+  /** What reading arguments and labelled calls depend on. */
   get #context(): LabelledContext {
     return {
       ...this.#settings,

@@ -1,7 +1,7 @@
 // The reliability suite: what docs/reliability.md promises, tried. Every part is a process of its own, so
 // that a crash shows as one, and prints its figures; the exit status is 0 only if every claim held.
 //
-//   npm run test:reliability                      everything, about 15 minutes on 2 cores
+//   npm run test:reliability                      everything, about 10 minutes on 2 cores
 //   npm run test:reliability -- --quick           a reduced form, about 2 minutes
 //   npm run test:reliability -- --parts a,b       some parts
 //   npm run test:reliability -- --seed 7          other random choices; failures print their seed

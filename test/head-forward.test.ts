@@ -37,7 +37,10 @@ describe('forward', () => {
       expect(alone).toMatchObject(numbers);
       expect(alone.gradEmbeddings).toBeNull();
       expect(alone.stats.survivors).toBe(stats.survivors);
-      expect(alone.stats.movedBytes).toBeLessThanOrEqual(stats.movedBytes);
+      // Prototypes are not read again for a gradient. (On a GPU the number is an estimate.)
+      if (!onDevice) {
+        expect(alone.stats.movedBytes).toBeLessThan(stats.movedBytes);
+      }
       expect(await head.forward(embeddings, labels)).toMatchObject(numbers);
       expect(await head.prototypes()).toEqual(before);
       expect(gradEmbeddings.dims).toEqual([batch, 33]);

@@ -84,7 +84,6 @@ void test_pool_of_one() {
   on_threads(3, [&](std::size_t caller) { run_jobs(pool, caller, 30); });
 }
 
-// The exception of the lowest piece arrives, after all pieces have ended, and the pool goes on.
 #if defined(__linux__)
 int processors_allowed() {
   cpu_set_t set;
@@ -111,6 +110,7 @@ void test_processors() {
 }
 #endif
 
+// The exception of the lowest piece arrives, after all pieces have ended, and the pool goes on.
 void test_exceptions() {
   ThreadPool pool(4);
   on_threads(3, [&](std::size_t caller) {

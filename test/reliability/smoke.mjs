@@ -24,6 +24,7 @@ for (const loss of [
   head.stepSync(embeddings, labels);
   await head.step(embeddings, labels);
   await head.evaluate(embeddings, labels);
+  await head.forward(embeddings, labels);
   await head.nearest(embeddings, { k: 3 });
   head.dispose();
 }
