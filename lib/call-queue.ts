@@ -1,3 +1,14 @@
+/** Starts a task at once; what it throws becomes a rejection. */
+function attempt<Result>(
+  task: () => Promise<Result> | Result,
+): Promise<Result> {
+  try {
+    return Promise.resolve(task());
+  } catch (thrown) {
+    return Promise.reject(thrown);
+  }
+}
+
 /** Runs asynchronous tasks one after another, in the order of the calls. */
 export class CallQueue {
   #tail: Promise<unknown> = Promise.resolve();
@@ -10,8 +21,9 @@ export class CallQueue {
 
   /** Runs `task` after all earlier ones have ended, however they ended. */
   run<Result>(task: () => Promise<Result> | Result): Promise<Result> {
+    const start = this.#pending === 0 ? attempt(task) : this.#tail.then(task);
     this.#pending += 1;
-    const result = this.#tail.then(task).finally(() => {
+    const result = start.finally(() => {
       this.#pending -= 1;
     });
     // A failed task is its caller's affair, not the next one's.

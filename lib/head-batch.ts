@@ -1,3 +1,4 @@
+import type { CopyRoom } from './copy-room.js';
 import type { DeviceTensor } from './device-tensor.js';
 import { AlphaMarginError, invalidArgument } from './errors.js';
 import type { HeadResult, LabelledBatch } from './head-options.js';
@@ -31,13 +32,14 @@ export interface Batch {
   readonly rows: number;
 }
 
-/** Checks embeddings [B, D] against the head's width and device and copies them. */
+/** Checks embeddings [B, D] against the head's width and device and copies them (into `room`). */
 export function readBatch(
   name: string,
   argument: string,
   value: RealLike,
   dim: number,
   backend: NativeBackend,
+  room?: CopyRoom,
 ): Batch {
   const input = readOperand(name, argument, value, 2);
   const [rows, width] = input.dims as [number, number];
@@ -56,7 +58,7 @@ export function readBatch(
         `DeviceTensor on ${input.device}`,
     );
   }
-  return { operand: input, data: held(input), rows };
+  return { operand: input, data: held(input, room), rows };
 }
 
 /** Checks prototypes [rows, D], float32, and copies them. */

@@ -1,4 +1,5 @@
 import { CallQueue } from './call-queue.js';
+import { CopyRoom } from './copy-room.js';
 import { AlphaMarginError } from './errors.js';
 import { type CallOptions, invoke, invokeSync } from './invoke.js';
 import type { NativeBackend, NativeHead } from './native.js';
@@ -14,6 +15,8 @@ export type Caller = (...parameters: never[]) => unknown;
 export class HeadCalls {
   readonly backend: NativeBackend;
   readonly head: NativeHead;
+  /** Memory for the batches of calls. */
+  readonly copies = new CopyRoom();
   readonly #queue = new CallQueue();
   #closed = false;
 
@@ -74,6 +77,7 @@ export class HeadCalls {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.copies.clear();
     if (this.#queue.pending === 0) this.head.dispose();
     else void this.#queue.run(() => this.head.dispose());
   }

@@ -1,3 +1,4 @@
+import type { CopyRoom } from './copy-room.js';
 import { invalidArgument, roomFor } from './errors.js';
 import { makeOutputs, readBatch } from './head-batch.js';
 import { checkWhole, type NearestOptions } from './head-options.js';
@@ -37,7 +38,7 @@ export function readMarginOption(name: string, options: RowMarginOptions) {
   return readOptions<RowMarginOptions>(name, options, ['margins']).margins;
 }
 
-/** Checked copies of a labelled batch, and arrays for its results. */
+/** Checked copies of a labelled batch (the embeddings' in `room`), and arrays for its results. */
 export function readStepInputs(
   name: string,
   head: HeadContext,
@@ -45,9 +46,10 @@ export function readStepInputs(
   labels: LabelsLike,
   margins: MarginsLike | null | undefined,
   wantsGradient: boolean,
+  room: CopyRoom,
 ) {
   const { backend, dim } = head;
-  const batch = readBatch(name, 'embeddings', embeddings, dim, backend);
+  const batch = readBatch(name, 'embeddings', embeddings, dim, backend, room);
   const classes = readLabels(name, labels, batch.rows);
   const loss = nativeLoss(name, head.loss, classes, margins);
   const hasMargins = loss.margins !== null;

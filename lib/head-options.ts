@@ -110,9 +110,12 @@ export interface HeadResult<Gradient = Tensor> {
   readonly supportSize: Int32Array;
   /** 1 where the target's posterior is positive. */
   readonly targetActive: Uint8Array;
-  /** Counters: survivors of the filter, support entries, rows that overflowed, rows at zero loss,
-   * prototypes touched, peak scratch bytes, bytes of prototypes, their shadow and optimiser state
-   * that were read and written (as if no cache kept them; on a GPU an estimate). */
+  /**
+   * Counters: survivors of the filter (on the CPU they depend on earlier calls), support entries,
+   * rows that overflowed, rows at zero loss, prototypes touched, peak scratch bytes, bytes of
+   * prototypes, their shadow and optimiser state that were read and written (as if no cache kept
+   * them; on a GPU an estimate).
+   */
   readonly stats: HeadStats;
 }
 

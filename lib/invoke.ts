@@ -48,11 +48,16 @@ function isAbort(thrown: unknown): boolean {
     : false;
 }
 
-/** The stack at a public function's call, before the event loop is left. */
-function callStack(caller: Caller): string | undefined {
-  const place: { stack?: string } = {};
+/** Where a public function was called. The stack is made into text by who reads it. */
+interface CallPlace {
+  readonly stack?: string;
+}
+
+/** The place of a public function's call, before the event loop is left. */
+function callPlace(caller: Caller): CallPlace {
+  const place: CallPlace = {};
   Error.captureStackTrace(place, caller);
-  return place.stack;
+  return place;
 }
 
 /** Runs a synchronous call of the addon with this package's errors. */
@@ -64,7 +69,7 @@ export function invokeSync<Result>(
   try {
     return call();
   } catch (thrown) {
-    throw typedError(functionName, thrown, callStack(caller));
+    throw typedError(functionName, thrown, callPlace(caller).stack);
   }
 }
 
@@ -78,7 +83,7 @@ export async function invoke<Result>(
   signal: AbortSignal | undefined,
   call: (cancel: Int32Array) => Promise<Result>,
 ): Promise<Result> {
-  const stack = callStack(caller);
+  const place = callPlace(caller);
   signal?.throwIfAborted();
   const cancel = new Int32Array(1);
   const abort = () => {
@@ -90,7 +95,7 @@ export async function invoke<Result>(
   } catch (thrown) {
     // Whatever the reason is: it may be null, too.
     if (signal?.aborted && isAbort(thrown)) throw signal.reason;
-    throw typedError(functionName, thrown, stack);
+    throw typedError(functionName, thrown, place.stack);
   } finally {
     signal?.removeEventListener('abort', abort);
   }

@@ -8,7 +8,7 @@ import {
 } from './head-inputs.js';
 import type { HeadResult } from './head-options.js';
 import type { CallOptions } from './invoke.js';
-import type { RealLike } from './operand.js';
+import { giveBack, type RealLike } from './operand.js';
 import type { OptimizerSpecification } from './optimizer.js';
 import type { RowMarginOptions } from './row-margins.js';
 import type { LabelsLike } from './tensor.js';
@@ -36,6 +36,7 @@ export async function callLabelled<Gradient>(
   [embeddings, labels, options]: Arguments<RowMarginOptions & CallOptions>,
 ): Promise<HeadResult<Gradient>> {
   const name = `PrototypeHead.${kind}`;
+  const { calls, optimizer } = context;
   const { margins, ...own } = readCallOptions(name, options);
   const { data, classes, loss, outputs } = readStepInputs(
     name,
@@ -44,14 +45,18 @@ export async function callLabelled<Gradient>(
     labels,
     margins,
     kind !== 'forward',
+    calls.copies,
   );
-  const { calls, optimizer } = context;
-  const stats = await calls.enqueue(name, caller, own, (head, cancel) =>
-    kind === 'step'
-      ? head.step(data, classes, loss, optimizer, outputs, cancel)
-      : head.evaluate(data, classes, loss, outputs, cancel),
-  );
-  return makeResult(classes, outputs, stats);
+  try {
+    const stats = await calls.enqueue(name, caller, own, (head, cancel) =>
+      kind === 'step'
+        ? head.step(data, classes, loss, optimizer, outputs, cancel)
+        : head.evaluate(data, classes, loss, outputs, cancel),
+    );
+    return makeResult(classes, outputs, stats);
+  } finally {
+    giveBack(data, calls.copies);
+  }
 }
 
 /** Runs a call at once, on this thread. */
@@ -62,6 +67,7 @@ export function callLabelledSync<Gradient>(
   [embeddings, labels, options]: Arguments<RowMarginOptions>,
 ): HeadResult<Gradient> {
   const name = `PrototypeHead.${kind}Sync`;
+  const { calls, optimizer } = context;
   const { data, classes, loss, outputs } = readStepInputs(
     name,
     context,
@@ -69,12 +75,16 @@ export function callLabelledSync<Gradient>(
     labels,
     readMarginOption(name, options),
     kind !== 'forward',
+    calls.copies,
   );
-  const { calls, optimizer } = context;
-  const stats = calls.now(name, caller, (head) =>
-    kind === 'step'
-      ? head.stepSync(data, classes, loss, optimizer, outputs)
-      : head.evaluateSync(data, classes, loss, outputs),
-  );
-  return makeResult(classes, outputs, stats);
+  try {
+    const stats = calls.now(name, caller, (head) =>
+      kind === 'step'
+        ? head.stepSync(data, classes, loss, optimizer, outputs)
+        : head.evaluateSync(data, classes, loss, outputs),
+    );
+    return makeResult(classes, outputs, stats);
+  } finally {
+    giveBack(data, calls.copies);
+  }
 }

@@ -1,3 +1,4 @@
+import type { CopyRoom } from './copy-room.js';
 import { DeviceTensor } from './device-tensor.js';
 import { invokeSync } from './invoke.js';
 import type { NativeBackend, NativeOutput, NativeReal } from './native.js';
@@ -44,11 +45,19 @@ export function readOperand(
   return { functionName, argument, data, dims, device: null };
 }
 
-/** What a worker reads of an operand: a copy of host memory, device memory itself. */
-export function held({ data }: RealOperand): NativeReal {
-  return data instanceof Float32Array || data instanceof Uint16Array
-    ? snapshot(data)
-    : data;
+function isHostMemory(data: NativeReal): data is Float32Array | Uint16Array {
+  return data instanceof Float32Array || data instanceof Uint16Array;
+}
+
+/** What a worker reads of an operand: a copy of host memory (in `room`), device memory itself. */
+export function held({ data }: RealOperand, room?: CopyRoom): NativeReal {
+  if (!isHostMemory(data)) return data;
+  return room === undefined ? snapshot(data) : room.copy(data);
+}
+
+/** Once nobody reads what `held` returned: its memory goes back to the room. */
+export function giveBack(data: NativeReal, room: CopyRoom): void {
+  if (isHostMemory(data)) room.giveBack(data);
 }
 
 /** A float32 result of a call, and where the addon writes it. */

@@ -319,6 +319,28 @@ export function readReference(
   return copy;
 }
 
+/** Bytes that memory which is not zeroed first pays for, and that a Buffer may have. */
+const UNFILLED = { least: 2 ** 14, most: 2 ** 30 };
+
+/** Like `slice`, which has the system zero new pages before it copies: several times as long. */
+function copyOf(data: Float32Array | Uint16Array | Int32Array) {
+  const { length, byteLength } = data;
+  const isSuitable =
+    byteLength >= UNFILLED.least && byteLength <= UNFILLED.most;
+  const room = isSuitable
+    ? globalThis.Buffer?.allocUnsafeSlow(byteLength).buffer
+    : undefined;
+  if (room === undefined) return data.slice();
+  const Copy = data.constructor as new (
+    room: ArrayBufferLike,
+    offset: number,
+    length: number,
+  ) => typeof data;
+  const copy = new Copy(room, 0, length);
+  copy.set(data);
+  return copy;
+}
+
 /**
  * A copy of an input that a worker will read. The caller may change, transfer or detach the
  * original while the call is running; the copy belongs to nobody else.
@@ -327,7 +349,7 @@ export function snapshot<Data extends Float32Array | Uint16Array | Int32Array>(
   data: Data,
 ): Data {
   try {
-    return data.slice() as Data;
+    return copyOf(data) as Data;
   } catch (cause) {
     // A getter of another argument has transferred or shrunk it.
     throw new AlphaMarginError(

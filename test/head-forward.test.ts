@@ -36,7 +36,8 @@ describe('forward', () => {
       const alone = head.forwardSync(embeddings, labels);
       expect(alone).toMatchObject(numbers);
       expect(alone.gradEmbeddings).toBeNull();
-      expect(alone.stats.survivors).toBe(stats.survivors);
+      // On the CPU bounds may have learned from the call before.
+      expect(alone.stats.survivors).toBeLessThanOrEqual(stats.survivors);
       // Prototypes are not read again for a gradient. (On a GPU the number is an estimate.)
       if (!onDevice) {
         expect(alone.stats.movedBytes).toBeLessThan(stats.movedBytes);

@@ -1,6 +1,6 @@
-// Eight float64 numbers as what the instruction set has: one vector of 512 bits, two of 256 or four
-// of 128. One notation for all sets, and the same sums in all of them. Included inside an anonymous
-// namespace before kernel_loops.inl.
+// Eight float64 (or float32) numbers as what the instruction set has: one vector of 512 bits, two
+// of 256 or four of 128. One notation for all sets, and the same sums in all of them. Included
+// inside an anonymous namespace before kernel_loops.inl.
 
 #if defined(__AVX512F__)
 typedef double DoubleVector __attribute__((vector_size(64)));
@@ -82,21 +82,6 @@ struct Double8 {
           __builtin_convertvector(part[i], SingleVector);
     });
   }
-  // The same, and what was stored.
-  ALPHAMARGIN_INLINE Double8 store_rounded(float* out) const {
-    Double8 result;
-    for_parts([&](int i) __attribute__((always_inline)) {
-      const auto rounded = __builtin_convertvector(part[i], SingleVector);
-      *reinterpret_cast<SingleVector*>(out + i * kVectorLanes) = rounded;
-#if defined(__AVX512F__)
-      result.part[i] =
-          reinterpret_cast<DoubleVector>(_mm512_cvtps_pd(reinterpret_cast<__m256>(rounded)));
-#else
-      result.part[i] = __builtin_convertvector(rounded, DoubleVector);
-#endif
-    });
-    return result;
-  }
 
   // Lanes in ascending order.
   double sum() const {
@@ -108,17 +93,62 @@ struct Double8 {
   }
 };
 
-#define ALPHAMARGIN_OPERATOR(symbol)                                               \
-  ALPHAMARGIN_INLINE Double8 operator symbol(const Double8& a, const Double8& b) { \
-    Double8 result;                                                                \
-    for_parts([&](int i) __attribute__((always_inline)) {                          \
-      result.part[i] = a.part[i] symbol b.part[i];                                 \
-    });                                                                            \
-    return result;                                                                 \
+// Eight float32 numbers in as many parts.
+struct Single8 {
+  SingleVector part[kVectorParts];
+
+  ALPHAMARGIN_INLINE Single8() = default;
+  ALPHAMARGIN_INLINE Single8(float value) {
+    for_parts([&](int i) __attribute__((always_inline)) { part[i] = value - SingleVector{}; });
   }
-ALPHAMARGIN_OPERATOR(+)
-ALPHAMARGIN_OPERATOR(-)
-ALPHAMARGIN_OPERATOR(*)
+
+  ALPHAMARGIN_INLINE static Single8 load(const float* values) {
+    Single8 result;
+    for_parts([&](int i) __attribute__((always_inline)) {
+      result.part[i] = *reinterpret_cast<const SingleVector*>(values + i * kVectorLanes);
+    });
+    return result;
+  }
+  ALPHAMARGIN_INLINE static Single8 rounded(const Double8& values) {
+    Single8 result;
+    for_parts([&](int i) __attribute__((always_inline)) {
+      result.part[i] = __builtin_convertvector(values.part[i], SingleVector);
+    });
+    return result;
+  }
+  ALPHAMARGIN_INLINE void store(float* out) const {
+    for_parts([&](int i) __attribute__((always_inline)) {
+      *reinterpret_cast<SingleVector*>(out + i * kVectorLanes) = part[i];
+    });
+  }
+  ALPHAMARGIN_INLINE Double8 widened() const {
+    Double8 result;
+    for_parts([&](int i) __attribute__((always_inline)) {
+#if defined(__AVX512F__)
+      result.part[i] =
+          reinterpret_cast<DoubleVector>(_mm512_cvtps_pd(reinterpret_cast<__m256>(part[i])));
+#else
+      result.part[i] = __builtin_convertvector(part[i], DoubleVector);
+#endif
+    });
+    return result;
+  }
+};
+
+#define ALPHAMARGIN_OPERATOR(Eight, symbol)                                  \
+  ALPHAMARGIN_INLINE Eight operator symbol(const Eight& a, const Eight& b) { \
+    Eight result;                                                            \
+    for_parts([&](int i) __attribute__((always_inline)) {                    \
+      result.part[i] = a.part[i] symbol b.part[i];                           \
+    });                                                                      \
+    return result;                                                           \
+  }
+ALPHAMARGIN_OPERATOR(Double8, +)
+ALPHAMARGIN_OPERATOR(Double8, -)
+ALPHAMARGIN_OPERATOR(Double8, *)
+ALPHAMARGIN_OPERATOR(Single8, +)
+ALPHAMARGIN_OPERATOR(Single8, -)
+ALPHAMARGIN_OPERATOR(Single8, *)
 #undef ALPHAMARGIN_OPERATOR
 
 // `value` where a > limit, `other` elsewhere.

@@ -139,36 +139,40 @@ template <bool kHasVelocity>
 double class_step_of(const ClassGradient& gradient, const DescentRule& rule, std::size_t count,
                      float* row, float* velocity) {
   const GradientOfSixteen gradient_of(gradient);
-  const Double8 rate = rule.rate;
-  const Double8 momentum = rule.momentum;
   const Double8 decay = rule.decay;
+  const Single8 rate = rule.rate;
+  const Single8 momentum = rule.momentum;
   // Σ w² in the order of `dot`: sixteen partial sums.
   Double8 squares[2];
   std::size_t k = 0;
   for (; k + 16 <= count; k += 16) {
-    const Double8 before[2] = {Double8::load(row + k), Double8::load(row + k + 8)};
+    const Single8 before[2] = {Single8::load(row + k), Single8::load(row + k + 8)};
+    const Double8 wide[2] = {before[0].widened(), before[1].widened()};
     Double8 slopes[2];
-    gradient_of(k, before, slopes);
+    gradient_of(k, wide, slopes);
     for (std::size_t half = 0; half < 2; ++half) {
       const std::size_t at = k + 8 * half;
-      Double8 slope = slopes[half] + decay * before[half];
+      Single8 change = Single8::rounded(slopes[half] + decay * wide[half]);
       if constexpr (kHasVelocity) {
-        slope = (momentum * Double8::load(velocity + at) + slope).store_rounded(velocity + at);
+        change = momentum * Single8::load(velocity + at) + change;
+        change.store(velocity + at);
       }
-      const Double8 after = (before[half] - rate * slope).store_rounded(row + at);
-      squares[half] = squares[half] + after * after;
+      const Single8 after = before[half] - rate * change;
+      after.store(row + at);
+      const Double8 wide_after = after.widened();
+      squares[half] = squares[half] + wide_after * wide_after;
     }
   }
   double sums[16];
   squares[0].store(sums);
   squares[1].store(sums + 8);
   for (std::size_t lane = 0; k < count; ++k, ++lane) {
-    double slope = gradient_of_one(gradient, row[k], k) + rule.decay * row[k];
+    auto change = static_cast<float>(gradient_of_one(gradient, row[k], k) + rule.decay * row[k]);
     if constexpr (kHasVelocity) {
-      velocity[k] = static_cast<float>(rule.momentum * velocity[k] + slope);
-      slope = velocity[k];
+      change = rule.momentum * velocity[k] + change;
+      velocity[k] = change;
     }
-    row[k] = static_cast<float>(row[k] - rule.rate * slope);
+    row[k] -= rule.rate * change;
     sums[lane] += static_cast<double>(row[k]) * row[k];
   }
   return sum_of_sixteen(sums);

@@ -36,9 +36,10 @@ struct SoftmaxTerm {
   double shift;
 };
 
+// Of SGD: the gradient is float64, what is made of it float32 arithmetic.
 struct DescentRule {
-  double rate;
-  double momentum;
+  float rate;
+  float momentum;
   double decay;
 };
 
@@ -115,8 +116,8 @@ struct KernelSet {
   void (*class_gradient)(const ClassGradient& gradient, const float* row, std::size_t count,
                          double* out);
 
-  // The same, and at once a step of SGD: g = ∂w + decay·w, with a velocity: v ← momentum·v + g,
-  // w ← w − rate·v, without: w ← w − rate·g. Returns ‖w‖² as `dot` gives it.
+  // The same, and at once a step of SGD: g = ∂w + decay·w, rounded to float32; with a velocity:
+  // v ← momentum·v + g, w ← w − rate·v, without: w ← w − rate·g. Returns ‖w‖² as `dot` gives it.
   double (*class_step)(const ClassGradient& gradient, const DescentRule& rule, std::size_t count,
                        float* row, float* velocity);
 

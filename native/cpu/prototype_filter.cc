@@ -15,12 +15,27 @@ double single_slack(std::size_t dim) { return (static_cast<double>(dim) + 8) * 0
 // term is at most that times Σ|x̂_k|; the second is at most ‖x̂ − x̃‖‖w̃‖.
 double fixed_slack(const float* unit, const std::int16_t* quantized, std::size_t stride,
                    std::size_t dim) {
+  // A sum for each place in a chunk: they do not wait for each other.
+  double absolutes[kChunk] = {};
+  double squares[kChunk] = {};
+  for (std::size_t begin = 0; begin < dim; begin += kChunk) {
+    const std::int16_t* const chunk = quantized + begin / kChunk * stride;
+    const auto add = [&](std::size_t k) __attribute__((always_inline)) {
+      const double difference = unit[begin + k] - chunk[k] * (1 / kFixedScale);
+      absolutes[k] += std::fabs(unit[begin + k]);
+      squares[k] += difference * difference;
+    };
+    if (begin + kChunk <= dim) {
+      for (std::size_t k = 0; k < kChunk; ++k) add(k);
+    } else {
+      for (std::size_t k = 0; begin + k < dim; ++k) add(k);
+    }
+  }
   double absolute = 0;
   double residual = 0;
-  for (std::size_t k = 0; k < dim; ++k) {
-    const double difference = unit[k] - quantized[k / kChunk * stride + k % kChunk] / kFixedScale;
-    absolute += std::fabs(unit[k]);
-    residual += difference * difference;
+  for (std::size_t k = 0; k < kChunk; ++k) {
+    absolute += absolutes[k];
+    residual += squares[k];
   }
   const double rounding = kFixedRounding / kFixedScale;
   const double longest = 1 + rounding * std::sqrt(static_cast<double>(dim));
@@ -32,18 +47,18 @@ double fixed_slack(const float* unit, const std::int16_t* quantized, std::size_t
 
 PrototypeFilter::PrototypeFilter(Runtime& runtime, MemoryAccount& scratch,
                                  const PrototypeView& prototypes, const Embeddings& batch)
-    : scratch_(scratch),
-      prototypes_(prototypes),
+    : prototypes_(prototypes),
       batch_(batch),
       panel_rows_(prototypes.shadow == nullptr ? kernel_set().tile_rows : kFilterRows),
       panel_count_((batch.rows + panel_rows_ - 1) / panel_rows_),
+      is_active_(panel_count_, 0),
       slacks_(make_buffer<double>(scratch, batch.rows)),
       fixed_panels_(make_buffer<std::int16_t>(scratch)),
       fixed_bounds_(make_buffer<std::int32_t>(scratch)),
       panels_(make_buffer<float>(scratch)),
       bounds_(make_buffer<float>(scratch)) {
   if (prototypes.shadow == nullptr) {
-    prepare_single(runtime);
+    prepare_single(runtime, scratch);
   } else {
     prepare_fixed(runtime);
   }
@@ -74,15 +89,20 @@ void PrototypeFilter::prepare_fixed(Runtime& runtime) {
   });
 }
 
-void PrototypeFilter::prepare_single(Runtime& runtime) {
+void PrototypeFilter::prepare_single(Runtime& runtime, MemoryAccount& scratch) {
   std::fill(slacks_.begin(), slacks_.end(), single_slack(batch_.dim));
-  panels_ = float_panels(runtime, scratch_, batch_);
+  panels_ = float_panels(runtime, scratch, batch_);
   bounds_.resize(panel_count_ * panel_rows_);
 }
 
 void PrototypeFilter::set_bounds(const float* bounds, std::size_t first_panel,
                                  std::size_t last_panel) {
   constexpr double kLargest = 0x7fffffff;
+  for (std::size_t panel = first_panel; panel < last_panel; ++panel) {
+    const float* const end = bounds + std::min(batch_.rows, (panel + 1) * panel_rows_);
+    is_active_[panel] = std::any_of(bounds + panel * panel_rows_, end,
+                                    [](float bound) { return bound < INFINITY; });
+  }
   for (std::size_t row = first_panel * panel_rows_; row < last_panel * panel_rows_; ++row) {
     // Rows that fill up the last panel can have no survivors.
     const bool exists = row < batch_.rows;
@@ -98,41 +118,44 @@ void PrototypeFilter::set_bounds(const float* bounds, std::size_t first_panel,
 }
 
 void PrototypeFilter::run(std::size_t begin, std::size_t end, std::size_t first_panel,
-                          std::size_t last_panel, PieceHits& found) const {
+                          std::size_t last_panel, FilterRoom& room, PieceHits& found) const {
   found.ends.resize(last_panel - first_panel);
   if (prototypes_.shadow == nullptr) {
-    run_single(begin, end, first_panel, last_panel, found);
+    run_single(begin, end, first_panel, last_panel, room, found);
   } else {
-    run_fixed(begin, end, first_panel, last_panel, found);
+    run_fixed(begin, end, first_panel, last_panel, room, found);
   }
 }
 
 void PrototypeFilter::run_fixed(std::size_t begin, std::size_t end, std::size_t first_panel,
-                                std::size_t last_panel, PieceHits& found) const {
+                                std::size_t last_panel, FilterRoom& room, PieceHits& found) const {
   const std::size_t depth = rounded_up(prototypes_.dim, kChunk);
   FilterBlock block{};
   block.chunks = depth / kChunk;
   block.groups = prototypes_.shadow + begin * depth;
   block.group_count = rounded_up(end - begin, kIdentitiesPerStep) / kGroup;
-  auto room = make_buffer<FilterHit>(scratch_, kFilterRows * kGroup * block.group_count);
+  room.hits.resize(kFilterRows * kGroup * block.group_count);
   for (std::size_t panel = first_panel; panel < last_panel; ++panel) {
+    found.ends[panel - first_panel] = static_cast<std::uint32_t>(found.hits.size());
+    if (is_active_[panel] == 0) continue;
     const std::size_t first = panel * panel_rows_;
     block.rows = batch_.rows - first > kFilterRowsShort ? kFilterRows : kFilterRowsShort;
     block.panel = fixed_panels_.data() + first * depth;
     block.bounds = fixed_bounds_.data() + first;
-    const std::size_t count = kernel_set().filter(block, room.data());
-    found.hits.insert(found.hits.end(), room.data(), room.data() + count);
+    const std::size_t count = kernel_set().filter(block, room.hits.data());
+    found.hits.insert(found.hits.end(), room.hits.data(), room.hits.data() + count);
     found.ends[panel - first_panel] = static_cast<std::uint32_t>(found.hits.size());
   }
 }
 
 void PrototypeFilter::run_single(std::size_t begin, std::size_t end, std::size_t first_panel,
-                                 std::size_t last_panel, PieceHits& found) const {
+                                 std::size_t last_panel, FilterRoom& room, PieceHits& found) const {
   const KernelSet& kernels = kernel_set();
   const std::size_t dim = prototypes_.dim;
   const std::size_t width = kernels.tile_columns;
   const std::size_t columns = (end - begin + width - 1) / width;
-  auto packed = make_buffer<float>(scratch_, columns * width * dim);
+  room.packed.resize(columns * width * dim);
+  float* const packed = room.packed.data();
   for (std::size_t column = 0; column < columns; ++column) {
     const std::size_t first = begin + column * width;
     const std::size_t count = std::min(width, end - first);
@@ -141,14 +164,16 @@ void PrototypeFilter::run_single(std::size_t begin, std::size_t end, std::size_t
       factors[j] = static_cast<float>(1 / prototypes_.norms[first + j]);
     }
     kernels.interleave(prototypes_.row(first), dim, factors, count, width, dim,
-                       packed.data() + column * width * dim);
+                       packed + column * width * dim);
   }
   float tile[kLargestTileRows * kLargestTileColumns];
   std::uint32_t masks[kLargestTileRows];
   for (std::size_t panel = first_panel; panel < last_panel; ++panel) {
+    found.ends[panel - first_panel] = static_cast<std::uint32_t>(found.hits.size());
+    if (is_active_[panel] == 0) continue;
     const std::size_t row = panel * panel_rows_;
     for (std::size_t column = 0; column < columns; ++column) {
-      kernels.multiply(dim, panels_.data() + row * dim, packed.data() + column * width * dim, tile);
+      kernels.multiply(dim, panels_.data() + row * dim, packed + column * width * dim, tile);
       if (!kernels.select(tile, bounds_.data() + row, masks)) continue;
       const std::size_t count = std::min(width, end - begin - column * width);
       const std::uint32_t present = count == 32 ? ~0u : (1u << count) - 1;

@@ -12,6 +12,7 @@
 // is in cache; no [B, C] array exists.
 
 #include <cstdint>
+#include <vector>
 
 #include "cpu/embeddings.h"
 #include "cpu/fixed_point.h"
@@ -45,6 +46,14 @@ struct PieceHits {
   Buffer<std::uint32_t> ends;  // of each panel's hits
 };
 
+// Where the kernel writes, which may be many more than there are. For one run after another.
+struct FilterRoom {
+  explicit FilterRoom(MemoryAccount& scratch)
+      : hits(make_buffer<FilterHit>(scratch)), packed(make_buffer<float>(scratch)) {}
+  Buffer<FilterHit> hits;
+  Buffer<float> packed;  // prototypes, where there is no shadow
+};
+
 class PrototypeFilter {
  public:
   PrototypeFilter(Runtime& runtime, MemoryAccount& scratch, const PrototypeView& prototypes,
@@ -60,27 +69,28 @@ class PrototypeFilter {
 
   bool has_shadow() const { return prototypes_.shadow != nullptr; }
 
-  // Bounds [B] for the rows of panels [first_panel, last_panel) in the runs that follow.
+  // Bounds [B] for the rows of panels [first_panel, last_panel) in the runs that follow. A panel
+  // whose rows all have +∞ is passed over.
   void set_bounds(const float* bounds, std::size_t first_panel, std::size_t last_panel);
 
   // Survivors of the panels among identities [begin, end), at most kPieceIdentities, begin a
   // multiple of kIdentitiesPerStep; they are added to `found`.
   void run(std::size_t begin, std::size_t end, std::size_t first_panel, std::size_t last_panel,
-           PieceHits& found) const;
+           FilterRoom& room, PieceHits& found) const;
 
  private:
   void prepare_fixed(Runtime& runtime);
-  void prepare_single(Runtime& runtime);
+  void prepare_single(Runtime& runtime, MemoryAccount& scratch);
   void run_fixed(std::size_t begin, std::size_t end, std::size_t first_panel,
-                 std::size_t last_panel, PieceHits& found) const;
+                 std::size_t last_panel, FilterRoom& room, PieceHits& found) const;
   void run_single(std::size_t begin, std::size_t end, std::size_t first_panel,
-                  std::size_t last_panel, PieceHits& found) const;
+                  std::size_t last_panel, FilterRoom& room, PieceHits& found) const;
 
-  MemoryAccount& scratch_;
   const PrototypeView& prototypes_;
   const Embeddings& batch_;
   std::size_t panel_rows_;
   std::size_t panel_count_;
+  std::vector<std::uint8_t> is_active_;  // panels with a bound that is not +∞
   Buffer<double> slacks_;
   Buffer<std::int16_t> fixed_panels_;
   Buffer<std::int32_t> fixed_bounds_;

@@ -10,6 +10,8 @@
 // same.
 
 #include <algorithm>
+#include <cmath>
+#include <concepts>
 #include <cstdint>
 #include <mutex>
 #include <vector>
@@ -20,29 +22,50 @@
 
 namespace alphamargin {
 
-// The classes a row has kept, ascending, and their approximate cosines.
-struct CandidateList {
-  explicit CandidateList(MemoryAccount& scratch)
-      : identities(make_buffer<std::int32_t>(scratch)), cosines(make_buffer<float>(scratch)) {}
-  void reserve(std::size_t count) {
-    identities.reserve(count);
-    cosines.reserve(count);
-  }
-  Buffer<std::int32_t> identities;
-  Buffer<float> cosines;  // within the filter's slack of the true ones
+// The classes a row has kept, ascending, and their approximate cosines. One allocation: a batch has
+// many lists, most of them short.
+class CandidateList {
+ public:
+  explicit CandidateList(MemoryAccount& scratch) : memory_(make_buffer<std::byte>(scratch)) {}
 
-  std::size_t size() const { return identities.size(); }
+  std::size_t size() const { return size_; }
+  std::int32_t* identities() { return reinterpret_cast<std::int32_t*>(memory_.data()); }
+  const std::int32_t* identities() const {
+    return reinterpret_cast<const std::int32_t*>(memory_.data());
+  }
+  // Within the filter's slack of the true ones.
+  float* cosines() { return reinterpret_cast<float*>(memory_.data()) + capacity_; }
+  const float* cosines() const {
+    return reinterpret_cast<const float*>(memory_.data()) + capacity_;
+  }
+
+  // Makes room for `count` in all.
+  void reserve(std::size_t count) {
+    if (count <= capacity_) return;
+    const std::size_t capacity = rounded_up(std::max(count, capacity_ + capacity_ / 2), 16);
+    auto memory = make_buffer<std::byte>(*memory_.get_allocator().account(),
+                                         capacity * (sizeof(std::int32_t) + sizeof(float)));
+    std::copy_n(identities(), size_, reinterpret_cast<std::int32_t*>(memory.data()));
+    std::copy_n(cosines(), size_, reinterpret_cast<float*>(memory.data()) + capacity);
+    memory_.swap(memory);
+    capacity_ = capacity;
+  }
   void push_back(std::int32_t identity, float cosine) {
-    identities.push_back(identity);
-    cosines.push_back(cosine);
+    reserve(size_ + 1);
+    identities()[size_] = identity;
+    cosines()[size_++] = cosine;
   }
   void keep_above(float bound) {
-    resize(kernel_set().keep_above(bound, size(), identities.data(), cosines.data()));
+    size_ = kernel_set().keep_above(bound, size_, identities(), cosines());
   }
-  void resize(std::size_t count) {
-    identities.resize(count);
-    cosines.resize(count);
-  }
+  // Leaves the first `count`, or lets what was written behind the last count, in room reserved.
+  void resize(std::size_t count) { size_ = count; }
+  void release() { *this = CandidateList(*memory_.get_allocator().account()); }
+
+ private:
+  Buffer<std::byte> memory_;  // identities, then cosines
+  std::size_t size_ = 0;
+  std::size_t capacity_ = 0;
 };
 
 inline constexpr std::size_t kBytesPerListed = sizeof(std::int32_t) + sizeof(float);
@@ -95,6 +118,14 @@ class GroupCut {
   std::size_t end_;
 };
 
+// A tightening that begins with bounds it is not sure of: in the end it is asked for every row
+// whether to stream it again from first_bound(row) on, with an empty list.
+template <class Tighten>
+concept Restarting = requires(Tighten& tighten, std::size_t row, CandidateList& list) {
+  { tighten.must_restart(row, list) } -> std::same_as<bool>;
+  { tighten.first_bound(row) } -> std::same_as<float>;
+};
+
 // Calls tighten(row, list) → new bound for rows whose list has doubled since the last time and for
 // all at the end, rows in parallel; it may shrink the list. A bound of +∞ ends the row. `bounds`
 // [B] are the bounds to begin with; `exclude[row]` (or −1) is never kept: the `excluded` identities
@@ -139,6 +170,50 @@ class CandidateStream {
   // Threads take pieces of a group, then panels of rows, group after group.
   StreamStats by_classes() {
     StreamStats stats;
+    do {
+      pass_by_classes(stats);
+    } while (restart(0, filter_.panel_count()));
+    return stats;
+  }
+
+  // Threads take blocks of rows, each of which meets all groups; then finish(row) of its rows, with
+  // the function that make_finish() gives every block.
+  template <class MakeFinish>
+  StreamStats by_rows(const MakeFinish& make_finish) {
+    const std::size_t panels = filter_.panel_count();
+    const std::size_t blocks = std::min(panels, kBlocksPerThread * runtime_.pool.size());
+    std::vector<std::size_t> survivors(blocks, 0);
+    std::vector<std::size_t> passes(blocks, 0);
+    cancellation_.check();
+    runtime_.pool.run(blocks, [&](std::size_t block) {
+      const std::size_t first = panels * block / blocks;
+      const std::size_t last = panels * (block + 1) / blocks;
+      for (std::size_t panel = first; panel < last; ++panel) reserve(panel);
+      do {
+        survivors[block] += pass_by_rows(first, last);
+        ++passes[block];
+      } while (restart(first, last));
+      auto finish = make_finish();
+      for (std::size_t row = first * filter_.panel_rows();
+           row < std::min(rows_, last * filter_.panel_rows()); ++row) {
+        finish(row);
+      }
+    });
+    StreamStats stats;
+    for (const std::size_t count : survivors) stats.survivors += count;
+    stats.bytes_read = *std::max_element(passes.begin(), passes.end()) * identities_ *
+                       filter_.bytes_per_identity();
+    return stats;
+  }
+
+ private:
+  // A shadow of this size stays in the processor's last cache while blocks of rows pass over it.
+  static constexpr std::size_t kCachedBytes = std::size_t{1} << 23;
+  static constexpr std::size_t kFewestPanels = 8;
+  static constexpr std::size_t kBlocksPerThread = 2;
+  static constexpr std::size_t kSmallestSolve = kFirstGroup / 2;
+
+  void pass_by_classes(StreamStats& stats) {
     for (std::size_t begin = 0; begin < identities_;) {
       cancellation_.check();
       const Group group = group_at(begin);
@@ -149,7 +224,8 @@ class CandidateStream {
       runtime_.pool.run(pieces, [&](std::size_t piece) {
         if (cut.beyond(piece)) return;
         const std::size_t first = begin + piece * group.piece;
-        filter_.run(first, std::min(group.end, first + group.piece), 0, filter_.panel_count(),
+        FilterRoom room(scratch_);
+        filter_.run(first, std::min(group.end, first + group.piece), 0, filter_.panel_count(), room,
                     found[piece]);
         cut.complete(piece, found[piece].hits.size());
       });
@@ -166,56 +242,53 @@ class CandidateStream {
       });
       begin = end;
     }
-    return stats;
   }
 
-  // Threads take blocks of rows, each of which meets all groups; then finish(row) of its rows, with
-  // the function that make_finish() gives every block.
-  template <class MakeFinish>
-  StreamStats by_rows(const MakeFinish& make_finish) {
-    const std::size_t panels = filter_.panel_count();
-    const std::size_t blocks = std::min(panels, kBlocksPerThread * runtime_.pool.size());
-    std::vector<std::size_t> survivors(blocks, 0);
-    cancellation_.check();
-    runtime_.pool.run(blocks, [&](std::size_t block) {
-      const std::size_t first = panels * block / blocks;
-      const std::size_t last = panels * (block + 1) / blocks;
-      PieceHits found(scratch_);
-      for (std::size_t panel = first; panel < last; ++panel) reserve(panel);
-      for (std::size_t begin = 0; begin < identities_;) {
-        const Group group = group_at(begin);
-        filter_.set_bounds(bounds_.data(), first, last);
-        for (std::size_t at = begin; at < group.end; at += group.piece) {
-          found.hits.clear();
-          filter_.run(at, std::min(group.end, at + group.piece), first, last, found);
-          survivors[block] += found.hits.size();
-          for (std::size_t panel = first; panel < last; ++panel) {
-            merge(found, panel, first, at, group.end);
-          }
-        }
+  // Of the panels [first, last); returns the survivors.
+  std::size_t pass_by_rows(std::size_t first, std::size_t last) {
+    std::size_t survivors = 0;
+    PieceHits found(scratch_);
+    FilterRoom room(scratch_);
+    for (std::size_t begin = 0; begin < identities_;) {
+      const Group group = group_at(begin);
+      filter_.set_bounds(bounds_.data(), first, last);
+      for (std::size_t at = begin; at < group.end; at += group.piece) {
+        found.hits.clear();
+        filter_.run(at, std::min(group.end, at + group.piece), first, last, room, found);
+        survivors += found.hits.size();
         for (std::size_t panel = first; panel < last; ++panel) {
-          tighten_panel(panel, group.end == identities_);
+          merge(found, panel, first, at, group.end);
         }
-        begin = group.end;
       }
-      auto finish = make_finish();
-      for (std::size_t row = first * filter_.panel_rows();
-           row < std::min(rows_, last * filter_.panel_rows()); ++row) {
-        finish(row);
+      for (std::size_t panel = first; panel < last; ++panel) {
+        tighten_panel(panel, group.end == identities_);
       }
-    });
-    StreamStats stats;
-    for (const std::size_t count : survivors) stats.survivors += count;
-    stats.bytes_read = identities_ * filter_.bytes_per_identity();
-    return stats;
+      begin = group.end;
+    }
+    return survivors;
   }
 
- private:
-  // A shadow of this size stays in the processor's last cache while blocks of rows pass over it.
-  static constexpr std::size_t kCachedBytes = std::size_t{1} << 23;
-  static constexpr std::size_t kFewestPanels = 8;
-  static constexpr std::size_t kBlocksPerThread = 2;
-  static constexpr std::size_t kSmallestSolve = kFirstGroup / 2;
+  // Prepares another pass over the rows of the panels [first, last) that need one. False: none
+  // does.
+  bool restart(std::size_t first, std::size_t last) {
+    if constexpr (Restarting<Tighten>) {
+      const std::size_t end = std::min(rows_, last * filter_.panel_rows());
+      std::vector<std::size_t> again;
+      for (std::size_t row = first * filter_.panel_rows(); row < end; ++row) {
+        if (tighten_.must_restart(row, lists_[row])) again.push_back(row);
+      }
+      if (again.empty()) return false;
+      std::fill(bounds_.begin() + static_cast<std::ptrdiff_t>(first * filter_.panel_rows()),
+                bounds_.begin() + static_cast<std::ptrdiff_t>(end), INFINITY);
+      for (const std::size_t row : again) {
+        lists_[row].resize(0);
+        solved_[row] = 0;
+        bounds_[row] = tighten_.first_bound(row);
+      }
+      return true;
+    }
+    return false;
+  }
 
   struct Group {
     std::size_t end;
@@ -257,9 +330,9 @@ class CandidateStream {
     for (std::size_t row = first_row; row < end_row(panel); ++row) {
       CandidateList& list = lists_[row];
       const std::size_t size = list.size();
-      list.resize(size + counts[row - first_row]);
+      list.reserve(size + counts[row - first_row]);
       places[row - first_row] = {
-          list.identities.data() + size, list.cosines.data() + size,
+          list.identities() + size, list.cosines() + size,
           static_cast<std::uint32_t>(exclude_ == nullptr ? 0 : exclude_[row] * excluded_)};
     }
     const auto number = static_cast<std::uint32_t>(exclude_ == nullptr ? 0 : excluded_);
@@ -275,7 +348,7 @@ class CandidateStream {
     }
     for (std::size_t row = first_row; row < end_row(panel); ++row) {
       CandidateList& list = lists_[row];
-      list.resize(static_cast<std::size_t>(places[row - first_row].cosine - list.cosines.data()));
+      list.resize(static_cast<std::size_t>(places[row - first_row].cosine - list.cosines()));
     }
   }
 

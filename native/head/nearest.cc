@@ -38,7 +38,8 @@ std::size_t nearest(Runtime& runtime, MemoryAccount& scratch, const PrototypeVie
   const auto best_matches = [&](std::size_t row, const CandidateList& list) {
     std::vector<Match> matches;
     matches.reserve(list.size());
-    for (const std::int32_t identity : list.identities) {
+    for (std::size_t j = 0; j < list.size(); ++j) {
+      const std::int32_t identity = list.identities()[j];
       matches.push_back(
           {exact_cosine(prototypes, queries, row, static_cast<std::size_t>(identity)), identity});
     }
@@ -58,13 +59,13 @@ std::size_t nearest(Runtime& runtime, MemoryAccount& scratch, const PrototypeVie
 
   const auto tighten = [&](std::size_t row, CandidateList& list) {
     if (list.size() < k) return bounds[row];
-    std::vector<float> ordered(list.cosines.begin(), list.cosines.end());
+    std::vector<float> ordered(list.cosines(), list.cosines() + list.size());
     if (sub_centres > 1) {
       ordered.clear();
       for_identities(
-          list.size(), sub_centres, [&](std::size_t j) { return list.identities[j]; },
-          [&](std::size_t j) { return list.cosines[j]; },
-          [&](std::size_t j, std::size_t, std::size_t) { ordered.push_back(list.cosines[j]); });
+          list.size(), sub_centres, [&](std::size_t j) { return list.identities()[j]; },
+          [&](std::size_t j) { return list.cosines()[j]; },
+          [&](std::size_t j, std::size_t, std::size_t) { ordered.push_back(list.cosines()[j]); });
       if (ordered.size() < k) return bounds[row];
     }
     const auto place = ordered.begin() + static_cast<std::ptrdiff_t>(k - 1);
@@ -82,9 +83,9 @@ std::size_t nearest(Runtime& runtime, MemoryAccount& scratch, const PrototypeVie
       for (const Match& match : best) chosen.insert(match.identity);
       std::size_t kept = 0;
       for (std::size_t j = 0; j < list.size(); ++j) {
-        if (chosen.count(list.identities[j]) == 0) continue;
-        list.identities[kept] = list.identities[j];
-        list.cosines[kept++] = list.cosines[j];
+        if (chosen.count(list.identities()[j]) == 0) continue;
+        list.identities()[kept] = list.identities()[j];
+        list.cosines()[kept++] = list.cosines()[j];
       }
       list.resize(kept);
     }

@@ -80,11 +80,11 @@ PrototypeView PrototypeHead::filtered_view() {
 HeadInputs PrototypeHead::make_inputs(MemoryAccount& scratch, const PrototypeView& prototypes,
                                       const Embeddings& batch, const std::int32_t* labels,
                                       std::size_t counted, const Loss& loss,
-                                      const Cancellation& cancellation) const {
+                                      const Cancellation& cancellation) {
   return {
-      *runtime_,       scratch,     prototypes, reference_.empty() ? nullptr : reference_.data(),
-      batch,           labels,      counted,    loss,
-      scratch_budget_, cancellation};
+      *runtime_,       scratch,      prototypes, reference_.empty() ? nullptr : reference_.data(),
+      batch,           labels,       counted,    loss,
+      scratch_budget_, cancellation, &recent_};
 }
 
 HeadStats PrototypeHead::run(const RealMatrix& embeddings, const std::int32_t* labels,
@@ -232,6 +232,7 @@ std::size_t PrototypeHead::apply_means() {
     });
   }
   means_.reset();
+  if (count > 0) recent_.clear();
   return count;
 }
 
@@ -249,6 +250,7 @@ void PrototypeHead::write_rows(StateArray array, std::size_t first, std::size_t 
                                const float* values) {
   const auto lock = enter();
   state_->write(array, first, count, values);
+  if (array == StateArray::kPrototypes) recent_.clear();
   optimizer_bytes_ = state_->optimizer_bytes();
 }
 
@@ -257,6 +259,7 @@ void PrototypeHead::set_prototypes(const std::int32_t* identities, std::size_t c
   // Whoever brings all prototypes needs no random ones first.
   const auto lock = enter(identities != nullptr);
   state_->reset_rows(identities, count, values);
+  recent_.clear();
   filled_ = true;
 }
 

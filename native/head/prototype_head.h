@@ -60,7 +60,7 @@ class PrototypeHead : public Head {
   PrototypeView filtered_view();
   HeadInputs make_inputs(MemoryAccount& scratch, const PrototypeView& prototypes,
                          const Embeddings& batch, const std::int32_t* labels, std::size_t counted,
-                         const Loss& loss, const Cancellation& cancellation) const;
+                         const Loss& loss, const Cancellation& cancellation);
   HeadStats run(const RealMatrix& embeddings, const std::int32_t* labels, const Loss& loss,
                 const Optimizer* optimizer, const HeadOutputs& outputs,
                 const Cancellation& cancellation);
@@ -80,6 +80,7 @@ class PrototypeHead : public Head {
   std::optional<PrototypeState> state_;
   Buffer<float> reference_;
   std::optional<ClassMeans> means_;
+  RecentThresholds recent_;  // changes what calls cost, never what they return
 };
 
 }  // namespace alphamargin

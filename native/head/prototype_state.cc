@@ -144,14 +144,15 @@ double PrototypeState::check_update(const Optimizer& optimizer, double largest_c
 }
 
 void PrototypeState::update_row(const Optimizer& optimizer, std::size_t identity,
-                                ClassGradient gradient, double* gradient_row) {
+                                ClassGradient& gradient, double* gradient_row) {
   const KernelSet& kernels = kernel_set();
   float* row = prototypes_.data() + identity * dim_;
   const double decay = optimizer.weight_decay;
   gradient.inverse_norm = 1 / norms_[identity];
   if (optimizer.kind == OptimizerKind::kSgd) {
     float* velocity = optimizer.momentum > 0 ? momentum_.data() + identity * dim_ : nullptr;
-    const DescentRule rule{optimizer.learning_rate, optimizer.momentum, decay};
+    const DescentRule rule{static_cast<float>(optimizer.learning_rate),
+                           static_cast<float>(optimizer.momentum), decay};
     refresh_row(identity, kernels.class_step(gradient, rule, dim_, row, velocity));
     return;
   }

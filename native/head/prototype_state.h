@@ -47,7 +47,7 @@ class PrototypeState {
   double check_update(const Optimizer& optimizer, double largest_coefficient) const;
   // One row's update with its gradient (whose inverse_norm is filled in here); `gradient_row` [D]
   // is scratch. ensure_optimizer and check_update came before.
-  void update_row(const Optimizer& optimizer, std::size_t identity, ClassGradient gradient,
+  void update_row(const Optimizer& optimizer, std::size_t identity, ClassGradient& gradient,
                   double* gradient_row);
   // Asks for the rows that an update will need soon; `before` is the identity asked for before.
   void prefetch(std::size_t identity, std::size_t before) const;

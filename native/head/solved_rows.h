@@ -9,6 +9,7 @@
 #include "cpu/prototype_filter.h"
 #include "cpu/row_solver.h"
 #include "head/class_segments.h"
+#include "head/recent_thresholds.h"
 
 namespace alphamargin {
 
@@ -68,6 +69,7 @@ struct HeadInputs {
   const Loss& loss;
   std::size_t scratch_budget;  // bytes the sparse rows may keep
   const Cancellation& cancellation;
+  RecentThresholds* recent = nullptr;  // of the head; read and added to where rows are labelled
 
   // The inter-top-K penalty in a row, in units of the cosine; without a target there is none.
   double penalty(const SolvedRow& row) const { return row.target.present ? loss.top_penalty : 0.0; }

@@ -121,8 +121,8 @@ class SparseBackward {
         if (pairs.size() == 0) continue;
         if (last > first) add_to_embeddings(pairs, identity, first, last, partial, projections);
         if (!update) continue;
-        state_->update_row(optimizer_, identity, pairs.gradient(),
-                           gradient_rows_.data() + index * dim_);
+        ClassGradient gradient = pairs.gradient();
+        state_->update_row(optimizer_, identity, gradient, gradient_rows_.data() + index * dim_);
         ++touched_[index];
       }
       read_[index] += range.segments.size();

@@ -4,6 +4,10 @@
 // Why it is exact: a threshold solved on a subset of the classes never exceeds the true one, so a
 // class at or below it is outside the support. The filter's cosines are off by at most its slack δ:
 // thresholds are solved on c̃ − δ and classes dropped only if c̃ + δ is below.
+//
+// And from an assumed bound (recent_thresholds.h): what was dropped on the assumption alone is
+// outside the support if the threshold solved on the rest reaches it, for that is no larger than
+// the true one. Rows where it does not are streamed again without the assumption.
 
 #include <algorithm>
 #include <cmath>
@@ -22,6 +26,10 @@ namespace {
 
 // Bounds on the way need few digits: any larger root is a safe bound.
 constexpr double kBoundTolerance = 1e-3;
+
+// Without an assumed bound a row keeps several times as many candidates for a while. That no row
+// would have overflowed is certain enough where its list has room for so many times what it kept.
+constexpr std::size_t kRoomForMore = 4;
 
 // Bytes a candidate costs until the backward pass is done: itself, its support entry, its place in
 // the transposed list.
@@ -47,16 +55,51 @@ class Tightening {
         filter_(filter),
         row_limit_(std::max<std::size_t>(16, inputs.scratch_budget / kBytesPerCandidate /
                                                  std::max<std::size_t>(1, inputs.batch.rows))),
+        assumed_(inputs.recent == nullptr || inputs.labels == nullptr
+                     ? -INFINITY
+                     : inputs.recent->assumed(inputs.loss)),
+        is_assuming_(inputs.batch.rows, assumed_ > -INFINITY),
+        kept_(inputs.batch.rows, 0),
         thresholds_(inputs.batch.rows, -INFINITY) {}
 
   // What the target alone says: a root on any classes is a bound.
-  float first_bound(std::size_t row) const {
+  float first_bound(std::size_t row) {
     if (solved_.rows[row].ignored) return INFINITY;
     const RowTarget& target = solved_.rows[row].target;
-    if (!target.present) return -INFINITY;
-    const double gap = target.gamma * std::pow(target.measure, -inputs_.loss.order.excess);
-    return filter_bound(target.cosine - gap / inputs_.loss.beta(),
-                        filter_.slack(row) + inputs_.penalty(solved_.rows[row]));
+    if (target.present) {
+      const double gap = target.gamma * std::pow(target.measure, -inputs_.loss.order.excess);
+      thresholds_[row] = target.cosine - gap / inputs_.loss.beta();
+    }
+    return bound(row);
+  }
+
+  // Whether the assumption does not hold for a row that has seen all classes, or may have kept it
+  // from overflowing. The row is then as it was before the first of them.
+  bool must_restart(std::size_t row, const CandidateList& list) {
+    SolvedRow& state = solved_.rows[row];
+    if (is_assuming_[row] == 0 || state.ignored) return false;
+    const bool has_room = !state.dense && list.size() <= row_limit_ / kRoomForMore;
+    if (has_room && thresholds_[row] >= assumed_) return false;
+    is_assuming_[row] = 0;
+    state.dense = false;
+    thresholds_[row] = -INFINITY;
+    return true;
+  }
+
+  // Once all rows are solved: what they say to the next call.
+  void remember() {
+    if (inputs_.recent == nullptr || inputs_.labels == nullptr) return;
+    bool is_crowded = false;
+    std::size_t missed = 0;
+    for (std::size_t row = 0; row < solved_.rows.size(); ++row) {
+      const SolvedRow& state = solved_.rows[row];
+      if (state.ignored) continue;
+      is_crowded = is_crowded || state.dense || kept_[row] > row_limit_ / (2 * kRoomForMore);
+      missed += assumed_ > -INFINITY && is_assuming_[row] == 0 ? 1 : 0;
+      if (!state.dense) inputs_.recent->add(support_bound(inputs_.loss, state.solution));
+    }
+    if (assumed_ > -INFINITY) inputs_.recent->judge(missed, inputs_.counted);
+    if (is_crowded) inputs_.recent->clear();
   }
 
   // What thresholds are solved on: one candidate for each identity.
@@ -64,10 +107,10 @@ class Tightening {
     const std::size_t sub_centres = inputs_.prototypes.sub_centres;
     if (sub_centres == 1) return list;
     for_identities(
-        list.size(), sub_centres, [&](std::size_t j) { return list.identities[j]; },
-        [&](std::size_t j) { return list.cosines[j]; },
+        list.size(), sub_centres, [&](std::size_t j) { return list.identities()[j]; },
+        [&](std::size_t j) { return list.cosines()[j]; },
         [&](std::size_t j, std::size_t, std::size_t) {
-          best.push_back(list.identities[j], list.cosines[j]);
+          best.push_back(list.identities()[j], list.cosines()[j]);
         });
     return best;
   }
@@ -86,20 +129,27 @@ class Tightening {
           std::max(threshold, is_simple ? fast_threshold(state.target, classes, slack, threshold)
                                         : any_threshold(state.target, classes, slack, threshold));
     }
-    // A class that the inter-top-K penalty may raise is kept from the penalty below the threshold.
-    // What was solved without the penalty bounds the threshold with it: that is larger.
-    const float bound = filter_bound(threshold, slack + inputs_.penalty(state));
+    const float bound = this->bound(row);
     list.keep_above(bound);
+    kept_[row] = list.size();
     if (list.size() > row_limit_) {
       // Streaming again costs less than the memory; its cosines are float32 (dense_rows.h).
       state.dense = true;
-      list = CandidateList(inputs_.scratch);
+      list.release();
       return static_cast<float>(INFINITY);
     }
     return bound;
   }
 
  private:
+  // A class that the inter-top-K penalty may raise is kept from the penalty below the threshold.
+  // What was solved without the penalty bounds the threshold with it: that is larger.
+  float bound(std::size_t row) const {
+    const double threshold =
+        is_assuming_[row] == 0 ? thresholds_[row] : std::max(assumed_, thresholds_[row]);
+    return filter_bound(threshold, filter_.slack(row) + inputs_.penalty(solved_.rows[row]));
+  }
+
   // A cosine the threshold reaches: Newton's method from below, which never passes it, on the
   // vectorised sums of the common orders.
   double fast_threshold(const RowTarget& target, const CandidateList& list, double slack,
@@ -108,7 +158,7 @@ class Tightening {
     const DivergenceOrder& order = inputs_.loss.order;
     const double beta = inputs_.loss.beta();
     const double gamma = target.gamma;
-    const float largest = kernels.largest(list.cosines.data(), list.size());
+    const float largest = kernels.largest(list.cosines(), list.size());
     double threshold = std::max(known, largest - slack - 1 / beta);
     double top = largest - slack;
     if (target.present) {
@@ -117,7 +167,7 @@ class Tightening {
     }
     for (int pass = 0; pass < 100; ++pass) {
       ThresholdSums sums = kernels.threshold_sums(order.integer_exponent, beta, threshold + slack,
-                                                  list.cosines.data(), list.size());
+                                                  list.cosines(), list.size());
       const double d = beta * (target.cosine - threshold) / gamma;
       if (target.present && d > 0) {
         const double reduced = std::pow(d, order.exponent - 1);
@@ -140,9 +190,9 @@ class Tightening {
           inputs_.loss,
           solver.solve(
               inputs_.loss, target, list.size(), list.size(), inputs_.reference != nullptr,
-              [&](std::size_t j) { return static_cast<double>(list.cosines[j]) - slack; },
+              [&](std::size_t j) { return static_cast<double>(list.cosines()[j]) - slack; },
               [&](std::size_t j) {
-                return inputs_.measure(static_cast<std::size_t>(list.identities[j]));
+                return inputs_.measure(static_cast<std::size_t>(list.identities()[j]));
               },
               kBoundTolerance, known));
     } catch (const Failure&) {
@@ -155,14 +205,17 @@ class Tightening {
   SolvedBatch& solved_;
   const PrototypeFilter& filter_;
   std::size_t row_limit_;
-  std::vector<double> thresholds_;  // a root found on fewer classes bounds all later ones
+  double assumed_;                         // a cosine that thresholds probably reach, or −∞
+  std::vector<std::uint8_t> is_assuming_;  // [B]
+  std::vector<std::size_t> kept_;          // candidates after the last tightening [B]
+  std::vector<double> thresholds_;         // a root found on fewer classes bounds all later ones
 };
 
 // The candidates of a row as entries, and no longer as a list.
 void take_entries(CandidateList& list, Buffer<SupportEntry>& entries) {
   entries.reserve(list.size());
-  for (const std::int32_t identity : list.identities) entries.push_back({identity, 0, 0});
-  list = CandidateList(*list.identities.get_allocator().account());
+  for (std::size_t j = 0; j < list.size(); ++j) entries.push_back({list.identities()[j], 0, 0});
+  list.release();
 }
 
 // Exact cosines of the candidates of one row; `wide` [D] is scratch.
@@ -317,6 +370,7 @@ void solve_sparse_rows(const HeadInputs& inputs, float* grad_embeddings, SolvedB
   }
   solved.survivors = stats.survivors;
   solved.bytes_read += stats.bytes_read;
+  tighten.remember();
   for (const SolvedRow& row : solved.rows) solved.overflow_rows += row.dense ? 1 : 0;
 }
 
@@ -325,7 +379,7 @@ SolvedBatch start_rows(const HeadInputs& inputs) {
   solved.rows.resize(inputs.batch.rows);
   solved.entries.assign(inputs.batch.rows, make_buffer<SupportEntry>(inputs.scratch));
   if (inputs.labels == nullptr) return solved;
-  inputs.runtime.pool.run(inputs.batch.rows, [&](std::size_t row) {
+  const auto start = [&](std::size_t row) {
     SolvedRow& state = solved.rows[row];
     state.ignored = inputs.labels[row] == kIgnoredLabel;
     if (state.ignored) return;
@@ -342,7 +396,17 @@ SolvedBatch start_rows(const HeadInputs& inputs) {
     }
     state.target =
         margined_target(inputs.loss.of_row(row), state.label_cosine, inputs.measure(first));
-  });
+  };
+  for_row_pieces(inputs.runtime, inputs.batch.rows, inputs.batch.dim,
+                 [&](std::size_t first, std::size_t last) {
+                   for (std::size_t row = first; row < last; ++row) {
+                     if (inputs.labels[row] == kIgnoredLabel) continue;
+                     const auto label = static_cast<std::size_t>(inputs.labels[row]);
+                     prefetch_row(inputs.prototypes.row(label * inputs.prototypes.sub_centres),
+                                  inputs.prototypes.dim);
+                   }
+                   for (std::size_t row = first; row < last; ++row) start(row);
+                 });
   return solved;
 }
 

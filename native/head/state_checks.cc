@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <string>
 
 #include "cpu/embeddings.h"
@@ -61,7 +62,8 @@ double check_update(const Optimizer& optimizer, double largest_coefficient, cons
   const double state = optimizer.kind == OptimizerKind::kAdagrad
                            ? gradient * gradient
                            : gradient + optimizer.momentum * momentum_bound;
-  if (step <= kLargestNorm / 2 && state <= kLargestNorm) return state;
+  const bool is_single = optimizer.learning_rate <= std::numeric_limits<float>::max();
+  if (is_single && step <= kLargestNorm / 2 && state <= kLargestNorm) return state;
   throw Failure(FailureCode::kInvalidArgument,
                 "expected learningRate to keep prototypes within float32 but it is " +
                     shown(optimizer.learning_rate) + ", for gradients of norm up to " +

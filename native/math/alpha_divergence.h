@@ -48,8 +48,8 @@ struct DivergenceOrder {
   }
 };
 
-// d^{k−1} for the exponents that need no pow. d^k is the caller's one multiplication more, so the
-// sums Σ q d^k and Σ q d^{k−1} of a Newton step cost one power.
+// d^{k−1} for the exponents that need no pow. d^k is one multiplication more, so the sums Σ q d^k
+// and Σ q d^{k−1} of a Newton step cost one power.
 template <int kExponent>
 struct FixedPower {
   ALPHAMARGIN_HOST_DEVICE double reduced(double d) const {
@@ -57,6 +57,8 @@ struct FixedPower {
     for (int i = 1; i < kExponent; ++i) power *= d;
     return power;
   }
+  // d^k from d and d^{k−1}. Rounded it still increases with d, or hardly ever does not.
+  ALPHAMARGIN_HOST_DEVICE double full(double d, double reduced) const { return reduced * d; }
 };
 
 // Whole k > 4: by squaring.
@@ -71,6 +73,7 @@ struct IntegerPower {
     }
     return power;
   }
+  ALPHAMARGIN_HOST_DEVICE double full(double d, double reduced) const { return reduced * d; }
 };
 
 // Any other k. In float64 pow keeps k·2^-53 of d's digits, enough for every α above kSoftmaxBelow;
@@ -78,6 +81,10 @@ struct IntegerPower {
 struct GeneralPower {
   double exponent;
   ALPHAMARGIN_HOST_DEVICE double reduced(double d) const { return std::pow(d, exponent - 1); }
+  ALPHAMARGIN_HOST_DEVICE double full(double d, double reduced) const {
+    // With k < 1, d^{k−1} falls while d rises, and the rounded product does now one, now the other.
+    return exponent < 1 ? std::pow(d, exponent) : reduced * d;
+  }
 };
 
 // q·[d]_+^k

@@ -54,21 +54,21 @@ ALPHAMARGIN_HOST_DEVICE inline ThresholdSums threshold_sums(const Power& power, 
       const double d = root - candidates.gaps[i];
       const double reduced = d > 0 ? power.reduced(d) : 0.0;
       slope += reduced;
-      total += reduced * d;
+      total += d > 0 ? power.full(d, reduced) : 0.0;
     }
   } else {
     for (std::size_t i = 0; i < candidates.count; ++i) {
       const double d = root - candidates.gaps[i];
-      const double reduced = d > 0 ? candidates.measures[i] * power.reduced(d) : 0.0;
-      slope += reduced;
-      total += reduced * d;
+      const double reduced = d > 0 ? power.reduced(d) : 0.0;
+      slope += candidates.measures[i] * reduced;
+      total += d > 0 ? candidates.measures[i] * power.full(d, reduced) : 0.0;
     }
   }
   const double d = (root - target.gap) * target.inverse_gamma;
   if (target.measure > 0 && d > 0) {
-    const double reduced = target.measure * power.reduced(d);
-    slope += reduced * target.inverse_gamma;
-    total += reduced * d;
+    const double reduced = power.reduced(d);
+    slope += target.measure * reduced * target.inverse_gamma;
+    total += target.measure * power.full(d, reduced);
   }
   return {total, slope};
 }
@@ -99,15 +99,44 @@ ALPHAMARGIN_HOST_DEVICE inline double newton_step(double exponent, const Thresho
   return std::exp((1 - 1 / exponent) * log_total) * std::expm1(log_total / exponent) / sums.slope;
 }
 
+// The least float64 root with Φ ≥ 1, from one that is a few steps away and has Φ = total. Where an
+// iteration ends depends on where it began and on the classes it met on the way; this does not:
+// sums in a fixed order increase with the root, and classes outside the support add nothing.
+// `candidates` still has every class of a slightly larger root.
+template <class Power>
+double least_root(const Power& power, double root, double total, const Candidates& candidates,
+                  const TargetTerm& target) {
+  const auto reaches_one = [&](double at) {
+    return threshold_sums(power, at, candidates, target).total >= 1;
+  };
+  constexpr int kMostSteps = 1000;  // a few suffice
+  if (total < 1) {
+    for (int step = 0; step < kMostSteps; ++step) {
+      root = std::nextafter(root, INFINITY);
+      if (reaches_one(root)) break;
+    }
+    return root;
+  }
+  for (int step = 0; step < kMostSteps; ++step) {
+    const double below = std::nextafter(root, 0);
+    if (!reaches_one(below)) break;
+    root = below;
+  }
+  return root;
+}
+
 // Solves for the root below `start` (where Φ(start) ≥ 1). Stops when a step changes the root by
-// less than `tolerance` of itself; any value it stops at is ≥ the true root for α ≤ 2.
+// less than `tolerance` of itself; any value it stops at is ≥ the true root for α ≤ 2. Tolerance 0
+// gives the least root in float64, which is the same from every start.
 template <class Power>
 ThresholdRoot solve_convex(const Power& power, double exponent, double start, double tolerance,
                            Candidates& candidates, const TargetTerm& target) {
   double root = start;
+  double total = 0;
   for (int pass = 0; pass < 200; ++pass) {
     drop_outside(root, candidates);
     const ThresholdSums sums = threshold_sums(power, root, candidates, target);
+    total = sums.total;
     if (!(sums.total > 1)) break;
     const double next = root - newton_step(exponent, sums);
     if (!(next < root)) break;
@@ -115,6 +144,7 @@ ThresholdRoot solve_convex(const Power& power, double exponent, double start, do
     root = next;
     if (settled) break;
   }
+  if (tolerance == 0) root = least_root(power, root, total, candidates, target);
   return {root, root, 0};
 }
 
@@ -147,7 +177,10 @@ ThresholdRoot solve_bracketed(const Power& power, double exponent, double start,
       total_upper = at_next.total;
       sums = at_next;
       drop_outside(upper, candidates);
-      if (total_upper == 1) return {upper, upper, 0};
+      if (total_upper == 1) {
+        upper = least_root(power, upper, total_upper, candidates, target);
+        return {upper, upper, 0};
+      }
     } else {
       lower = next;
       total_lower = at_next.total;

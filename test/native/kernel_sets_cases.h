@@ -24,6 +24,8 @@ struct KernelTest {
 // kernel_sets_products_test.cc, kernel_sets_classes_test.cc
 extern const std::vector<KernelTest> kProductTests;
 extern const std::vector<KernelTest> kClassTests;
+// row_solver_test.cc
+std::size_t test_row_solver();
 
 inline constexpr std::size_t kDims[] = {1, 7, 8, 19, 111, 256, 512, 989};
 inline constexpr float kInfinity = std::numeric_limits<float>::infinity();

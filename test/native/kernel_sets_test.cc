@@ -1,5 +1,6 @@
 // Every kernel set this CPU runs, function by function: the same bits as the portable set where
-// cpu/kernel_set.h promises so, what the definition says, or what float32 rounding allows.
+// cpu/kernel_set.h promises so, what the definition says, or what float32 rounding allows. And the
+// row solver, which all of them share.
 //
 // Takes no arguments. Prints a line for each set; exit code 1 when one differs, with the function,
 // the size and the first difference.
@@ -13,6 +14,12 @@ int run() {
   std::vector<KernelTest> tests = kProductTests;
   tests.insert(tests.end(), kClassTests.begin(), kClassTests.end());
   int failures = 0;
+  try {
+    std::printf("row solver: %zu rows solved alike\n", test_row_solver());
+  } catch (const std::exception& failure) {
+    std::fprintf(stderr, "row solver: %s\n", failure.what());
+    ++failures;
+  }
   for (const KernelSet* set : usable_kernel_sets()) {
     std::size_t passed = 0;
     for (const KernelTest& test : tests) {

@@ -50,19 +50,19 @@ __device__ inline void apply_optimizer(const PrototypeArrays& prototypes,
       const double g = gradient[k] + optimizer.weight_decay * row[k];
       row[k] = static_cast<float>(row[k] - rate * g);
     }
-  } else if (optimizer.momentum > 0) {
-    float* velocity = prototypes.momentum + identity * dim;
-    for (std::size_t k = threadIdx.x; k < dim; k += blockDim.x) {
-      const double g = gradient[k] + optimizer.weight_decay * row[k];
-      const auto next = static_cast<float>(optimizer.momentum * velocity[k] + g);
-      velocity[k] = next;
-      row[k] = static_cast<float>(row[k] - optimizer.learning_rate * next);
+    return;
+  }
+  // float32 from the gradient on, like the CPU.
+  const auto rate = static_cast<float>(optimizer.learning_rate);
+  const auto momentum = static_cast<float>(optimizer.momentum);
+  float* velocity = optimizer.momentum > 0 ? prototypes.momentum + identity * dim : nullptr;
+  for (std::size_t k = threadIdx.x; k < dim; k += blockDim.x) {
+    auto change = static_cast<float>(gradient[k] + optimizer.weight_decay * row[k]);
+    if (velocity != nullptr) {
+      change = momentum * velocity[k] + change;
+      velocity[k] = change;
     }
-  } else {
-    for (std::size_t k = threadIdx.x; k < dim; k += blockDim.x) {
-      const double g = gradient[k] + optimizer.weight_decay * row[k];
-      row[k] = static_cast<float>(row[k] - optimizer.learning_rate * g);
-    }
+    row[k] -= rate * change;
   }
 }
 
