@@ -1,23 +1,52 @@
 #include "head/class_segments.h"
 
+#include "cpu/row_pieces.h"
 #include "head/solved_rows.h"
 
 namespace alphamargin {
 namespace {
 
-// Calls visit(row, first slot, end slot) with the entries of every row in [begin, end).
-template <class Visit>
-void visit_rows(const SolvedBatch& solved, std::size_t begin, std::size_t end, const Visit& visit) {
-  const auto below = [](const SupportEntry& entry, std::size_t identity) {
-    return static_cast<std::size_t>(entry.identity) < identity;
-  };
-  for (std::size_t row = 0; row < solved.rows.size(); ++row) {
-    const Buffer<SupportEntry>& entries = solved.entries[row];
-    const auto first = std::lower_bound(entries.begin(), entries.end(), begin, below);
-    const auto last = std::lower_bound(first, entries.end(), end, below);
-    visit(row, first - entries.begin(), last - entries.begin());
+// Where the entries of every row cross from one range into the next: slots [rows, ranges + 1].
+class RowCuts {
+ public:
+  RowCuts(const HeadInputs& inputs, const SolvedBatch& solved, std::size_t ranges)
+      : solved_(solved),
+        ranges_(ranges),
+        slots_(make_buffer<std::uint32_t>(inputs.scratch, solved.rows.size() * (ranges + 1))) {
+    const auto below = [](const SupportEntry& entry, std::size_t identity) {
+      return static_cast<std::size_t>(entry.identity) < identity;
+    };
+    for_row_pieces(
+        inputs.runtime, solved.rows.size(), 64 * ranges, [&](std::size_t first, std::size_t last) {
+          for (std::size_t row = first; row < last; ++row) {
+            const Buffer<SupportEntry>& entries = solved.entries[row];
+            std::uint32_t* slots = slots_.data() + row * (ranges + 1);
+            auto place = entries.begin();
+            for (std::size_t range = 0; range < ranges; ++range) {
+              place =
+                  std::lower_bound(place, entries.end(),
+                                   class_range_begin(inputs.prototypes.identities, range), below);
+              slots[range] = static_cast<std::uint32_t>(place - entries.begin());
+            }
+            slots[ranges] = static_cast<std::uint32_t>(entries.size());
+          }
+        });
   }
-}
+
+  // Calls visit(row, first slot, end slot) with the entries of every row in a range.
+  template <class Visit>
+  void visit(std::size_t range, const Visit& visit) const {
+    for (std::size_t row = 0; row < solved_.rows.size(); ++row) {
+      const std::uint32_t* slots = slots_.data() + row * (ranges_ + 1) + range;
+      visit(row, slots[0], slots[1]);
+    }
+  }
+
+ private:
+  const SolvedBatch& solved_;
+  std::size_t ranges_;
+  Buffer<std::uint32_t> slots_;
+};
 
 }  // namespace
 
@@ -25,6 +54,7 @@ std::vector<ClassRange> class_ranges(const HeadInputs& inputs, const SolvedBatch
   const std::size_t identities = inputs.prototypes.identities;
   const std::size_t count = class_range_count(identities);
   std::vector<ClassRange> ranges(count, ClassRange(inputs.scratch));
+  const RowCuts cuts(inputs, solved, count);
   inputs.runtime.pool.run(count, [&](std::size_t index) {
     const std::size_t begin = class_range_begin(identities, index);
     const std::size_t end = class_range_begin(identities, index + 1);
@@ -37,11 +67,10 @@ std::vector<ClassRange> class_ranges(const HeadInputs& inputs, const SolvedBatch
     // How many pairs each class has, then where they go.
     auto places = make_buffer<std::uint32_t>(inputs.scratch, end - begin);
     std::fill(places.begin(), places.end(), 0u);
-    visit_rows(solved, begin, end, [&](std::size_t row, std::ptrdiff_t first, std::ptrdiff_t last) {
-      for (std::ptrdiff_t slot = first; slot < last; ++slot) {
-        ++places[static_cast<std::size_t>(
-                     solved.entries[row][static_cast<std::size_t>(slot)].identity) -
-                 begin];
+    cuts.visit(index, [&](std::size_t row, std::uint32_t first, std::uint32_t last) {
+      const SupportEntry* const entries = solved.entries[row].data();
+      for (std::uint32_t slot = first; slot < last; ++slot) {
+        ++places[static_cast<std::size_t>(entries[slot].identity) - begin];
       }
       if (is_target_here(row))
         ++places[static_cast<std::size_t>(solved.rows[row].label_row) - begin];
@@ -54,12 +83,12 @@ std::vector<ClassRange> class_ranges(const HeadInputs& inputs, const SolvedBatch
       places[j] = total - places[j];
     }
     range.pairs.resize(total);
-    visit_rows(solved, begin, end, [&](std::size_t row, std::ptrdiff_t first, std::ptrdiff_t last) {
+    cuts.visit(index, [&](std::size_t row, std::uint32_t first, std::uint32_t last) {
       const auto index_of_row = static_cast<std::uint32_t>(row);
-      for (std::ptrdiff_t slot = first; slot < last; ++slot) {
-        const auto identity =
-            static_cast<std::size_t>(solved.entries[row][static_cast<std::size_t>(slot)].identity);
-        range.pairs[places[identity - begin]++] = {index_of_row, static_cast<std::uint32_t>(slot)};
+      const SupportEntry* const entries = solved.entries[row].data();
+      for (std::uint32_t slot = first; slot < last; ++slot) {
+        const auto identity = static_cast<std::size_t>(entries[slot].identity);
+        range.pairs[places[identity - begin]++] = {index_of_row, slot};
       }
       if (is_target_here(row)) {
         const auto label = static_cast<std::size_t>(solved.rows[row].label_row);
