@@ -22,8 +22,9 @@
 
 namespace alphamargin {
 
-// The classes a row has kept, ascending, and their approximate cosines. One allocation: a batch has
-// many lists, most of them short.
+// The classes a row has kept and their approximate cosines, in the order in which they were met:
+// ascending, or from one class on and around. One allocation: a batch has many lists, most of them
+// short.
 class CandidateList {
  public:
   explicit CandidateList(MemoryAccount& scratch) : memory_(make_buffer<std::byte>(scratch)) {}
@@ -181,16 +182,21 @@ class CandidateStream {
   template <class MakeFinish>
   StreamStats by_rows(const MakeFinish& make_finish) {
     const std::size_t panels = filter_.panel_count();
-    const std::size_t blocks = std::min(panels, kBlocksPerThread * runtime_.pool.size());
+    // An even number: the second half of the rows begins in the middle of the classes, so that
+    // threads do not wait for the same part of the shadow to come from memory.
+    const std::size_t half = std::min(panels, kBlocksPerThread * runtime_.pool.size()) / 2;
+    const std::size_t blocks = 2 * half;
     std::vector<std::size_t> survivors(blocks, 0);
     std::vector<std::size_t> passes(blocks, 0);
     cancellation_.check();
-    runtime_.pool.run(blocks, [&](std::size_t block) {
+    runtime_.pool.run(blocks, [&](std::size_t piece) {
+      const bool is_second = piece % 2 != 0;
+      const std::size_t block = piece / 2 + (is_second ? half : 0);
       const std::size_t first = panels * block / blocks;
       const std::size_t last = panels * (block + 1) / blocks;
       for (std::size_t panel = first; panel < last; ++panel) reserve(panel);
       do {
-        survivors[block] += pass_by_rows(first, last);
+        survivors[block] += pass_by_rows(first, last, is_second ? middle() : 0);
         ++passes[block];
       } while (restart(first, last));
       auto finish = make_finish();
@@ -244,26 +250,35 @@ class CandidateStream {
     }
   }
 
-  // Of the panels [first, last); returns the survivors.
-  std::size_t pass_by_rows(std::size_t first, std::size_t last) {
+  // Where the second half of the rows begins; an identity's sub-centres stay together.
+  std::size_t middle() const {
+    const std::size_t unit = kPieceIdentities * filter_.sub_centres();
+    return identities_ / 2 / unit * unit;
+  }
+
+  // Of the panels [first, last), from a class on and around; returns the survivors.
+  std::size_t pass_by_rows(std::size_t first, std::size_t last, std::size_t start) {
     std::size_t survivors = 0;
     PieceHits found(scratch_);
     FilterRoom room(scratch_);
-    for (std::size_t begin = 0; begin < identities_;) {
-      const Group group = group_at(begin);
+    for (std::size_t seen = 0; seen < identities_;) {
+      const Group group = group_at(seen);
       filter_.set_bounds(bounds_.data(), first, last);
-      for (std::size_t at = begin; at < group.end; at += group.piece) {
+      while (seen < group.end) {
+        const bool is_around = seen >= identities_ - start;
+        const std::size_t at = is_around ? seen - (identities_ - start) : seen + start;
+        const std::size_t end = std::min(at + group.piece, is_around ? start : identities_);
         found.hits.clear();
-        filter_.run(at, std::min(group.end, at + group.piece), first, last, room, found);
+        filter_.run(at, end, first, last, room, found);
         survivors += found.hits.size();
         for (std::size_t panel = first; panel < last; ++panel) {
-          merge(found, panel, first, at, group.end);
+          merge(found, panel, first, at, end);
         }
+        seen += end - at;
       }
       for (std::size_t panel = first; panel < last; ++panel) {
-        tighten_panel(panel, group.end == identities_);
+        tighten_panel(panel, seen == identities_);
       }
-      begin = group.end;
     }
     return survivors;
   }
