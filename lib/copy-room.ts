@@ -16,7 +16,8 @@ export class CopyRoom {
   copy(data: Copy): Copy {
     const place = this.#spare.findIndex(
       (spare) =>
-        spare.constructor === data.constructor && spare.length === data.length,
+        spare instanceof Float32Array === data instanceof Float32Array &&
+        spare.length === data.length,
     );
     if (place < 0) return snapshot(data);
     const [own] = this.#spare.splice(place, 1) as [Copy];

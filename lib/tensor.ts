@@ -331,12 +331,13 @@ function copyOf(data: Float32Array | Uint16Array | Int32Array) {
     ? globalThis.Buffer?.allocUnsafeSlow(byteLength).buffer
     : undefined;
   if (room === undefined) return data.slice();
-  const Copy = data.constructor as new (
-    room: ArrayBufferLike,
-    offset: number,
-    length: number,
-  ) => typeof data;
-  const copy = new Copy(room, 0, length);
+  // Not its own constructor: who passes an array may have given it another.
+  const copy =
+    data instanceof Float32Array
+      ? new Float32Array(room, 0, length)
+      : data instanceof Int32Array
+        ? new Int32Array(room, 0, length)
+        : new Uint16Array(room, 0, length);
   copy.set(data);
   return copy;
 }

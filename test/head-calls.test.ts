@@ -62,6 +62,41 @@ describe('concurrent calls of one head', () => {
     expect(await other.prototypes()).toEqual(await one.prototypes());
   });
 
+  // Their copies use the memory of earlier batches of the same size.
+  it('keep their batches apart', async () => {
+    const size = [50, 64, 128] as const;
+    using one = newHead(50, 128);
+    using other = newHead(50, 128);
+    const seeds = [1, 2, 3, 4, 5, 6, 7];
+    const half = (seed: number) => {
+      const [embeddings, labels] = batchOf(seed, ...size);
+      const data = Uint16Array.from(embeddings.data, (value) =>
+        value < 0 ? 0xbc00 : 0x3c00,
+      );
+      return [
+        { type: 'float16', data, dims: embeddings.dims },
+        labels,
+      ] as const;
+    };
+    const expected = seeds.flatMap((seed) => [
+      one.evaluateSync(...batchOf(seed, ...size)),
+      one.evaluateSync(...half(seed)),
+    ]);
+    const results = [];
+    for (const seed of seeds) {
+      const [embeddings, labels] = batchOf(seed, ...size);
+      results.push(other.evaluate(embeddings, labels));
+      embeddings.data.fill(Number.NaN);
+      results.push(other.evaluate(...half(seed)));
+      if (seed % 3 === 0) await Promise.allSettled(results);
+    }
+    const withoutStats = (all: (typeof expected)[number][]) =>
+      all.map(({ stats, ...result }) => ({ ...result, at: stats.support }));
+    expect(withoutStats(await Promise.all(results))).toEqual(
+      withoutStats(expected),
+    );
+  });
+
   it('go on after one of them has failed', async () => {
     using head = newHead();
     const bad = head.step(batchOf(0)[0], new Int32Array(6).fill(50));
