@@ -33,6 +33,32 @@ describe('numerical hostility', () => {
     expect(before.data.every(Number.isFinite)).toBe(true);
   });
 
+  // The step is float32 arithmetic: such a rate would be an infinity there.
+  it.each([0, 0.9])(
+    'a learning rate beyond float32 is refused, momentum %d',
+    async (momentum) => {
+      using head = new PrototypeHead({
+        identities: 3,
+        dim: 2,
+        loss: cosFace(),
+        optimizer: sgd({ learningRate: 1e38, momentum }),
+        prototypes: tensor(
+          Float32Array.of(1e20, 0, 0, 1e20, 1e20, 1e20),
+          [3, 2],
+        ),
+      });
+      const embeddings = tensor(Float32Array.of(0.3, 1), [1, 2]);
+      await head.step(embeddings, [0]);
+      const before = await head.prototypes();
+      expect(before.data.every(Number.isFinite)).toBe(true);
+      head.learningRate = 1e39;
+      await expect(head.step(embeddings, [0])).rejects.toMatchObject({
+        code: 'ERR_INVALID_ARGUMENT',
+      });
+      expect(await head.prototypes()).toEqual(before);
+    },
+  );
+
   it.each([
     [2.5, 1e10],
     [3, 1e8],

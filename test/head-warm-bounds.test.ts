@@ -23,6 +23,9 @@ import {
 const DIM = 24;
 
 const IDENTITIES = 2000;
+
+/** What a candidate of a row takes of the scratch budget (native/head/sparse_rows.cc). */
+const CANDIDATE_BYTES = 40;
 const PROTOTYPES = normalTensor(IDENTITIES, DIM, 1);
 
 /** Embeddings near the prototypes of their labels: their thresholds are high. */
@@ -105,7 +108,7 @@ describe.runIf(!onDevice)('bounds that earlier calls suggest', () => {
   });
 
   it('hide no overflow', () => {
-    const scratchBudget = 128 * 80 * 40;
+    const scratchBudget = 128 * 80 * CANDIDATE_BYTES;
     const labels = randomLabels(128, IDENTITIES, 1);
     const far = normalTensor(128, DIM, 2);
     const loss = lossFamilies.entmaxHead(1.25, 12);
@@ -137,7 +140,7 @@ describe.runIf(!onDevice)('bounds that earlier calls suggest', () => {
     const options = {
       loss: lossFamilies.entmaxHead(1.5, 12),
       prototypes,
-      scratchBudget: 128 * 48 * 300,
+      scratchBudget: 128 * 360 * CANDIDATE_BYTES,
     };
     const embeddings = normalTensor(128, DIM, 2, 0.001);
     for (let row = 0; row < 128; row += 1) embeddings.data[row * DIM]! += 1;

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { backendInfo } from '../lib/index.js';
 
-/* Every kernel set this CPU runs against the portable one (test/native/kernel_sets_*_test.cc). */
+/* Every kernel set this CPU runs against the portable one (test/native/kernel_sets_*_test.cc), and the solver. */
 
 const program = fileURLToPath(
   new URL('../build/Release/kernel_sets_test', import.meta.url),
@@ -18,6 +18,7 @@ describe('the kernel sets', () => {
     expect(stderr).toBe('');
     expect(stdout).toContain(`${backendInfo().instructionSet}: `);
     expect(stdout).toMatch(/^portable: /m);
+    expect(stdout).toContain('row solver: 4000 rows solved alike');
     expect(status).toBe(0);
   });
 });

@@ -1,8 +1,10 @@
 import { AlphaMarginError, invalidArgument } from '../errors.js';
 import { damagedFile } from './file-errors.js';
 
-/** Bytes before the header's text, in versions 1 and 2 (or 3). */
+/** Bytes before the header's text, in version 1. */
 export const SHORT_PREFIX = 10;
+
+/** The same in versions 2 and 3. */
 export const LONG_PREFIX = 12;
 
 /** Element types that can be read, by NumPy's description; all little-endian. */

@@ -57,7 +57,7 @@ struct FixedPower {
     for (int i = 1; i < kExponent; ++i) power *= d;
     return power;
   }
-  // d^k from d and d^{k−1}. Rounded it still increases with d, or hardly ever does not.
+  // d^k from d and d^{k−1}; rounded, too, it does not fall while d rises.
   ALPHAMARGIN_HOST_DEVICE double full(double d, double reduced) const { return reduced * d; }
 };
 

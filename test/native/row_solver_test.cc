@@ -39,7 +39,8 @@ void test_root(std::size_t seed, double alpha, bool has_target, bool has_measure
   RowTarget target;
   if (has_target) target = margined_target(loss, source.number(), 1);
   Row row;
-  for (std::size_t j = 0; j < 1 + source.below(400); ++j) {
+  const std::size_t classes = 1 + source.below(400);
+  for (std::size_t j = 0; j < classes; ++j) {
     row.cosines.push_back(0.3 * source.number());
     row.measures.push_back(0.5 + std::fabs(source.number()));
   }
