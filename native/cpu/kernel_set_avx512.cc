@@ -144,15 +144,115 @@ void quantize(const float* values, float factor, std::size_t count, std::size_t 
   if (k < count) quantize_chunk(values + k, factor, count - k, out + k / kChunk * stride);
 }
 
-// sum += the products of neighbouring 16-bit pairs. In assembly because the compiler, given
-// intrinsics, copies and spills the accumulators: half the speed.
-inline void add_products(__m512i& sum, __m512i classes, __m512i embedding) {
+// The sums of a tile over all chunks, in assembly: given intrinsics or single instructions, the
+// compiler moves accumulators about or spills them, which takes three times as long.
+//
+// A row of the tile: a chunk of an embedding, broadcast into zmm30, with a line of every group.
+// While a tile is multiplied, the one behind it is brought into the first cache. `stride`: bytes
+// from a group to the next; rax: the tile behind.
 #ifdef __AVX512VNNI__
-  asm("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(classes), "v"(embedding));
+#define ALPHAMARGIN_ADD_PRODUCTS(line, sum) "vpdpwssd %%zmm30, %%zmm" #line ", %" #sum "\n"
 #else
-  const __m512i products = _mm512_madd_epi16(classes, embedding);
-  asm("vpaddd %1, %0, %0" : "+v"(sum) : "v"(products));
+#define ALPHAMARGIN_ADD_PRODUCTS(line, sum) \
+  "vpmaddwd %%zmm30, %%zmm" #line           \
+  ", %%zmm31\n"                             \
+  "vpaddd %%zmm31, %" #sum ", %" #sum "\n"
 #endif
+#define ALPHAMARGIN_BROADCAST(offset) "vbroadcasti32x4 " #offset "(%[panel]), %%zmm30\n"
+#define ALPHAMARGIN_CLEAR(a, b, c)                                                           \
+  "vpxorq %" #a ", %" #a ", %" #a "\nvpxorq %" #b ", %" #b ", %" #b "\nvpxorq %" #c ", %" #c \
+  ", %" #c "\n"
+#define ALPHAMARGIN_CLEAR_ALL   \
+  ALPHAMARGIN_CLEAR(0, 1, 2)    \
+  ALPHAMARGIN_CLEAR(3, 4, 5)    \
+  ALPHAMARGIN_CLEAR(6, 7, 8)    \
+  ALPHAMARGIN_CLEAR(9, 10, 11)  \
+  ALPHAMARGIN_CLEAR(12, 13, 14) \
+  ALPHAMARGIN_CLEAR(15, 16, 17) \
+  ALPHAMARGIN_CLEAR(18, 19, 20) \
+  ALPHAMARGIN_CLEAR(21, 22, 23)
+#define ALPHAMARGIN_SUMS_OF_TWO(a, b) \
+  "=&v"((a)[0]), "=&v"((a)[1]), "=&v"((a)[2]), "=&v"((b)[0]), "=&v"((b)[1]), "=&v"((b)[2])
+
+inline void multiply_tile(const std::int16_t* classes, std::size_t stride,
+                          const std::int16_t* panel, const std::int16_t* end,
+                          __m512i (&sums)[8][3]) {
+#define ALPHAMARGIN_ROW(offset, a, b, c) \
+  ALPHAMARGIN_BROADCAST(offset)          \
+  ALPHAMARGIN_ADD_PRODUCTS(24, a)        \
+  ALPHAMARGIN_ADD_PRODUCTS(25, b)        \
+  ALPHAMARGIN_ADD_PRODUCTS(26, c)
+  asm volatile(
+      "lea (%[classes],%[stride],2), %%rax\n"
+      "add %[stride], %%rax\n" ALPHAMARGIN_CLEAR_ALL
+      ".p2align 5\n"
+      "1:\n"
+      "vmovdqa64 (%[classes]), %%zmm24\n"
+      "vmovdqa64 (%[classes],%[stride]), %%zmm25\n"
+      "vmovdqa64 (%[classes],%[stride],2), %%zmm26\n"
+      "prefetcht0 (%%rax)\n"
+      "prefetcht0 (%%rax,%[stride])\n"
+      "prefetcht0 (%%rax,%[stride],2)\n"
+      ALPHAMARGIN_ROW(0, 0, 1, 2)
+      ALPHAMARGIN_ROW(16, 3, 4, 5)
+      ALPHAMARGIN_ROW(32, 6, 7, 8)
+      ALPHAMARGIN_ROW(48, 9, 10, 11)
+      ALPHAMARGIN_ROW(64, 12, 13, 14)
+      ALPHAMARGIN_ROW(80, 15, 16, 17)
+      ALPHAMARGIN_ROW(96, 18, 19, 20)
+      ALPHAMARGIN_ROW(112, 21, 22, 23)
+      "add $64, %%rax\n"
+      "add $64, %[classes]\n"
+      "sub $-128, %[panel]\n"
+      "cmp %[end], %[panel]\n"
+      "jne 1b\n"
+      : ALPHAMARGIN_SUMS_OF_TWO(sums[0], sums[1]), ALPHAMARGIN_SUMS_OF_TWO(sums[2], sums[3]),
+        ALPHAMARGIN_SUMS_OF_TWO(sums[4], sums[5]), ALPHAMARGIN_SUMS_OF_TWO(sums[6], sums[7]),
+        [classes] "+r"(classes), [panel] "+r"(panel)
+      : [stride] "r"(stride), [end] "r"(end)
+      : "memory", "cc", "rax", "xmm24", "xmm25", "xmm26", "xmm30", "xmm31");
+#undef ALPHAMARGIN_ROW
+}
+
+// rax: the second half of the groups.
+inline void multiply_tile(const std::int16_t* classes, std::size_t stride,
+                          const std::int16_t* panel, const std::int16_t* end,
+                          __m512i (&sums)[4][6]) {
+#define ALPHAMARGIN_ROW(offset, a, b, c, d, e, f) \
+  ALPHAMARGIN_BROADCAST(offset)                   \
+  ALPHAMARGIN_ADD_PRODUCTS(24, a)                 \
+  ALPHAMARGIN_ADD_PRODUCTS(25, b)                 \
+  ALPHAMARGIN_ADD_PRODUCTS(26, c)                 \
+  ALPHAMARGIN_ADD_PRODUCTS(27, d)                 \
+  ALPHAMARGIN_ADD_PRODUCTS(28, e)                 \
+  ALPHAMARGIN_ADD_PRODUCTS(29, f)
+  asm volatile(
+      "lea (%[classes],%[stride],2), %%rax\n"
+      "add %[stride], %%rax\n" ALPHAMARGIN_CLEAR_ALL
+      ".p2align 5\n"
+      "1:\n"
+      "vmovdqa64 (%[classes]), %%zmm24\n"
+      "vmovdqa64 (%[classes],%[stride]), %%zmm25\n"
+      "vmovdqa64 (%[classes],%[stride],2), %%zmm26\n"
+      "vmovdqa64 (%%rax), %%zmm27\n"
+      "vmovdqa64 (%%rax,%[stride]), %%zmm28\n"
+      "vmovdqa64 (%%rax,%[stride],2), %%zmm29\n"
+      ALPHAMARGIN_ROW(0, 0, 1, 2, 3, 4, 5)
+      ALPHAMARGIN_ROW(16, 6, 7, 8, 9, 10, 11)
+      ALPHAMARGIN_ROW(32, 12, 13, 14, 15, 16, 17)
+      ALPHAMARGIN_ROW(48, 18, 19, 20, 21, 22, 23)
+      "add $64, %%rax\n"
+      "add $64, %[classes]\n"
+      "add $64, %[panel]\n"
+      "cmp %[end], %[panel]\n"
+      "jne 1b\n"
+      : ALPHAMARGIN_SUMS_OF_TWO(sums[0], sums[0] + 3), ALPHAMARGIN_SUMS_OF_TWO(sums[1], sums[1] + 3),
+        ALPHAMARGIN_SUMS_OF_TWO(sums[2], sums[2] + 3), ALPHAMARGIN_SUMS_OF_TWO(sums[3], sums[3] + 3),
+        [classes] "+r"(classes), [panel] "+r"(panel)
+      : [stride] "r"(stride), [end] "r"(end)
+      : "memory", "cc", "rax", "xmm24", "xmm25", "xmm26", "xmm27", "xmm28", "xmm29", "xmm30",
+        "xmm31");
+#undef ALPHAMARGIN_ROW
 }
 
 inline __m512i add_halves(__m512i a, __m512i b) {
@@ -188,28 +288,8 @@ inline std::size_t filter_tile(const FilterBlock& block, const __m512i* bounds, 
   const std::size_t stride = block.chunks * kGroup * kChunk;
   const std::int16_t* classes = block.groups + group * stride;
   __m512i sums[kTileRows][kTileGroups];
-#pragma GCC unroll 8
-  for (std::size_t i = 0; i < kTileRows; ++i) {
-#pragma GCC unroll 6
-    for (std::size_t g = 0; g < kTileGroups; ++g) sums[i][g] = _mm512_setzero_si512();
-  }
-  const std::int16_t* panel = block.panel;
-  for (std::size_t chunk = 0; chunk < block.chunks; ++chunk) {
-    __m512i lines[kTileGroups];
-#pragma GCC unroll 6
-    for (std::size_t g = 0; g < kTileGroups; ++g) {
-      lines[g] = _mm512_load_si512(classes + g * stride);
-    }
-#pragma GCC unroll 8
-    for (std::size_t i = 0; i < kTileRows; ++i) {
-      const __m512i embedding = _mm512_broadcast_i32x4(
-          _mm_load_si128(reinterpret_cast<const __m128i*>(panel + i * kChunk)));
-#pragma GCC unroll 6
-      for (std::size_t g = 0; g < kTileGroups; ++g) add_products(sums[i][g], lines[g], embedding);
-    }
-    classes += kGroup * kChunk;
-    panel += kTileRows * kChunk;
-  }
+  multiply_tile(classes, stride * sizeof(std::int16_t), block.panel,
+                block.panel + block.chunks * kTileRows * kChunk, sums);
   std::size_t found = 0;
 #pragma GCC unroll 2
   for (std::size_t i = 0; i < kTileRows; i += 4) {
