@@ -62,17 +62,24 @@ export interface PrototypeHeadOptions {
   /**
    * Which kernels filter on a GPU, and from what: `'mma'`, tensor cores on float16 rows (compute
    * capability 8.0 and later); `'mma-int8'`, tensor cores on int8 rows with a scale each, half the
-   * memory and reading, more candidates to rescore, not with precision `'fast'`; `'simt'`, no
-   * tensor cores, float16 rows, any GPU. `'auto'`: `'mma'` where the GPU has it, else `'simt'`; the
-   * CPU takes no other. Results agree within the numerical contract. Default `'auto'`.
+   * memory and reading, more candidates to rescore, not with precision `'fast'`; `'wgmma'`, the
+   * warpgroup instructions of Hopper on float16 rows (compute capability 9.0);
+   * `'simt'`, no tensor cores, float16 rows, any GPU. `'auto'`: `'mma'` where the GPU has it, else
+   * `'simt'`; the CPU takes no other. Results agree within the numerical contract. Default `'auto'`.
    */
   filter?: FilterName;
 }
 
 /** Names of {@link PrototypeHeadOptions.filter}. */
-export type FilterName = 'auto' | 'simt' | 'mma' | 'mma-int8';
+export type FilterName = 'auto' | 'simt' | 'mma' | 'mma-int8' | 'wgmma';
 
-const FILTERS: readonly FilterName[] = ['auto', 'simt', 'mma', 'mma-int8'];
+const FILTERS: readonly FilterName[] = [
+  'auto',
+  'simt',
+  'mma',
+  'mma-int8',
+  'wgmma',
+];
 
 const HEAD_OPTIONS = [
   'identities',
@@ -225,14 +232,14 @@ function checkFilter(
 ): FilterName {
   const found = FILTERS.find((known) => known === filter);
   if (found === undefined) {
-    const expected = "'auto', 'simt', 'mma' or 'mma-int8'";
+    const expected = "'auto', 'simt', 'mma', 'mma-int8' or 'wgmma'";
     throw invalidArgument(name, 'filter', expected, filter);
   }
   if (found !== 'auto' && backend === 'cpu') {
     throw invalidArgument(name, 'filter', "'auto' on the CPU", filter);
   }
   if (found === 'mma-int8' && precision === 'fast') {
-    const expected = "'auto', 'simt' or 'mma' with precision 'fast'";
+    const expected = "'auto', 'simt', 'mma' or 'wgmma' with precision 'fast'";
     throw invalidArgument(name, 'filter', expected, filter);
   }
   return found;

@@ -153,12 +153,12 @@ describe('the option filter', () => {
 
   it('is checked', () => {
     expect(() => headOf(loss, prototypes, { filter: 'wmma' as never })).toThrow(
-      "PrototypeHead: expected filter to be 'auto', 'simt', 'mma' or 'mma-int8' but received",
+      "PrototypeHead: expected filter to be 'auto', 'simt', 'mma', 'mma-int8' or 'wgmma' but received",
     );
     const options = { filter: 'mma-int8', precision: 'fast' } as const;
     expect(() => headOf(loss, prototypes, options)).toThrow(
       onDevice
-        ? "expected filter to be 'auto', 'simt' or 'mma' with precision 'fast'"
+        ? "expected filter to be 'auto', 'simt', 'mma' or 'wgmma' with precision 'fast'"
         : "expected filter to be 'auto' on the CPU",
     );
   });

@@ -78,6 +78,7 @@ describe.runIf(emulated).each(filterTiers)(
       ...sizes.map((identities) => ({ batch: 19, identities, dim: 33 })),
       ...[1, 111, 513].map((batch) => ({ batch, identities: 111, dim: 19 })),
       ...[1, 513, 989].map((dim) => ({ batch: 7, identities: 111, dim })),
+      { batch: 131, identities: 519, dim: 577 },
     ];
     const all = cases.flatMap((sizesOf) =>
       [undefined, 0].map((scratchBudget) => ({ ...sizesOf, scratchBudget })),

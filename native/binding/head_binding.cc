@@ -154,7 +154,8 @@ FilterTier read_filter(const Napi::Value& value) {
   if (name == "simt") return FilterTier::kSimt;
   if (name == "mma") return FilterTier::kMma;
   if (name == "mma-int8") return FilterTier::kMmaInt8;
-  throw argument_error(value.Env(), "filter", "'auto', 'simt', 'mma' or 'mma-int8'", name);
+  if (name == "wgmma") return FilterTier::kWgmma;
+  throw argument_error(value.Env(), "filter", "'auto', 'simt', 'mma', 'mma-int8' or 'wgmma'", name);
 }
 
 class HeadBinding : public Napi::ObjectWrap<HeadBinding> {

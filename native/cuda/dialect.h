@@ -12,8 +12,8 @@
 
 #define ALPHAMARGIN_DEVICE_NAMESPACE cuda
 #define ALPHAMARGIN_SHARED(type, name, count) __shared__ type name[count]
-#define ALPHAMARGIN_DYNAMIC_SHARED(type, name)                   \
-  extern __shared__ __align__(128) unsigned char name##_bytes[]; \
+#define ALPHAMARGIN_DYNAMIC_SHARED(type, name)                    \
+  extern __shared__ __align__(1024) unsigned char name##_bytes[]; \
   type* name = reinterpret_cast<type*>(name##_bytes)
 #else
 #include "emulation/cuda_dialect.h"

@@ -14,6 +14,7 @@ struct LaunchShape {
   dim3 grid;
   dim3 block;
   std::size_t shared_bytes = 0;  // dynamic shared memory
+  unsigned cluster = 1;          // blocks along x that run side by side (sm_90 and later)
 };
 
 // Shared memory that a kernel may have without asking.
@@ -29,8 +30,18 @@ void launch(DeviceContext& context, const char* name, void (*kernel)(Parameters.
                                static_cast<int>(shape.shared_bytes)),
           name);
   }
-  kernel<<<shape.grid, shape.block, shape.shared_bytes, context.stream()>>>(arguments...);
-  check(cudaGetLastError(), name);
+  cudaLaunchAttribute cluster{};
+  cluster.id = cudaLaunchAttributeClusterDimension;
+  cluster.val.clusterDim.x = shape.cluster;
+  cluster.val.clusterDim.y = cluster.val.clusterDim.z = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = shape.grid;
+  config.blockDim = shape.block;
+  config.dynamicSmemBytes = shape.shared_bytes;
+  config.stream = context.stream();
+  config.attrs = &cluster;
+  config.numAttrs = shape.cluster > 1 ? 1 : 0;
+  check(cudaLaunchKernelEx(&config, kernel, arguments...), name);
 #else
   auto packed = std::make_shared<std::tuple<Parameters...>>(arguments...);
   enqueue(context.stream(), [name, kernel, shape, packed] {
@@ -39,7 +50,7 @@ void launch(DeviceContext& context, const char* name, void (*kernel)(Parameters.
           (require_device_pointers(name, &argument, sizeof argument), ...);
         },
         *packed);
-    Launch running(name, shape.grid, shape.block, shape.shared_bytes, device_seed());
+    Launch running(name, shape.grid, shape.block, shape.shared_bytes, device_seed(), shape.cluster);
     running.run([kernel, &packed] { std::apply(kernel, *packed); });
     check_guards(name);
   });

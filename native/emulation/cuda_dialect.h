@@ -20,6 +20,7 @@
 #define __host__
 #define __forceinline__ inline
 #define __launch_bounds__(...)
+#define __grid_constant__
 
 #define threadIdx (::alphamargin::emulated::Launch::current().thread_index())
 #define blockIdx (::alphamargin::emulated::Launch::current().block_index())

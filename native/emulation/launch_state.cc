@@ -25,6 +25,8 @@ std::vector<std::unique_ptr<Thread>>& kept_threads() {
 }
 
 constexpr unsigned char kGuardPattern = 0xa5;
+// Of dynamic shared memory, as on a GPU: swizzled tiles need it.
+constexpr std::size_t kSharedAlignment = 1024;
 
 constinit std::atomic<std::uint64_t> conflicts{0};
 
@@ -72,13 +74,15 @@ void count_bank_conflict() { conflicts.fetch_add(1, std::memory_order_relaxed); 
 std::uint64_t bank_conflicts() { return conflicts.load(std::memory_order_relaxed); }
 
 Launch::Launch(const char* kernel, dim3 grid, dim3 block, std::size_t shared_bytes,
-               std::uint64_t seed)
+               std::uint64_t seed, unsigned cluster)
     : kernel_(kernel),
       grid_(grid),
       block_(block),
       shared_bytes_(shared_bytes),
       seed_(seed),
-      random_(seed) {}
+      cluster_(cluster),
+      random_(seed),
+      blocks_(cluster) {}
 
 Launch::~Launch() { free_shared(); }
 
@@ -110,41 +114,53 @@ void Launch::run(const std::function<void()>& body) {
   if (grid_.count() == 0 || block_.count() == 0) fault("the grid or the block is empty");
   if (block_.count() > 1024) fault("a block of more than 1024 threads");
   if (grid_.x > 0x7fffffffu || grid_.y > 65535 || grid_.z > 65535) fault("the grid is too large");
+  if (grid_.x % cluster_ != 0) fault("a grid that is not made of whole clusters");
   Launch* const outer = std::exchange(current_launch, this);
   body_ = &body;
   auto& kept = kept_threads();
-  while (kept.size() < block_.count()) kept.push_back(std::make_unique<Thread>());
-  threads_.resize(block_.count());
-  for (std::size_t i = 0; i < threads_.size(); ++i) {
-    Thread& thread = *kept[i];
-    thread.linear = static_cast<unsigned>(i);
-    thread.index =
-        dim3(static_cast<unsigned>(i % block_.x), static_cast<unsigned>(i / block_.x % block_.y),
-             static_cast<unsigned>(i / block_.x / block_.y));
-    threads_[i] = &thread;
+  const std::size_t per_block = block_.count();
+  // A warp belongs to one block: the last of a block may be partly empty.
+  const std::size_t warps_per_block = (per_block + kWarp - 1) / kWarp;
+  threads_.assign(cluster_ * warps_per_block * kWarp, nullptr);
+  while (kept.size() < cluster_ * per_block) kept.push_back(std::make_unique<Thread>());
+  for (unsigned rank = 0; rank < cluster_; ++rank) {
+    blocks_[rank].rank = rank;
+    for (std::size_t i = 0; i < per_block; ++i) {
+      Thread& thread = *kept[rank * per_block + i];
+      thread.block = &blocks_[rank];
+      thread.linear = static_cast<unsigned>(i);
+      thread.index =
+          dim3(static_cast<unsigned>(i % block_.x), static_cast<unsigned>(i / block_.x % block_.y),
+               static_cast<unsigned>(i / block_.x / block_.y));
+      threads_[rank * warps_per_block * kWarp + i] = &thread;
+    }
   }
-  snapshots_.resize((threads_.size() + kWarp - 1) / kWarp);
+  snapshots_.resize(cluster_ * warps_per_block);
   for (auto& warp : snapshots_) {
     if (!warp) warp.reset(new unsigned char[kWarp * kWarp][kLaneBytes]);
   }
   try {
-    const std::size_t blocks = grid_.count();
+    const std::size_t clusters = grid_.count() / cluster_;
     // Any order is legal: an affine permutation, since a list of a million blocks is no use.
     std::size_t stride = 1;
     std::size_t offset = 0;
-    if (seed_ != 0 && blocks > 1) {
+    if (seed_ != 0 && clusters > 1) {
       do {
-        stride = static_cast<std::size_t>(next_random() % blocks);
-      } while (std::gcd(stride, blocks) != 1);
-      offset = static_cast<std::size_t>(next_random() % blocks);
+        stride = static_cast<std::size_t>(next_random() % clusters);
+      } while (std::gcd(stride, clusters) != 1);
+      offset = static_cast<std::size_t>(next_random() % clusters);
     }
-    for (std::size_t i = 0; i < blocks; ++i) {
-      const std::size_t block =
-          static_cast<std::size_t>((static_cast<unsigned __int128>(i) * stride + offset) % blocks);
-      block_index_ = dim3(static_cast<unsigned>(block % grid_.x),
-                          static_cast<unsigned>(block / grid_.x % grid_.y),
-                          static_cast<unsigned>(block / grid_.x / grid_.y));
-      run_block();
+    for (std::size_t i = 0; i < clusters; ++i) {
+      const std::size_t first =
+          cluster_ * static_cast<std::size_t>(
+                         (static_cast<unsigned __int128>(i) * stride + offset) % clusters);
+      for (Block& block : blocks_) {
+        const std::size_t place = first + block.rank;
+        block.index = dim3(static_cast<unsigned>(place % grid_.x),
+                           static_cast<unsigned>(place / grid_.x % grid_.y),
+                           static_cast<unsigned>(place / grid_.x / grid_.y));
+      }
+      run_cluster();
     }
   } catch (...) {
     current_launch = outer;
@@ -153,18 +169,18 @@ void Launch::run(const std::function<void()>& body) {
   current_launch = outer;
 }
 
-void Launch::run_block() {
+void Launch::run_cluster() {
   free_shared();
-  if (shared_bytes_ > 0) {
-    if (posix_memalign(&dynamic_, 128, shared_bytes_ + kGuardBytes) != 0) throw std::bad_alloc();
-    fill_uninitialised(dynamic_, shared_bytes_, seed_);
-    set_guard(static_cast<char*>(dynamic_) + shared_bytes_);
-  }
+  for (Block& block : blocks_) make_shared(block);
+  engine_.reset();
   for (Thread* thread : threads_) {
+    if (thread == nullptr) continue;
     thread->done = false;
     thread->waiting = Waiting::kNothing;
     thread->copies.clear();
     thread->copy_group = 0;
+    thread->products.clear();
+    thread->product_group = 0;
     thread->fibre.prepare(&Launch::thread_entry, this);
   }
   const std::size_t warps = snapshots_.size();
@@ -179,28 +195,38 @@ void Launch::run_block() {
         std::swap(lane_order_[i - 1], lane_order_[next_random() % i]);
       }
     }
+    resumed_ = false;
     for (const std::size_t warp : order) {
       while (run_warp(warp)) {
       }
     }
-    bool finished = true;
-    for (const Thread* thread : threads_) finished = finished && thread->done;
+    const bool finished = std::all_of(threads_.begin(), threads_.end(), [](const Thread* thread) {
+      return thread == nullptr || thread->done;
+    });
     if (finished) {
+      engine_.check_finished();
       check_shared();
       return;
     }
-    check_block_barrier();
-    for (Thread* thread : threads_) thread->waiting = Waiting::kNothing;
+    if (release_blocks() || release_cluster()) continue;
+    // Only then: what arrives late shows who did not wait.
+    if (resumed_ || engine_.deliver_one()) continue;
+    report_deadlock();
   }
 }
 
 bool Launch::run_warp(std::size_t warp) {
   const std::size_t first = warp * kWarp;
   for (const unsigned lane : lane_order_) {
-    if (first + lane >= threads_.size()) continue;
+    if (threads_[first + lane] == nullptr) continue;
     Thread& thread = *threads_[first + lane];
+    if (thread.waiting == Waiting::kPhase &&
+        phase_is_complete(*thread.phase_barrier, thread.parity)) {
+      thread.waiting = Waiting::kNothing;
+    }
     if (thread.done || thread.waiting != Waiting::kNothing) continue;
     running_ = &thread;
+    resumed_ = true;
     thread.fibre.resume();
     if (!failure_.empty()) throw DeviceFault{failure_};
   }
@@ -211,7 +237,8 @@ bool Launch::run_warp(std::size_t warp) {
 // was handed, so snapshots may be written again.
 bool Launch::release_lanes(std::size_t warp) {
   const std::size_t first = warp * kWarp;
-  const std::size_t lanes = std::min<std::size_t>(kWarp, threads_.size() - first);
+  std::size_t lanes = kWarp;
+  while (threads_[first + lanes - 1] == nullptr) --lanes;
   bool released = false;
   for (std::size_t lane = 0; lane < lanes; ++lane) {
     const Thread& leader = *threads_[first + lane];
@@ -256,34 +283,87 @@ bool Launch::release_lanes(std::size_t warp) {
   return released;
 }
 
-void Launch::check_block_barrier() {
-  const Thread* waiting = nullptr;
-  for (const Thread* thread : threads_) {
-    if (thread->done) continue;
-    if (thread->waiting == Waiting::kWarp) {
-      fault(std::string(thread->operation) + " at " + describe(thread->place) +
-            " waits for lanes that do not arrive (thread " + std::to_string(thread->linear) + ")");
+// Lets the blocks go on whose threads have all arrived at __syncthreads. A block that has returned
+// in part, or waits in two places, is at fault.
+bool Launch::release_blocks() {
+  const std::size_t per_block = threads_.size() / blocks_.size();
+  bool released = false;
+  for (const Block& block : blocks_) {
+    const auto begin = threads_.begin() + static_cast<std::ptrdiff_t>(block.rank * per_block);
+    const std::vector<Thread*> threads(begin, begin + static_cast<std::ptrdiff_t>(block_.count()));
+    const auto waits = [](const Thread* thread) {
+      return !thread->done && thread->waiting == Waiting::kBlock;
+    };
+    const auto first = std::find_if(threads.begin(), threads.end(), waits);
+    if (first == threads.end()) continue;
+    const Thread* const waiting = *first;
+    bool complete = true;
+    for (const Thread* thread : threads) {
+      if (thread->done) {
+        fault("divergent barrier: __syncthreads at " + describe(waiting->place) +
+              " waits for thread " + std::to_string(thread->linear) + ", which has returned");
+      }
+      if (thread->waiting != Waiting::kBlock) {
+        complete = false;
+        continue;
+      }
+      if (thread->place.line() != waiting->place.line() ||
+          std::strcmp(thread->place.file_name(), waiting->place.file_name()) != 0) {
+        fault("divergent barrier: threads of a block wait at __syncthreads at " +
+              describe(waiting->place) + " and at " + describe(thread->place));
+      }
     }
-    waiting = thread;
+    if (!complete) continue;
+    for (Thread* thread : threads) thread->waiting = Waiting::kNothing;
+    released = true;
   }
+  return released;
+}
+
+bool Launch::release_cluster() {
   for (const Thread* thread : threads_) {
-    if (thread->done) {
-      fault("divergent barrier: __syncthreads at " + describe(waiting->place) +
-            " waits for thread " + std::to_string(thread->linear) + ", which has returned");
-    }
-    if (thread->place.line() != waiting->place.line() ||
-        std::strcmp(thread->place.file_name(), waiting->place.file_name()) != 0) {
-      fault("divergent barrier: threads of a block wait at __syncthreads at " +
-            describe(waiting->place) + " and at " + describe(thread->place));
-    }
+    if (thread == nullptr) continue;
+    if (thread->done || thread->waiting != Waiting::kCluster) return false;
   }
+  for (Thread* thread : threads_) {
+    if (thread != nullptr) thread->waiting = Waiting::kNothing;
+  }
+  return true;
+}
+
+void Launch::report_deadlock() const {
+  const Thread* found = nullptr;
+  for (const Thread* thread : threads_) {
+    if (thread == nullptr || thread->done) continue;
+    // A warp operation says most.
+    if (found == nullptr || thread->waiting == Waiting::kWarp) found = thread;
+    if (thread->waiting == Waiting::kWarp) break;
+  }
+  fault(std::string(found->operation) + " at " + describe(found->place) + " waits for " +
+        (found->waiting == Waiting::kWarp ? "lanes that do not arrive" : "what does not happen") +
+        " (thread " + std::to_string(found->linear) + ")");
+}
+
+void Launch::suspend(Waiting waiting, const char* operation, std::source_location place) {
+  running_->waiting = waiting;
+  running_->place = place;
+  running_->operation = operation;
+  running_->fibre.suspend();
 }
 
 void Launch::block_barrier(std::source_location place) {
-  running_->waiting = Waiting::kBlock;
-  running_->place = place;
-  running_->operation = "__syncthreads";
-  running_->fibre.suspend();
+  suspend(Waiting::kBlock, "__syncthreads", place);
+}
+
+void Launch::cluster_barrier(std::source_location place) {
+  suspend(Waiting::kCluster, "barrier.cluster", place);
+}
+
+void Launch::phase_wait(const std::uint64_t* barrier, unsigned parity, std::source_location place) {
+  if (phase_is_complete(*barrier, parity)) return;
+  running_->phase_barrier = barrier;
+  running_->parity = parity;
+  suspend(Waiting::kPhase, "mbarrier.try_wait", place);
 }
 
 unsigned char (*Launch::exchange(const char* operation, unsigned mask, const void* value,
@@ -292,12 +372,9 @@ unsigned char (*Launch::exchange(const char* operation, unsigned mask, const voi
   Thread& thread = *running_;
   if (bytes > 0) std::memcpy(thread.value, value, bytes);
   thread.bytes = bytes;
-  thread.waiting = Waiting::kWarp;
-  thread.place = place;
-  thread.operation = operation;
   thread.mask = mask;
   thread.combine = combine;
-  thread.fibre.suspend();
+  suspend(Waiting::kWarp, operation, place);
   return thread.seen;
 }
 
@@ -318,7 +395,7 @@ void Launch::copy_async_wait(unsigned pending) {
 }
 
 void* Launch::shared_array(const void* key, std::size_t bytes, std::size_t alignment) {
-  SharedArray& array = shared_[key];
+  Block::SharedArray& array = running_->block->shared[key];
   if (array.memory == nullptr) {
     const std::size_t aligned = std::max<std::size_t>(16, alignment);
     if (posix_memalign(&array.memory, aligned, bytes + kGuardBytes) != 0) throw std::bad_alloc();
@@ -329,26 +406,62 @@ void* Launch::shared_array(const void* key, std::size_t bytes, std::size_t align
   return array.memory;
 }
 
-void Launch::check_shared() const {
-  for (const auto& [key, array] : shared_) {
-    if (guard_is_intact(static_cast<const char*>(array.memory) + array.bytes)) continue;
-    fault("a write beyond the end of a shared array of " + std::to_string(array.bytes) + " bytes");
+std::uint32_t Launch::shared_address(const void* place) const {
+  const auto* const start = static_cast<const unsigned char*>(running_->block->dynamic);
+  const auto distance = static_cast<const unsigned char*>(place) - start;
+  if (distance < 0 || static_cast<std::size_t>(distance) >= shared_bytes_) {
+    fault("an operand outside of dynamic shared memory");
   }
-  if (dynamic_ != nullptr && !guard_is_intact(static_cast<const char*>(dynamic_) + shared_bytes_)) {
-    fault("a write beyond the end of " + std::to_string(shared_bytes_) +
-          " bytes of dynamic shared memory");
+  return static_cast<std::uint32_t>(distance);
+}
+
+unsigned char* Launch::shared_place(unsigned rank, std::size_t address, std::size_t bytes) {
+  if (rank >= cluster_) fault("a block that the cluster does not have");
+  if (address + bytes > shared_bytes_) fault("an operand beyond the end of dynamic shared memory");
+  return static_cast<unsigned char*>(blocks_[rank].dynamic) + address;
+}
+
+bool Launch::has_returned(unsigned rank) const {
+  return std::all_of(threads_.begin(), threads_.end(), [&](const Thread* thread) {
+    return thread == nullptr || thread->block->rank != rank || thread->done;
+  });
+}
+
+void Launch::make_shared(Block& block) {
+  if (shared_bytes_ == 0) return;
+  if (posix_memalign(&block.dynamic, kSharedAlignment, shared_bytes_ + kGuardBytes) != 0) {
+    throw std::bad_alloc();
+  }
+  fill_uninitialised(block.dynamic, shared_bytes_, seed_);
+  set_guard(static_cast<char*>(block.dynamic) + shared_bytes_);
+}
+
+void Launch::check_shared() const {
+  for (const Block& block : blocks_) {
+    for (const auto& [key, array] : block.shared) {
+      if (guard_is_intact(static_cast<const char*>(array.memory) + array.bytes)) continue;
+      fault("a write beyond the end of a shared array of " + std::to_string(array.bytes) +
+            " bytes");
+    }
+    if (block.dynamic != nullptr &&
+        !guard_is_intact(static_cast<const char*>(block.dynamic) + shared_bytes_)) {
+      fault("a write beyond the end of " + std::to_string(shared_bytes_) +
+            " bytes of dynamic shared memory");
+    }
   }
 }
 
 void Launch::free_shared() {
-  for (const auto& [key, array] : shared_) {
-    clear_guard(static_cast<char*>(array.memory) + array.bytes);
-    std::free(array.memory);
+  for (Block& block : blocks_) {
+    for (const auto& [key, array] : block.shared) {
+      clear_guard(static_cast<char*>(array.memory) + array.bytes);
+      std::free(array.memory);
+    }
+    block.shared.clear();
+    if (block.dynamic != nullptr) clear_guard(static_cast<char*>(block.dynamic) + shared_bytes_);
+    std::free(block.dynamic);
+    block.dynamic = nullptr;
   }
-  shared_.clear();
-  if (dynamic_ != nullptr) clear_guard(static_cast<char*>(dynamic_) + shared_bytes_);
-  std::free(dynamic_);
-  dynamic_ = nullptr;
 }
 
 }  // namespace alphamargin::emulated

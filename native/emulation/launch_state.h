@@ -1,7 +1,8 @@
 #pragma once
-// The state of the kernel launch that is running: grid, block, threads, shared memory. Threads of a
-// block are fibres; they switch at barriers and warp operations only, so what a kernel does between
-// two of them is plain code at full speed.
+// The state of the kernel launch that is running: grid, cluster, blocks, threads, shared memory.
+// Threads of a block are fibres; they switch at barriers and warp operations only, so what a kernel
+// does between two of them is plain code at full speed. Blocks run one after another, those of a
+// cluster side by side.
 
 #include <cstddef>
 #include <cstdint>
@@ -12,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "emulation/async_engine.h"
 #include "emulation/fibre.h"
 
 namespace alphamargin::emulated {
@@ -34,12 +36,26 @@ struct PendingCopy {
   unsigned group;
 };
 
-enum class Waiting { kNothing, kBlock, kWarp };
+enum class Waiting { kNothing, kBlock, kWarp, kPhase, kCluster };
+
+// A block that runs: its place in the grid and its shared memory.
+struct Block {
+  struct SharedArray {
+    void* memory;
+    std::size_t bytes;
+  };
+
+  dim3 index;
+  unsigned rank = 0;  // within its cluster
+  std::map<const void*, SharedArray> shared;
+  void* dynamic = nullptr;
+};
 
 struct Thread {
   Fibre fibre;
+  Block* block = nullptr;
   dim3 index;
-  unsigned linear = 0;
+  unsigned linear = 0;  // within its block
   bool done = false;
   Waiting waiting = Waiting::kNothing;
   std::source_location place;  // of the barrier or warp operation it waits at
@@ -50,7 +66,11 @@ struct Thread {
   alignas(16) unsigned char value[kLaneBytes];  // what this lane hands over
   unsigned char (*seen)[kLaneBytes] = nullptr;  // what all lanes handed over
   std::vector<PendingCopy> copies;
-  unsigned copy_group = 0;  // of the copies issued next
+  unsigned copy_group = 0;                       // of the copies issued next
+  const std::uint64_t* phase_barrier = nullptr;  // whose phase it waits for
+  unsigned parity = 0;                           // of that phase
+  std::vector<PendingProduct> products;
+  unsigned product_group = 0;  // of the products issued next
 };
 
 // Misuse of the device by a kernel, naming it; becomes the failure of the launch.
@@ -64,7 +84,9 @@ std::uint64_t bank_conflicts();
 
 class Launch {
  public:
-  Launch(const char* kernel, dim3 grid, dim3 block, std::size_t shared_bytes, std::uint64_t seed);
+  // `cluster`: blocks along x that run side by side and may reach each other's shared memory.
+  Launch(const char* kernel, dim3 grid, dim3 block, std::size_t shared_bytes, std::uint64_t seed,
+         unsigned cluster = 1);
   ~Launch();
 
   // Runs body() as every thread of every block, blocks, warps and lanes in the order of the seed.
@@ -75,12 +97,19 @@ class Launch {
   static Launch& current();
 
   const dim3& thread_index() const { return running_->index; }
-  const dim3& block_index() const { return block_index_; }
+  const dim3& block_index() const { return running_->block->index; }
+  unsigned cluster_rank() const { return running_->block->rank; }
+  unsigned cluster_size() const { return cluster_; }
   const dim3& block_size() const { return block_; }
   const dim3& grid_size() const { return grid_; }
   unsigned lane() const { return running_->linear % kWarp; }
 
+  Thread& running() { return *running_; }
+
   void block_barrier(std::source_location place);
+  void cluster_barrier(std::source_location place);
+  // Until the phase of that parity of a barrier in shared memory is complete.
+  void phase_wait(const std::uint64_t* barrier, unsigned parity, std::source_location place);
   // Hands `bytes` bytes over and waits for the lanes of the mask; returns what they handed over,
   // valid until the lane's next operation.
   unsigned char (*exchange(const char* operation, unsigned mask, const void* value,
@@ -94,8 +123,17 @@ class Launch {
 
   // Shared memory of the block: one allocation of its own for every array, filled with a pattern.
   void* shared_array(const void* key, std::size_t bytes, std::size_t alignment);
-  void* dynamic_shared() { return dynamic_; }
+  void* dynamic_shared() { return running_->block->dynamic; }
   std::size_t dynamic_shared_bytes() const { return shared_bytes_; }
+  // An address within the dynamic shared memory of the running block, as its distance from the
+  // start, and the same place in a block of the cluster.
+  std::uint32_t shared_address(const void* place) const;
+  unsigned char* shared_place(unsigned rank, std::size_t address, std::size_t bytes);
+
+  // Whether all threads of a block of the cluster have.
+  bool has_returned(unsigned rank) const;
+
+  AsyncEngine& engine() { return engine_; }
 
   [[noreturn]] void fault(const std::string& message) const;
 
@@ -103,10 +141,14 @@ class Launch {
   std::uint64_t next_random();
 
  private:
-  void run_block();
-  bool run_warp(std::size_t warp);  // true if a lane made progress
+  void run_cluster();
+  bool run_warp(std::size_t warp);  // true if lanes were released
   bool release_lanes(std::size_t warp);
-  void check_block_barrier();
+  bool release_blocks();
+  bool release_cluster();
+  [[noreturn]] void report_deadlock() const;
+  void suspend(Waiting waiting, const char* operation, std::source_location place);
+  void make_shared(Block& block);
   void free_shared();
   void check_shared() const;
   static void thread_entry(void* launch);
@@ -116,19 +158,16 @@ class Launch {
   dim3 block_;
   std::size_t shared_bytes_;
   std::uint64_t seed_;
+  unsigned cluster_;
   std::uint64_t random_;
-  dim3 block_index_;
+  std::vector<Block> blocks_;  // of the cluster that runs
   const std::function<void()>* body_ = nullptr;
   Thread* running_ = nullptr;
   std::vector<Thread*> threads_;
   std::vector<unsigned> lane_order_;
   std::vector<std::unique_ptr<unsigned char[][kLaneBytes]>> snapshots_;  // of a warp, per lane
-  struct SharedArray {
-    void* memory;
-    std::size_t bytes;
-  };
-  std::map<const void*, SharedArray> shared_;
-  void* dynamic_ = nullptr;
+  bool resumed_ = false;  // whether a thread ran in this round
+  AsyncEngine engine_{*this};
   std::string failure_;
 };
 

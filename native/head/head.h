@@ -15,9 +15,9 @@ namespace alphamargin {
 // What the filter reads on the CPU (a head on a GPU has a shadow always, see FilterTier).
 enum class ShadowKind { kFixed16, kNone };
 
-// Which kernels filter on a GPU (cuda/head/filter.h). kAuto chooses by device; the last one reads
-// an int8 shadow in place of the float16 one.
-enum class FilterTier : std::uint64_t { kAuto, kSimt, kMma, kMmaInt8 };
+// Which kernels filter on a GPU (cuda/head/filter.h). kAuto chooses by device; kMmaInt8 reads an
+// int8 shadow in place of the float16 one.
+enum class FilterTier : std::uint64_t { kAuto, kSimt, kMma, kMmaInt8, kWgmma };
 
 struct HeadSettings {
   std::size_t identities = 0;

@@ -24,4 +24,4 @@ export function withEmulation<Result>(
 export const orderSeeds = [0, 1, 2, 3, 7] as const;
 
 /** What a head's option `filter` can ask a GPU for. */
-export const filterTiers = ['mma', 'mma-int8', 'simt'] as const;
+export const filterTiers = ['mma', 'mma-int8', 'simt', 'wgmma'] as const;

@@ -14,7 +14,8 @@ namespace alphamargin::emulated {
 
 using test::expect;
 
-// emulation_mistakes_test.cc, emulation_tensor_cores_test.cc
+// emulation_hopper_test.cc, emulation_mistakes_test.cc, emulation_tensor_cores_test.cc
+extern const test::Cases kHopperCases;
 extern const test::Cases kMistakeCases;
 extern const test::Cases kTensorCoreCases;
 

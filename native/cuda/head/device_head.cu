@@ -219,12 +219,7 @@ class DeviceHead : public Head {
         scratch_budget_(settings.scratch_budget),
         fast_(settings.fast),
         context_(std::make_unique<DeviceContext>(*pool_)) {
-    chosen_filter(*context_, settings.filter);
-    if (settings.filter == FilterTier::kMmaInt8 && dim_ > kLargestInt8Dim) {
-      throw Failure(FailureCode::kInvalidArgument,
-                    "expected dim to be at most " + std::to_string(kLargestInt8Dim) +
-                        " with filter 'mma-int8' but received " + std::to_string(dim_));
-    }
+    chosen_filter(*context_, settings.filter, dim_);
     state_.emplace(*context_, pool_->account(), identities_, dim_, settings.reference,
                    settings.filter);
     prototype_bytes_ = state_->prototype_bytes();

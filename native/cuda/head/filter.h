@@ -14,8 +14,9 @@
 // array exists.
 //
 // Tiers (FilterTier): tensor cores with fp16 or int8 operands (mma.sync, sm_80 and later,
-// filter_mma.cu) and plain fused multiply-adds (any device, filter_simt.cu). Their c̃ differ within
-// the slack, so what survives may differ, never what is solved.
+// filter_mma.cu), those of Hopper with fp16 operands (wgmma, sm_90a, filter_wgmma.cu), and plain
+// fused multiply-adds (any device, filter_simt.cu). Their c̃ differ within the slack, so what
+// survives may differ, never what is solved.
 
 #include "cuda/head/head_arrays.h"
 
@@ -57,20 +58,27 @@ struct ListedCosine {
   }
 };
 
-// The tier that a head's filter runs on this device; ERR_DEVICE when it was asked for one that the
-// device does not have.
-FilterTier chosen_filter(const DeviceContext& context, FilterTier wanted);
+// The tier that the filter of a head of this width runs on this device. When it was asked for one
+// that does not take the width: ERR_INVALID_ARGUMENT; that the device or the build does not have:
+// ERR_DEVICE.
+FilterTier chosen_filter(const DeviceContext& context, FilterTier wanted, std::size_t dim);
 
 // Appends the survivors among identities [begin, end).
 void filter_prototypes(DeviceContext& context, const PrototypeArrays& prototypes,
                        const BatchArrays& batch, const CandidateArrays& candidates,
                        std::size_t begin, std::size_t end);
 
-// filter_mma.cu, filter_simt.cu -----------------------------------------------------------------
+// filter_mma.cu, filter_wgmma.cu, filter_simt.cu --------------------------------------------------
+
+inline constexpr unsigned kSimtTile = 64;  // rows of a block of filter_simt.cu
+bool has_wgmma_code();
 
 void filter_by_mma(DeviceContext& context, const PrototypeArrays& prototypes,
                    const BatchArrays& batch, const CandidateArrays& candidates, std::size_t begin,
                    std::size_t end);
+void filter_by_wgmma(DeviceContext& context, const PrototypeArrays& prototypes,
+                     const BatchArrays& batch, const CandidateArrays& candidates, std::size_t begin,
+                     std::size_t end);
 void filter_by_simt(DeviceContext& context, const PrototypeArrays& prototypes,
                     const BatchArrays& batch, const CandidateArrays& candidates, std::size_t begin,
                     std::size_t end);

@@ -1,4 +1,4 @@
-// The filter without tensor cores, and the choice among the tiers.
+// The filter without tensor cores.
 
 #include "cuda/head/filter.h"
 #include "cuda/launch.h"
@@ -8,7 +8,6 @@ namespace {
 
 // 16 × 16 threads own 4 × 4 cosines each of a tile of 64 × 64.
 constexpr unsigned kSimtThreads = 256;
-constexpr unsigned kSimtTile = 64;
 constexpr unsigned kSimtSlab = 16;
 static_assert(kSlabBytes / sizeof(__half) % kSimtSlab == 0);
 
@@ -75,10 +74,6 @@ __global__ void __launch_bounds__(kSimtThreads)
   }
 }
 
-constexpr int kFirstWithTensorCores = 80;
-// Rows of a batch lie along an axis of the grid.
-constexpr std::size_t kMostRows = std::size_t{65535} * kSimtTile;
-
 }  // namespace
 
 void filter_by_simt(DeviceContext& context, const PrototypeArrays& prototypes,
@@ -89,32 +84,6 @@ void filter_by_simt(DeviceContext& context, const PrototypeArrays& prototypes,
                blocks_for(batch.rows, kSimtTile, 65535)),
           kSimtThreads},
          prototypes, batch, candidates, begin, end);
-}
-
-FilterTier chosen_filter(const DeviceContext& context, FilterTier wanted) {
-  const bool has_tensor_cores = context.compute_capability() >= kFirstWithTensorCores;
-  if (wanted == FilterTier::kAuto) return has_tensor_cores ? FilterTier::kMma : FilterTier::kSimt;
-  if (wanted != FilterTier::kSimt && !has_tensor_cores) {
-    throw Failure(FailureCode::kDevice,
-                  "the filters 'mma' and 'mma-int8' need compute capability 8.0 or later, and the "
-                  "device has " +
-                      std::to_string(context.compute_capability() / 10) + "." +
-                      std::to_string(context.compute_capability() % 10));
-  }
-  return wanted;
-}
-
-void filter_prototypes(DeviceContext& context, const PrototypeArrays& prototypes,
-                       const BatchArrays& batch, const CandidateArrays& candidates,
-                       std::size_t begin, std::size_t end) {
-  if (begin >= end || batch.rows == 0) return;
-  if (batch.rows > kMostRows) {
-    throw Failure(FailureCode::kInvalidArgument, "expected at most " + std::to_string(kMostRows) +
-                                                     " rows on a CUDA device but received " +
-                                                     std::to_string(batch.rows));
-  }
-  const bool simt = chosen_filter(context, prototypes.filter) == FilterTier::kSimt;
-  (simt ? filter_by_simt : filter_by_mma)(context, prototypes, batch, candidates, begin, end);
 }
 
 }  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE
