@@ -1,6 +1,7 @@
-// The instructions of the filter's kernels in the PTX that nvcc makes of them, against the model of
-// docs/devices.md ("What a tile costs"). PTX of one slab (64 bytes of D) of a warp's 16·m × 64 part
-// of a tile, m = 1, 2, 4: all loops in it are unrolled, so every instruction is counted once.
+// The instructions of the filter's tensor-core kernels in the PTX that nvcc makes of them, against the
+// model of docs/devices.md ("What a tile costs"). PTX of one slab of D of a warp's (mma) or a
+// warpgroup's (wgmma) part of a tile: what belongs to it is unrolled, so every instruction is counted
+// once.
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
@@ -12,26 +13,86 @@ const THREADS = 256;
 const CHUNKS = 4; // of 16 bytes in a slab
 const CLASSES = 256;
 
-/** What the kernel with 32·m rows in its tile must have; `slab` is a limit, the others are exact. */
-function model(m) {
-  const rows = 32 * m;
-  const stages = m === 4 ? 3 : 4;
-  const copies =
-    Math.ceil((rows * CHUNKS) / THREADS) + CLASSES / (THREADS / CHUNKS);
-  return {
-    mma: STEPS * COLUMNS * m,
-    // Four 8 × 8 matrices each: m for the rows, one for every 16 classes.
-    ldmatrix: STEPS * (m + COLUMNS / 2),
-    // Once ahead of the loop for each stage but one, and in the loop.
-    copies: stages * copies,
-    // Products, fragments, and addresses.
-    slab: STEPS * COLUMNS * m + STEPS * (m + COLUMNS / 2) + 60,
-    // The largest of a row's 16 cosines, for 2·m rows.
-    largest: 15 * 2 * m,
-  };
-}
+const exactly = (found, expected) => found === expected;
+const atMost = (found, expected) => found <= expected;
+// The int8 tier also takes the largest scale and residual of its classes.
+const aFewMore = (found, expected) =>
+  found >= expected && found <= expected + 16;
 
-const INSTRUCTION = /^(?:@!?%p\d+ )?([a-z]\w*(?:[.:]\w+)*)\s/;
+/** A part of a 32·m × 256 tile, 16·m × 64 for a warp, m = 1, 2, 4; slabs of 64 bytes. */
+const MMA = {
+  source: 'filter_mma.cu',
+  architecture: '80',
+  kernels: 6, // two operands, three heights
+  pattern: /filter_mma_kernelINS\w*?_\d+(Half|Int8)OperandsELj(\d)E/,
+  name: ([, operands, m]) => `mma ${operands}, ${32 * Number(m)} rows`,
+  starts: {
+    tensor: 'mma.sync',
+    ldmatrix: 'ldmatrix.sync',
+    copies: 'cp.async.cg',
+    largest: 'max.',
+  },
+  rules: {
+    tensor: exactly,
+    ldmatrix: exactly,
+    copies: exactly,
+    slab: atMost,
+    largest: aFewMore,
+  },
+  model([, , height]) {
+    const m = Number(height);
+    const stages = m === 4 ? 3 : 4;
+    const copies =
+      Math.ceil((32 * m * CHUNKS) / THREADS) + CLASSES / (THREADS / CHUNKS);
+    return {
+      tensor: STEPS * COLUMNS * m,
+      // Four 8 × 8 matrices each: m for the rows, one for every 16 classes.
+      ldmatrix: STEPS * (m + COLUMNS / 2),
+      // Once ahead of the loop for each stage but one, and in the loop.
+      copies: stages * copies,
+      // Products, fragments, and addresses.
+      slab: STEPS * COLUMNS * m + STEPS * (m + COLUMNS / 2) + 60,
+      // The largest of a row's 16 cosines, for 2·m rows.
+      largest: 15 * 2 * m,
+    };
+  },
+};
+
+/** 64 × 256 of a tile for a warpgroup; slabs of 128 bytes, operands straight from shared memory. */
+const WGMMA = {
+  source: 'filter_wgmma.cu',
+  architecture: '90a',
+  kernels: 4, // clusters of one or two blocks, rows resident or not
+  pattern: /filter_wgmma_kernelILj(\d)ELb(\d)E/,
+  name: ([, cluster, resident]) =>
+    `wgmma, cluster of ${cluster}, ${resident === '1' ? 'rows resident' : 'rows in slabs'}`,
+  starts: {
+    tensor: 'wgmma.mma_async',
+    ldmatrix: 'ldmatrix.sync',
+    copies: 'cp.async.bulk.tensor',
+    largest: 'max.f32',
+  },
+  rules: {
+    tensor: exactly,
+    ldmatrix: exactly,
+    copies: exactly,
+    slab: atMost,
+    largest: exactly,
+  },
+  model: () => ({
+    tensor: 2 * STEPS,
+    ldmatrix: 0,
+    // By one thread: of the rows, and of the classes.
+    copies: 2,
+    // Products, and their descriptors.
+    slab: 2 * STEPS + 16,
+    // The largest of a row's 64 cosines, for 2 rows.
+    largest: 63 * 2,
+  }),
+};
+
+const COLUMNS_OF_REPORT = ['tensor', 'ldmatrix', 'copies', 'slab', 'largest'];
+const INSTRUCTION = /^(?:@!?%p\d+ )?([a-z]\w*(?:[.:]+\w+)*)\s/;
 
 /** Opcodes of a kernel's PTX, in order. */
 function opcodes(text) {
@@ -41,88 +102,82 @@ function opcodes(text) {
     .filter((opcode) => opcode !== undefined);
 }
 
-function countsOf(text) {
+function countsOf(text, { starts }) {
   const all = opcodes(text);
-  const count = (start) => all.filter((op) => op.startsWith(start)).length;
-  const isTensor = (op) => op.startsWith('mma.') || op.startsWith('ldmatrix.');
+  const isTensor = (op) =>
+    op.startsWith(starts.tensor) || op.startsWith(starts.ldmatrix);
+  const counts = Object.fromEntries(
+    Object.entries(starts).map(([name, start]) => [
+      name,
+      all.filter((op) => op.startsWith(start)).length,
+    ]),
+  );
   return {
-    mma: count('mma.sync'),
-    ldmatrix: count('ldmatrix.sync'),
-    copies: count('cp.async.cg'),
+    ...counts,
     slab: all.findLastIndex(isTensor) - all.findIndex(isTensor) + 1,
-    largest: count('max.f32') + count('max.s32'),
-    all: all.length,
   };
 }
 
-/** What a count may be: exactly the model's, but for limits. */
-const RULES = {
-  mma: (found, expected) => found === expected,
-  ldmatrix: (found, expected) => found === expected,
-  copies: (found, expected) => found === expected,
-  slab: (found, expected) => found <= expected,
-  // The int8 tier also takes the largest scale and residual of its classes.
-  largest: (found, expected) => found >= expected && found <= expected + 16,
-};
-
-/** Counts of the filter's kernels, as [{ name, found, expected, wrong }]. */
-export async function instructionCounts(nvcc, root, folder) {
-  const output = path.join(folder, 'filter.ptx');
+async function countsOfFamily(nvcc, root, folder, family) {
+  const output = path.join(folder, `${family.source}.ptx`);
   await promisify(execFile)(nvcc, [
     '-std=c++20',
     '-O3',
     '--fmad=false',
     `-I${root}native`,
-    '-arch=compute_80',
+    `-arch=compute_${family.architecture}`,
     '-ptx',
-    path.join(root, 'native', 'cuda', 'head', 'filter_mma.cu'),
+    path.join(root, 'native', 'cuda', 'head', family.source),
     '-o',
     output,
   ]);
   const entries = readFileSync(output, 'utf8').split(
     /(?=^\.entry |^\.visible \.entry )/m,
   );
-  return entries.flatMap((text) => {
-    const kernel =
-      /filter_mma_kernelINS\w*?_\d+(Half|Int8)OperandsELj(\d)E/.exec(text);
+  const counts = entries.flatMap((text) => {
+    const kernel = family.pattern.exec(text);
     if (!text.includes('.entry ') || kernel === null) return [];
-    const expected = model(Number(kernel[2]));
-    const found = countsOf(text);
-    return [
-      {
-        name: `${kernel[1]}, ${32 * Number(kernel[2])} rows`,
-        found,
-        expected,
-        wrong: Object.keys(RULES).filter(
-          (name) => !RULES[name](found[name], expected[name]),
-        ),
-      },
-    ];
+    const expected = family.model(kernel);
+    const found = countsOf(text, family);
+    const wrong = COLUMNS_OF_REPORT.filter(
+      (name) => !family.rules[name](found[name], expected[name]),
+    );
+    return [{ name: family.name(kernel), found, expected, wrong }];
   });
+  const complete = counts.length === family.kernels;
+  return { source: family.source, counts, complete };
+}
+
+/** Counts of the filter's kernels by source: [{ source, counts, complete }]. */
+export function instructionCounts(nvcc, root, folder) {
+  return Promise.all(
+    [MMA, WGMMA].map((family) => countsOfFamily(nvcc, root, folder, family)),
+  );
 }
 
 /** Prints the counts; returns whether all of them are the model's. */
-export function reportCounts(counts) {
-  const names = Object.keys(RULES);
+export function reportCounts(families) {
+  const WIDTH = 40;
+  const cells = (values) => values.map((value) => value.padStart(12)).join('');
   console.log(
-    `\n${'PTX of a slab: found (model)'.padEnd(30)}${names.map((name) => name.padStart(14)).join('')}`,
+    `\n${'PTX of a slab: found (model)'.padEnd(WIDTH)}${cells(COLUMNS_OF_REPORT)}`,
   );
-  for (const { name, found, expected } of counts) {
-    const cells = names.map((key) => `${found[key]} (${expected[key]})`);
-    console.log(
-      `${name.padEnd(30)}${cells.map((cell) => cell.padStart(14)).join('')}`,
-    );
+  let right = true;
+  for (const { source, counts, complete } of families) {
+    for (const { name, found, expected } of counts) {
+      const numbers = COLUMNS_OF_REPORT.map(
+        (key) => `${found[key]} (${expected[key]})`,
+      );
+      console.log(`${name.padEnd(WIDTH)}${cells(numbers)}`);
+    }
+    for (const { name, wrong } of counts) {
+      if (wrong.length === 0) continue;
+      right = false;
+      console.error(`${name}: ${wrong.join(', ')} not as modelled`);
+    }
+    if (complete) continue;
+    right = false;
+    console.error(`${source}: found ${counts.length} kernels`);
   }
-  for (const { name, wrong } of counts) {
-    if (wrong.length === 0) continue;
-    console.error(
-      `filter_mma_kernel, ${name}: ${wrong.join(', ')} not as modelled`,
-    );
-  }
-  const SIX = 6; // two operands, three heights
-  if (counts.length !== SIX)
-    console.error(`found ${counts.length} kernels, not ${SIX}`);
-  return (
-    counts.length === SIX && counts.every(({ wrong }) => wrong.length === 0)
-  );
+  return right;
 }

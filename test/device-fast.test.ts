@@ -91,7 +91,7 @@ describe.runIf(emulated)('precision fast', () => {
     const { scale, dim, stated } = setting;
     const { headOf, embeddings, labels, expected } = problemOf(setting);
     const worst: Errors = { loss: 0, posterior: 0, gradient: 0 };
-    for (const filter of ['mma', 'simt'] as const) {
+    for (const filter of ['mma', 'simt', 'wgmma'] as const) {
       using head = headOf({ precision: 'fast', filter });
       const result = head.evaluateSync(embeddings, labels);
       result.losses.forEach((value, row) => {

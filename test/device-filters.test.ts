@@ -57,7 +57,7 @@ async function expectSameResults(
   for (const { head } of runs) head.dispose();
 }
 
-describe.runIf(emulated)('what the filter of a GPU reads', () => {
+describe.runIf(onDevice)('what the filter of a GPU reads', () => {
   test.prop(
     [
       fc.constantFrom(1.1, 1.25, 1.5, 2, 3),
@@ -132,9 +132,17 @@ describe.runIf(emulated)('what the filter of a GPU reads', () => {
     expect(int8.memory().prototypes).toBe(others + 100 * (64 + 8));
   });
 
-  it('needs a device that has it', () => {
+  it.runIf(emulated)('needs a device that has it', () => {
     const prototypes = normalTensor(10, 4, 1);
     const loss = lossFamilies.qMargin(1.25, 24);
+    for (const computeCapability of [75, 89, 100]) {
+      withEmulation({ computeCapability }, () => {
+        expect(() => headOf(loss, prototypes, { filter: 'wgmma' })).toThrow(
+          "the filter 'wgmma' needs compute capability 9.0, and the device has " +
+            (computeCapability / 10).toFixed(1),
+        );
+      });
+    }
     withEmulation({ computeCapability: 75 }, () => {
       for (const filter of ['mma', 'mma-int8'] as const) {
         expect(() => headOf(loss, prototypes, { filter })).toThrow(

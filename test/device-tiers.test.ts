@@ -6,7 +6,12 @@ import {
   sgd,
 } from '../lib/index.js';
 import { contract, expectLoss, relativeError } from './helpers/contract.js';
-import { emulated, filterTiers, withEmulation } from './helpers/emulation.js';
+import {
+  emulated,
+  filterTiers,
+  onDevice,
+  withEmulation,
+} from './helpers/emulation.js';
 import { lossFamilies } from './helpers/losses.js';
 import {
   clusteredEmbeddings,
@@ -71,7 +76,7 @@ async function expectReferenceStep(loss: LossSpecification, setting: Setting) {
   return result;
 }
 
-describe.runIf(emulated).each(filterTiers)(
+describe.runIf(onDevice).each(filterTiers)(
   'the step of a head, %s',
   (filter) => {
     const cases = [
@@ -155,7 +160,7 @@ describe.runIf(emulated)('products of rows that stream', () => {
   });
 });
 
-describe.runIf(emulated)(
+describe.runIf(onDevice)(
   'identification with ties beyond the room of a list',
   () => {
     it.each(filterTiers)('%s', (filter) => {

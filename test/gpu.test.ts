@@ -1,7 +1,15 @@
 import { expect, it } from 'vitest';
 import { backendInfo, DeviceTensor, entmax, tensor } from '../lib/index.js';
+import { filterTiers } from './helpers/emulation.js';
 
 /* Runs in the project `cuda` only: asked for, a GPU that is not there is a failure. */
+
+// What is compared with the other tiers elsewhere; here it is there at all.
+it('filters with the instructions of Hopper where the GPU has them', () => {
+  const index = Number(backendInfo().device.slice('cuda:'.length));
+  const { computeCapability } = backendInfo().cuda.devices[index]!;
+  expect(filterTiers.includes('wgmma')).toBe(computeCapability === '9.0');
+});
 
 it('has a usable GPU, on which the suite runs', async () => {
   const info = backendInfo();

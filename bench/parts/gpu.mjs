@@ -1,5 +1,6 @@
 // The part `gpu`: the head on a GPU next to the library product that would only make the logits, and
 // to the dense and the sampled step of PyTorch. Asked for with --device.
+import { backendInfo } from '../../dist/index.js';
 import { deviceHead, torchHead } from '../contenders.mjs';
 import { GPU_SETTINGS, QUICK_GPU_SETTINGS } from '../settings.mjs';
 import {
@@ -20,7 +21,18 @@ const HEADS = {
   stepInt8: ['step', { filter: 'mma-int8' }],
   evaluateInt8: ['evaluate', { filter: 'mma-int8' }],
   stepFast: ['step', { precision: 'fast' }],
+  stepWgmma: ['step', { filter: 'wgmma' }],
+  evaluateWgmma: ['evaluate', { filter: 'wgmma' }],
+  stepWgmmaFast: ['step', { filter: 'wgmma', precision: 'fast' }],
 };
+
+/** Whether a device has the instructions of Hopper; the emulated one has them. */
+function hasWgmma(device) {
+  if (device === 'cuda-emulated') return true;
+  const { devices } = backendInfo().cuda;
+  const index = Number(/^cuda:(\d+)$/.exec(device)?.[1] ?? 0);
+  return devices[index]?.computeCapability === '9.0';
+}
 
 const PEERS = [
   ['eager', 'PyTorch'],
@@ -51,7 +63,8 @@ export const gpuPart = {
   contenders({ setting, device }, threads) {
     const ours = Object.entries(HEADS)
       // Softmax has no use for a filter.
-      .filter(([name]) => setting.alpha > 1 || !/Int8|Fast/.test(name))
+      .filter(([name]) => setting.alpha > 1 || !/Int8|Fast|Wgmma/.test(name))
+      .filter(([name]) => !name.includes('Wgmma') || hasWgmma(device))
       .map(([name, [operation, options]]) => [
         name,
         deviceHead(operation, setting, threads, device, options),
@@ -78,6 +91,9 @@ export const gpuPart = {
         ratioColumn('step', 'gemm', 'step / cuBLAS'),
         ratioColumn('stepInt8', 'gemm', 'int8 step / cuBLAS'),
         ratioColumn('stepFast', 'gemm', 'fast step / cuBLAS'),
+        ratioColumn('evaluateWgmma', 'gemm', 'wgmma evaluate / cuBLAS'),
+        ratioColumn('stepWgmma', 'gemm', 'wgmma step / cuBLAS'),
+        ratioColumn('stepWgmmaFast', 'gemm', 'fast wgmma step / cuBLAS'),
         ...PEERS.map(([form, label]) =>
           ratioColumn(form, 'step', `${label} / step`),
         ),

@@ -222,6 +222,8 @@ void AsyncEngine::deliver(const Copy& copy) {
 
 void finish_products(unsigned pending) {
   Launch& launch = Launch::current();
+  // The others go on meanwhile: who gave operands back before this reads what they write.
+  launch.yield();
   const Wait wait{&launch.running(), pending};
   launch.exchange("wgmma.wait_group", 0xffffffffu, &wait, sizeof wait,
                   std::source_location::current(), &finish_products_of_warp);

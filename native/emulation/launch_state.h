@@ -108,6 +108,8 @@ class Launch {
 
   void block_barrier(std::source_location place);
   void cluster_barrier(std::source_location place);
+  // Lets the other warps run.
+  void yield() { running_->fibre.suspend(); }
   // Until the phase of that parity of a barrier in shared memory is complete.
   void phase_wait(const std::uint64_t* barrier, unsigned parity, std::source_location place);
   // Hands `bytes` bytes over and waits for the lanes of the mask; returns what they handed over,

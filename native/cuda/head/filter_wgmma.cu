@@ -101,6 +101,7 @@ struct Pipeline {
     const unsigned rank = cluster_rank();
     if constexpr (kResident) {
       arrive_expecting(&barriers->rows, static_cast<std::uint32_t>(slabs * kRowBytes));
+#pragma unroll 1
       for (std::size_t slab = 0; slab < slabs; ++slab) {
         copy_tile(rows + slab * kRowBytes, row_map, slab * kTileRow, first_row, &barriers->rows);
       }
@@ -108,6 +109,7 @@ struct Pipeline {
     Place place;
     for (std::size_t tile = blockIdx.y; tile < tiles(); tile += gridDim.y) {
       const std::size_t first = begin + tile * kClasses + rank * kShare;
+#pragma unroll 1
       for (std::size_t slab = 0; slab < slabs; ++slab) {
         unsigned char* const stage = stages + place.stage * kStageBytes;
         PhaseBarrier* const full = &barriers->full[place.stage];
@@ -133,6 +135,7 @@ struct Pipeline {
   __device__ void multiply(float (&sums)[kWarpgroupSums], unsigned group, Place& place) const {
     if constexpr (kResident) wait_phase(&barriers->rows, 0);
     unsigned before = 0;
+#pragma unroll 1
     for (std::size_t slab = 0; slab < slabs; ++slab) {
       wait_phase(&barriers->full[place.stage], place.parity);
       const unsigned char* const stage = stages + place.stage * kStageBytes;
