@@ -1,3 +1,4 @@
+import { existsSync, statSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { backendInfo } from '../dist/index.js';
 import { DEFAULT_PARTS, PARTS } from './parts/index.mjs';
@@ -130,6 +131,10 @@ export function readOptions() {
       .filter(([, value]) => value !== undefined),
   );
   const { quick, resume, setting, out } = values;
+  // Found now, not when the measurement is to be written.
+  if (out !== undefined && existsSync(out) && !statSync(out).isDirectory()) {
+    fail(`--out must name a folder, and '${out}' is a file`);
+  }
   return {
     parts: names.map((name) => PARTS[name]),
     quick,

@@ -1,7 +1,8 @@
 // Copies figures of results files into docs/performance.md and draws the curves into docs/images,
 // so that none is typed by hand. A block whose results are not given keeps what it has.
 //
-//   node bench/publish.mjs                       the newest results of each part in bench/results
+//   node bench/publish.mjs                       the newest results of each part in bench/results;
+//                                                what is promised (acceptance), of every machine
 //   node bench/publish.mjs FILE… [--docs DIR]    those files; another folder than docs/
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -28,7 +29,15 @@ const isKnown = ({ benchmark, results }) =>
   (Object.hasOwn(PARTS, benchmark ?? '') &&
     results.every(({ contenders }) => contenders !== undefined));
 
-/** The runs to publish: one for each part. */
+/** Parts whose results of every machine are shown, not those of the machine measured last. */
+const OF_EVERY_MACHINE = new Set(['acceptance']);
+
+function machineOf({ benchmark, environment }) {
+  if (!OF_EVERY_MACHINE.has(benchmark)) return '';
+  return `${environment.device} ${environment.instructionSet}`;
+}
+
+/** The runs to publish: by part, the newest of each machine that is shown, newest first. */
 function runs() {
   const given = positionals.length > 0;
   const files = given
@@ -44,12 +53,22 @@ function runs() {
       if (given) console.error(`${file} holds no results of a part`);
       continue;
     }
-    const { date } = run.environment;
-    const other = newest.get(run.benchmark);
-    if (!other || other.environment.date < date) newest.set(run.benchmark, run);
+    const key = `${run.benchmark} ${machineOf(run)}`;
+    const other = newest.get(key);
+    if (!other || dateOf(other) < dateOf(run)) newest.set(key, run);
   }
-  return newest;
+  const published = new Map();
+  const newestFirst = [...newest.values()].sort((a, b) =>
+    dateOf(a) < dateOf(b) ? 1 : -1,
+  );
+  for (const run of newestFirst) {
+    const { benchmark } = run;
+    published.set(benchmark, [...(published.get(benchmark) ?? []), run]);
+  }
+  return published;
 }
+
+const dateOf = ({ environment }) => environment.date;
 
 async function blockOf(run) {
   if (run.benchmark === 'profile') return profileTable(run);
@@ -64,7 +83,7 @@ async function blockOf(run) {
 const page = path.join(values.docs, 'performance.md');
 let text = readFileSync(page, 'utf8');
 const published = runs();
-for (const [name, run] of published) {
+for (const [name, ofMachines] of published) {
   const marked = new RegExp(
     `(<!-- bench:${name} -->\\n)[\\s\\S]*?(<!-- /bench:${name} -->)`,
   );
@@ -72,7 +91,8 @@ for (const [name, run] of published) {
     console.error(`${page} has no place marked bench:${name}`);
     process.exit(1);
   }
-  const block = await blockOf(run);
+  const blocks = await Promise.all(ofMachines.map(blockOf));
+  const block = blocks.join('\n\n');
   // A function: a figure may hold what replacement patterns mean something by.
   text = text.replace(marked, (_, begin, end) => `${begin}${block}\n${end}`);
 }

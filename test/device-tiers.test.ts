@@ -83,11 +83,14 @@ describe.runIf(onDevice).each(filterTiers)(
       ...sizes.map((identities) => ({ batch: 19, identities, dim: 33 })),
       ...[1, 111, 513].map((batch) => ({ batch, identities: 111, dim: 19 })),
       ...[1, 513, 989].map((dim) => ({ batch: 7, identities: 111, dim })),
-      { batch: 131, identities: 519, dim: 577 },
     ];
-    const all = cases.flatMap((sizesOf) =>
-      [undefined, 0].map((scratchBudget) => ({ ...sizesOf, scratchBudget })),
-    );
+    const all = [
+      ...cases.flatMap((sizesOf) =>
+        [undefined, 0].map((scratchBudget) => ({ ...sizesOf, scratchBudget })),
+      ),
+      // More rows than a block has, and a cluster; wider than rows stay in shared memory.
+      { batch: 131, identities: 519, dim: 577, scratchBudget: undefined },
+    ];
     it.each(all)(
       'B $batch, C $identities, D $dim, budget $scratchBudget',
       async (setting) => {
