@@ -63,7 +63,7 @@ export interface PrototypeHeadOptions {
    * Which kernels filter on a GPU, and from what: `'mma'`, tensor cores on float16 rows (compute
    * capability 8.0 and later); `'mma-int8'`, tensor cores on int8 rows with a scale each, half the
    * memory and reading, more candidates to rescore, not with precision `'fast'`; `'wgmma'`, the
-   * warpgroup instructions of Hopper on float16 rows (compute capability 9.0);
+   * warpgroup instructions of Hopper on float16 rows (compute capability 9.0, builds with sm_90a);
    * `'simt'`, no tensor cores, float16 rows, any GPU. `'auto'`: `'mma'` where the GPU has it, else
    * `'simt'`; the CPU takes no other. Results agree within the numerical contract. Default `'auto'`.
    */

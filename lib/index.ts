@@ -7,9 +7,11 @@
 export { a3mLoss, a3mLossSync } from './a3m-loss.js';
 export { arcFaceLoss, arcFaceLossSync } from './arcface-loss.js';
 export { type BackendInfo, backendInfo } from './backend-info.js';
+/** What a caller keeps in a checkpoint beside the head. */
 export type { CheckpointExtra } from './checkpoint.js';
 export { cosFaceLoss, cosFaceLossSync } from './cosface-loss.js';
 export * from './data/index.js';
+/** Names of devices. */
 export type { Device } from './device.js';
 export {
   DeviceTensor,
@@ -30,6 +32,7 @@ export {
 } from './entmax-backward.js';
 export { entmaxLoss, entmaxLossSync } from './entmax-loss.js';
 export { AlphaMarginError, type AlphaMarginErrorCode } from './errors.js';
+/** Options and results of a head. */
 export type {
   FilterName,
   HeadMemory,
@@ -40,9 +43,12 @@ export type {
   NearestResult,
   PrototypeHeadOptions,
 } from './head-options.js';
+/** Options that several losses share. */
 export type { InterTopK, SharedLossOptions } from './inter-top-k.js';
+/** Options of every asynchronous call. */
 export type { CallOptions } from './invoke.js';
 export * from './io/index.js';
+/** Options and results of the loss functions on cosines. */
 export type { LossFunctionOptions, LossResult } from './loss-result.js';
 export {
   type A3mOptions,
@@ -60,12 +66,14 @@ export {
   qMargin,
 } from './loss-specification.js';
 export { type MemoryUsage, memory } from './memory.js';
+/** What the addon says of itself, of its device and of a step. */
 export type {
   CudaDevice,
   NativeBackendInfo,
   NativeHeadStats,
   RealData,
 } from './native.js';
+/** What calls take for numbers, and what they return for it. */
 export type { RealLike, ResultOf } from './operand.js';
 export {
   type AdagradOptions,
@@ -81,6 +89,7 @@ export {
   type ReferenceFromCountsOptions,
   referenceFromCounts,
 } from './reference-from-counts.js';
+/** Margins of a batch's rows. */
 export type { MarginsLike, RowMarginOptions } from './row-margins.js';
 export {
   type CsrMatrix,

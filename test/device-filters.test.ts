@@ -121,7 +121,7 @@ describe.runIf(onDevice)('what the filter of a GPU reads', () => {
     }
   });
 
-  it('counts its memory', () => {
+  it.runIf(emulated)('counts its memory', () => {
     const prototypes = normalTensor(100, 33, 1);
     const loss = lossFamilies.qMargin(1.25, 24);
     using half = headOf(loss, prototypes, { filter: 'mma' });

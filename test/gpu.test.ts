@@ -1,14 +1,19 @@
 import { expect, it } from 'vitest';
 import { backendInfo, DeviceTensor, entmax, tensor } from '../lib/index.js';
-import { filterTiers } from './helpers/emulation.js';
+import { missingFilter } from './helpers/emulation.js';
 
 /* Runs in the project `cuda` only: asked for, a GPU that is not there is a failure. */
 
-// What is compared with the other tiers elsewhere; here it is there at all.
-it('filters with the instructions of Hopper where the GPU has them', () => {
+// It is compared with the other tiers elsewhere; here it is there at all, or says why it is not.
+it('filters with the instructions of Hopper where GPU and build have them', () => {
   const index = Number(backendInfo().device.slice('cuda:'.length));
   const { computeCapability } = backendInfo().cuda.devices[index]!;
-  expect(filterTiers.includes('wgmma')).toBe(computeCapability === '9.0');
+  const missing = missingFilter('wgmma');
+  if (computeCapability !== '9.0') {
+    expect(missing).toContain('needs compute capability 9.0');
+  } else if (missing !== undefined) {
+    expect(missing).toContain('needs the architecture 90a');
+  }
 });
 
 it('has a usable GPU, on which the suite runs', async () => {

@@ -11,6 +11,7 @@ export {
   type SpeakerLabels,
   speakerLabels,
 } from '../io/kaldi-speakers.js';
+/** Which rows a batch takes. */
 export type { BatchPlan, RowChoice } from './batch-plan.js';
 export { type ClassBalancedOptions, classBalanced } from './class-balanced.js';
 export {

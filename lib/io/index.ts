@@ -7,6 +7,7 @@ export { writeFileAtomically, writeTextAtomically } from './atomic-file.js';
 export { embeddingsFromNpy, labelsFromNpy } from './npy-inputs.js';
 export { type NpyArray, type NpyDataByType, readNpy } from './npy-reader.js';
 export { writeNpy } from './npy-writer.js';
+/** What the header of a safetensors file says. */
 export type {
   SafetensorsEntry,
   SafetensorsType,

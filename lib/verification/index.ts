@@ -1,3 +1,4 @@
+/** Options of the plots. */
 export type { PlotOptions } from './curve-plot.js';
 export { detPlot } from './det-plot.js';
 export { type EqualErrorRate, eer } from './eer.js';

@@ -145,11 +145,10 @@ void quantize(const float* values, float factor, std::size_t count, std::size_t 
 }
 
 // The sums of a tile over all chunks, in assembly: given intrinsics or single instructions, the
-// compiler moves accumulators about or spills them, which takes three times as long.
+// compiler moves accumulators about or spills them, which takes twice as long.
 //
 // A row of the tile: a chunk of an embedding, broadcast into zmm30, with a line of every group.
-// While a tile is multiplied, the one behind it is brought into the first cache. `stride`: bytes
-// from a group to the next; rax: the tile behind.
+// `stride`: bytes from a group to the next.
 #ifdef __AVX512VNNI__
 #define ALPHAMARGIN_ADD_PRODUCTS(line, sum) "vpdpwssd %%zmm30, %%zmm" #line ", %" #sum "\n"
 #else
@@ -174,6 +173,7 @@ void quantize(const float* values, float factor, std::size_t count, std::size_t 
 #define ALPHAMARGIN_SUMS_OF_TWO(a, b) \
   "=&v"((a)[0]), "=&v"((a)[1]), "=&v"((a)[2]), "=&v"((b)[0]), "=&v"((b)[1]), "=&v"((b)[2])
 
+// rax: the tile behind, which is brought into the first cache meanwhile.
 inline void multiply_tile(const std::int16_t* classes, std::size_t stride,
                           const std::int16_t* panel, const std::int16_t* end,
                           __m512i (&sums)[8][3]) {
@@ -254,6 +254,12 @@ inline void multiply_tile(const std::int16_t* classes, std::size_t stride,
         "xmm31");
 #undef ALPHAMARGIN_ROW
 }
+
+#undef ALPHAMARGIN_SUMS_OF_TWO
+#undef ALPHAMARGIN_CLEAR_ALL
+#undef ALPHAMARGIN_CLEAR
+#undef ALPHAMARGIN_BROADCAST
+#undef ALPHAMARGIN_ADD_PRODUCTS
 
 inline __m512i add_halves(__m512i a, __m512i b) {
   return _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));

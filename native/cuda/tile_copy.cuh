@@ -15,6 +15,9 @@
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 
 inline constexpr std::size_t kTileRow = 128;  // bytes
+#if !defined(__CUDACC__)
+static_assert(kTileRow == kTileRowBytes);
+#endif
 
 // A barrier in dynamic shared memory. Its phases alternate between parity 0 and 1; a phase ends
 // when all arrivals have come and all announced bytes have been copied.

@@ -17,6 +17,9 @@ inline constexpr unsigned kWarpgroupRows = 64;
 inline constexpr unsigned kWarpgroupColumns = 256;
 inline constexpr unsigned kWarpgroupSums = 128;  // of a thread
 inline constexpr unsigned kWarpgroupDepthBytes = 32;
+#if !defined(__CUDACC__)
+static_assert(kWarpgroupColumns == kProductColumns && kWarpgroupSums == kProductSums);
+#endif
 
 // Descriptor of an operand that begins at `place`: a multiple of 1024 bytes for its first 32 bytes
 // of k, and 32, 64 or 96 more for the next. Fields of the PTX manual: address/16, (16/16), stride

@@ -13,7 +13,6 @@ namespace {
 
 constexpr std::size_t kMostBarrierBytes = (std::size_t{1} << 19) - 1;
 constexpr unsigned kWarpRows = 16;
-constexpr unsigned kProductColumns = 256;
 constexpr unsigned kProductDepth = 16;
 constexpr unsigned kWarpsOfGroup = 4;
 
@@ -72,7 +71,7 @@ void multiply(Launch& launch, const Thread* const (&lanes)[kWarp], std::size_t i
   const auto exchange = [&](bool is_load) {
     for (unsigned lane = 0; lane < kWarp; ++lane) {
       float* const own = lanes[lane]->products[index].sums;
-      for (unsigned i = 0; i < 128; ++i) {
+      for (unsigned i = 0; i < kProductSums; ++i) {
         float& sum = sums[lane / 4 + 8 * (i / 2 % 2)][8 * (i / 4) + 2 * (lane % 4) + i % 2];
         if (is_load) {
           sum = own[i];

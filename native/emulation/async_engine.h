@@ -36,6 +36,8 @@ struct TileMap {
   std::uint64_t tile_rows = 0;
 };
 inline constexpr std::size_t kTileRowBytes = 128;
+inline constexpr unsigned kProductColumns = 256;
+inline constexpr unsigned kProductSums = 128;  // of a lane
 inline constexpr std::size_t kTileChunkBytes = 16;
 
 // Where byte `address` of an unswizzled tile lies.
@@ -48,7 +50,7 @@ inline std::uint32_t swizzled_address(std::uint32_t address) {
 struct PendingProduct {
   std::uint64_t rows;  // descriptors
   std::uint64_t columns;
-  float* sums;  // 128 of this lane
+  float* sums;  // kProductSums of this lane
   bool accumulates;
   unsigned group;
 };

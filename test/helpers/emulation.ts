@@ -31,26 +31,27 @@ export const orderSeeds = [0, 1, 2, 3, 7] as const;
 
 const allTiers = ['mma', 'mma-int8', 'simt', 'wgmma'] as const;
 
-/** What a head's option `filter` can ask this device for: all of it where the device is emulated. */
-export const filterTiers = allTiers.filter((filter) => {
+/** Why this device or this build does not have a filter; undefined when it does. */
+export function missingFilter(
+  filter: (typeof allTiers)[number],
+): string | undefined {
   try {
-    entmaxHeadOf(filter).dispose();
-    return true;
+    new PrototypeHead({
+      identities: 1,
+      dim: 1,
+      loss: entmaxHead(),
+      optimizer: sgd(),
+      filter,
+    }).dispose();
+    return undefined;
   } catch (error) {
-    const { code } = error as AlphaMarginError;
-    if (emulated || !['ERR_DEVICE', 'ERR_INVALID_ARGUMENT'].includes(code)) {
-      throw error;
-    }
-    return false;
+    const { code, message } = error as AlphaMarginError;
+    if (emulated || code !== 'ERR_DEVICE') throw error;
+    return message;
   }
-});
-
-function entmaxHeadOf(filter: (typeof allTiers)[number]) {
-  return new PrototypeHead({
-    identities: 1,
-    dim: 1,
-    loss: entmaxHead(),
-    optimizer: sgd(),
-    filter,
-  });
 }
+
+/** What a head's option `filter` can ask this device for: all of it where the device is emulated. */
+export const filterTiers = onDevice
+  ? allTiers.filter((filter) => missingFilter(filter) === undefined)
+  : [];
