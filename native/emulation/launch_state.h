@@ -41,14 +41,15 @@ enum class Waiting { kNothing, kBlock, kWarp, kPhase, kCluster };
 // A block that runs: its place in the grid and its shared memory.
 struct Block {
   struct SharedArray {
-    void* memory;
-    std::size_t bytes;
+    std::unique_ptr<unsigned char[]> allocation;  // memory within it, between two guards
+    unsigned char* memory = nullptr;
+    std::size_t bytes = 0;
   };
 
   dim3 index;
   unsigned rank = 0;  // within its cluster
   std::map<const void*, SharedArray> shared;
-  void* dynamic = nullptr;
+  SharedArray dynamic;
 };
 
 struct Thread {
@@ -125,7 +126,7 @@ class Launch {
 
   // Shared memory of the block: one allocation of its own for every array, filled with a pattern.
   void* shared_array(const void* key, std::size_t bytes, std::size_t alignment);
-  void* dynamic_shared() { return running_->block->dynamic; }
+  void* dynamic_shared() { return running_->block->dynamic.memory; }
   std::size_t dynamic_shared_bytes() const { return shared_bytes_; }
   // An address within the dynamic shared memory of the running block, as its distance from the
   // start, and the same place in a block of the cluster.
