@@ -117,7 +117,9 @@ describe.runIf(emulated)('any order of execution', () => {
       ['steep posteriors', 3, 4, 1 << 24],
     ])('%s', (__, alpha, scale, budget) => {
       const loss = lossFamilies.qMargin(alpha, scale);
-      for (const optimizer of [sgd({ momentum: 0.9 }), adagrad()]) {
+      // The update knows nothing of the filter: the second optimizer with one is enough.
+      const optimizers = [sgd({ momentum: 0.9 }), adagrad()];
+      for (const optimizer of optimizers.slice(filter === 'simt' ? 0 : 1)) {
         expectOneResult(() => headRun(loss, optimizer, budget, filter));
       }
     });

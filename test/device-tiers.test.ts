@@ -35,9 +35,8 @@ interface Setting {
   readonly filter?: FilterName;
 }
 
-/** A step and the update it makes are those of the dense reference in float64. */
-async function expectReferenceStep(loss: LossSpecification, setting: Setting) {
-  const { batch, identities, dim, scratchBudget, filter = 'auto' } = setting;
+function makeProblem(loss: LossSpecification, setting: Setting) {
+  const { batch, identities, dim } = setting;
   const prototypes = normalTensor(identities, dim, 1);
   const labels = randomLabels(batch, identities, 2);
   const embeddings = clusteredEmbeddings(prototypes, labels, 1.5, 3);
@@ -47,6 +46,24 @@ async function expectReferenceStep(loss: LossSpecification, setting: Setting) {
     labels,
     dim,
   });
+  return { prototypes, labels, embeddings, expected };
+}
+
+const problems = new Map<string, ReturnType<typeof makeProblem>>();
+
+/** Inputs of a step and what the float64 reference says of it: made once for all tiers. */
+function problemOf(loss: LossSpecification, setting: Setting) {
+  const { batch, identities, dim } = setting;
+  const name = JSON.stringify([loss, batch, identities, dim]);
+  const problem = problems.get(name) ?? makeProblem(loss, setting);
+  problems.set(name, problem);
+  return problem;
+}
+
+/** A step and the update it makes are those of the dense reference in float64. */
+async function expectReferenceStep(loss: LossSpecification, setting: Setting) {
+  const { identities, dim, scratchBudget, filter = 'auto' } = setting;
+  const { prototypes, labels, embeddings, expected } = problemOf(loss, setting);
   const squares = expected.gradPrototypes.reduce((sum, g) => sum + g * g, 0);
   const norm = Math.sqrt(squares) || 1;
   const learningRate = (1000 * Math.sqrt(identities * dim)) / norm;

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { emulated } from './helpers/emulation.js';
 
 /*
  * The built package as programs see it: imported by its name, required from CommonJS, in worker
@@ -132,6 +133,8 @@ describe('a worker that is terminated with work pending', () => {
   // The environment goes away while its calls run and wait: they must neither crash the process
   // nor keep it alive, and other threads go on.
   it.each(['step', 'entmax'])('does not end the process: %s', async (call) => {
+    // Enough to be at work still when the worker ends; the emulated device takes longer for less.
+    const [identities, rows] = emulated ? [3000, 400] : [30_000, 4000];
     const script = `
       import { Worker } from 'node:worker_threads';
       import { entmaxSync, tensor } from 'alphamargin';
@@ -139,10 +142,10 @@ describe('a worker that is terminated with work pending', () => {
         import { parentPort } from 'node:worker_threads';
         import { cosFace, entmax, PrototypeHead, sgd, tensor } from '\${import.meta.resolve('alphamargin')}';
         const head = new PrototypeHead({
-          identities: 30000, dim: 64, loss: cosFace(), optimizer: sgd(),
+          identities: ${identities}, dim: 64, loss: cosFace(), optimizer: sgd(),
         });
         const x = tensor(Float32Array.from({ length: 64 * 64 }, (_, i) => Math.sin(i)), [64, 64]);
-        const big = tensor(new Float32Array(4000 * 500), [4000, 500]);
+        const big = tensor(new Float32Array(${rows} * 500), [${rows}, 500]);
         for (let i = 0; i < 4; i += 1) {
           if ('${call}' === 'step') head.step(x, new Int32Array(64));
           else entmax(big, { alpha: 1.1 });

@@ -3,41 +3,13 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdint>
 #include <cstdlib>
 #include <new>
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
-#include <sanitizer/common_interface_defs.h>
-#endif
-
-#if defined(__x86_64__)
-// Saves the callee-saved registers on the current stack, its pointer in *rdi, and continues on rsi.
-extern "C" void alphamargin_switch_stack(void** save, void* load);
-asm(R"(
-.text
-.globl alphamargin_switch_stack
-.hidden alphamargin_switch_stack
-.type alphamargin_switch_stack,@function
-alphamargin_switch_stack:
-  pushq %rbp
-  pushq %rbx
-  pushq %r12
-  pushq %r13
-  pushq %r14
-  pushq %r15
-  movq %rsp, (%rdi)
-  movq %rsi, %rsp
-  popq %r15
-  popq %r14
-  popq %r13
-  popq %r12
-  popq %rbx
-  popq %rbp
-  ret
-.size alphamargin_switch_stack,.-alphamargin_switch_stack
-)");
 #endif
 
 namespace alphamargin::emulated {
@@ -49,12 +21,17 @@ constexpr std::size_t kStackBytes = 256 * 1024;  // instrumented frames are larg
 constexpr std::size_t kStackBytes = 64 * 1024;
 #endif
 
-// Set at every switch.
-constinit thread_local Fibre* starting = nullptr;
+// Stacks that end at the same place of a page would share a few lines of the cache, and a block has
+// hundreds of them: every one begins at another of these many places.
+constexpr std::size_t kStackPlaces = 31;
+constexpr std::size_t kPlaceBytes = 128;
+constinit std::atomic<std::size_t> fibres{0};
 
 }  // namespace
 
-Fibre::Fibre() : stack_bytes_(kStackBytes) {
+Fibre::Fibre()
+    : stack_bytes_(kStackBytes),
+      unused_bytes_(fibres.fetch_add(1, std::memory_order_relaxed) % kStackPlaces * kPlaceBytes) {
   // A page that cannot be touched below the stack: an overflow is a fault, not a strange result.
   const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
   void* memory = mmap(nullptr, stack_bytes_ + page, PROT_READ | PROT_WRITE,
@@ -80,24 +57,24 @@ void Fibre::prepare(Entry entry, void* argument) {
   own_fake_stack_ = nullptr;
 #endif
 #if defined(__x86_64__)
-  // As alphamargin_switch_stack leaves a stack: six registers and a return address, which must
-  // leave rsp ≡ 8 (mod 16) in the function it enters.
-  auto* top = reinterpret_cast<void**>(reinterpret_cast<std::uintptr_t>(stack_ + stack_bytes_) &
-                                       ~std::uintptr_t{15});
+  // As continue_at() leaves a stack, with where to go on on top; below it what the function that is
+  // entered takes for its return address, which leaves the stack as aligned as it expects.
+  auto* top = reinterpret_cast<void**>(
+      reinterpret_cast<std::uintptr_t>(stack_ + stack_bytes_ - unused_bytes_) &
+      ~std::uintptr_t{15});
   *--top = nullptr;
   *--top = reinterpret_cast<void*>(&Fibre::trampoline);
-  for (int i = 0; i < 6; ++i) *--top = nullptr;
-  own_stack_pointer_ = top;
+  own_ = top;
 #else
   getcontext(&own_);
   own_.uc_stack.ss_sp = stack_;
-  own_.uc_stack.ss_size = stack_bytes_;
+  own_.uc_stack.ss_size = stack_bytes_ - unused_bytes_;
   own_.uc_link = nullptr;
   makecontext(&own_, &Fibre::trampoline, 0);
 #endif
 }
 
-void Fibre::trampoline() { starting->start(); }
+void Fibre::trampoline() { starting_->start(); }
 
 void Fibre::start() {
 #if defined(__SANITIZE_ADDRESS__)
@@ -107,44 +84,11 @@ void Fibre::start() {
   finish();
 }
 
-void Fibre::resume() {
-  starting = this;
-#if defined(__SANITIZE_ADDRESS__)
-  __sanitizer_start_switch_fiber(&caller_fake_stack_, stack_, stack_bytes_);
-#endif
-#if defined(__x86_64__)
-  alphamargin_switch_stack(&caller_stack_pointer_, own_stack_pointer_);
-#else
-  swapcontext(&caller_, &own_);
-#endif
-#if defined(__SANITIZE_ADDRESS__)
-  __sanitizer_finish_switch_fiber(caller_fake_stack_, nullptr, nullptr);
-#endif
-}
-
-void Fibre::suspend() {
-#if defined(__SANITIZE_ADDRESS__)
-  __sanitizer_start_switch_fiber(&own_fake_stack_, caller_bottom_, caller_size_);
-#endif
-#if defined(__x86_64__)
-  alphamargin_switch_stack(&own_stack_pointer_, caller_stack_pointer_);
-#else
-  swapcontext(&own_, &caller_);
-#endif
-#if defined(__SANITIZE_ADDRESS__)
-  __sanitizer_finish_switch_fiber(own_fake_stack_, &caller_bottom_, &caller_size_);
-#endif
-}
-
 void Fibre::finish() {
 #if defined(__SANITIZE_ADDRESS__)
   __sanitizer_start_switch_fiber(nullptr, caller_bottom_, caller_size_);
 #endif
-#if defined(__x86_64__)
-  alphamargin_switch_stack(&own_stack_pointer_, caller_stack_pointer_);
-#else
-  swapcontext(&own_, &caller_);
-#endif
+  continue_at(&own_, &caller_);
   std::abort();  // a finished fibre is not resumed
 }
 

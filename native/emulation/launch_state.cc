@@ -4,11 +4,12 @@
 #include <atomic>
 #include <cstring>
 #include <numeric>
+#include <span>
 #include <utility>
 
 namespace alphamargin::emulated {
 
-constinit thread_local Launch* current_launch = nullptr;
+constinit Launch* current_launch = nullptr;
 
 namespace {
 
@@ -19,6 +20,11 @@ std::vector<std::unique_ptr<Thread>>& kept_threads() {
 }
 
 constinit std::atomic<std::uint64_t> conflicts{0};
+
+// Mostly the same literal.
+bool is_same_text(const char* left, const char* right) {
+  return left == right || std::strcmp(left, right) == 0;
+}
 
 std::string describe(const std::source_location& place) {
   std::string file = place.file_name();
@@ -220,8 +226,7 @@ bool Launch::release_lanes(std::size_t warp) {
         break;
       }
       if (thread.mask != leader.mask || thread.bytes != leader.bytes ||
-          (thread.operation != leader.operation &&
-           std::strcmp(thread.operation, leader.operation) != 0)) {
+          !is_same_text(thread.operation, leader.operation)) {
         fault(std::string("lanes of a warp wait at different operations: ") + leader.operation +
               " at " + describe(leader.place) + " and " + thread.operation + " at " +
               describe(thread.place));
@@ -248,8 +253,7 @@ bool Launch::release_blocks() {
   const std::size_t per_block = threads_.size() / blocks_.size();
   bool released = false;
   for (const Block& block : blocks_) {
-    const auto begin = threads_.begin() + static_cast<std::ptrdiff_t>(block.rank * per_block);
-    const std::vector<Thread*> threads(begin, begin + static_cast<std::ptrdiff_t>(block_.count()));
+    const std::span threads(threads_.data() + block.rank * per_block, block_.count());
     const auto waits = [](const Thread* thread) {
       return !thread->done && thread->waiting == Waiting::kBlock;
     };
@@ -267,7 +271,7 @@ bool Launch::release_blocks() {
         continue;
       }
       if (thread->place.line() != waiting->place.line() ||
-          std::strcmp(thread->place.file_name(), waiting->place.file_name()) != 0) {
+          !is_same_text(thread->place.file_name(), waiting->place.file_name())) {
         fault("divergent barrier: threads of a block wait at __syncthreads at " +
               describe(waiting->place) + " and at " + describe(thread->place));
       }

@@ -94,7 +94,7 @@ class Launch {
   // Throws DeviceFault.
   void run(const std::function<void()>& body);
 
-  // The launch that runs on this thread; only valid inside a kernel.
+  // The launch that runs; only valid inside a kernel.
   static Launch& current();
 
   const dim3& thread_index() const { return running_->index; }
@@ -174,8 +174,9 @@ class Launch {
   std::string failure_;
 };
 
-// Read at every threadIdx.
-extern constinit thread_local Launch* current_launch;
+// Read at every threadIdx. The device runs one kernel at a time (runtime_api.cc), so it is not
+// thread_local: in a library that is loaded late each access would be a call.
+extern constinit Launch* current_launch;
 
 inline Launch& Launch::current() { return *current_launch; }
 

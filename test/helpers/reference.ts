@@ -46,13 +46,17 @@ export function referencePosterior(
   // Any one class alone reaches Σp = 1 at r = gap + q^{1−α}; at r = 0 every posterior is 0.
   // (The loop makes up for a q^{1−α} that is lost in the rounding of the gap.)
   let upper = Math.min(...gaps.map((gap, j) => gap + q[j]! ** (1 - alpha)));
-  while (sum(powers(gaps, q, alpha, upper)) < 1) upper *= 1 + Number.EPSILON;
+  // Whoever has nothing there has nothing below: mostly nearly all.
+  const near = gaps.map((_, j) => j).filter((j) => gaps[j]! < 2 * upper);
+  const [nearGaps, nearQ] = [near.map((j) => gaps[j]!), near.map((j) => q[j]!)];
+  const mass = (r: number) => sum(powers(nearGaps, nearQ, alpha, r));
+  while (mass(upper) < 1) upper *= 1 + Number.EPSILON;
   let lower = 0;
   // Halving r itself finds roots of any size; halving the bracket finds all their digits.
   for (;;) {
     const middle = lower > 0 ? lower + (upper - lower) / 2 : upper / 2;
     if (!(middle > lower && middle < upper)) break;
-    if (sum(powers(gaps, q, alpha, middle)) >= 1) upper = middle;
+    if (mass(middle) >= 1) upper = middle;
     else lower = middle;
   }
   const above = powers(gaps, q, alpha, upper);
@@ -114,11 +118,13 @@ export function referenceRow(
   const target = referenceTarget(loss, cosines[label]!);
   // The inter-top-K penalty, by sorting: ties go to the smaller class.
   const top = new Set(
-    cosines
-      .map((_, j) => j)
-      .filter((j) => j !== label)
-      .sort((a, b) => cosines[b]! - cosines[a]! || a - b)
-      .slice(0, loss.interTopK),
+    loss.interTopK === 0
+      ? []
+      : cosines
+          .map((_, j) => j)
+          .filter((j) => j !== label)
+          .sort((a, b) => cosines[b]! - cosines[a]! || a - b)
+          .slice(0, loss.interTopK),
   );
   const theta = cosines.map(
     (cosine, j) =>
