@@ -11,6 +11,7 @@ import {
   tensor,
 } from '../lib/index.js';
 import { contract } from './helpers/contract.js';
+import { emulated } from './helpers/emulation.js';
 import { referenceRow } from './helpers/reference.js';
 
 describe('numerical hostility', () => {
@@ -31,6 +32,40 @@ describe('numerical hostility', () => {
     });
     expect(await head.prototypes()).toEqual(before);
     expect(before.data.every(Number.isFinite)).toBe(true);
+  });
+
+  it('the shortest and the longest prototype are found wherever they are', async () => {
+    // The emulated device solves so many equal classes for seconds.
+    const identities = emulated ? 555 : 65_555;
+    const places = [0, 17, 65_535, 65_536, identities - 1];
+    using head = new PrototypeHead({
+      identities,
+      dim: 2,
+      loss: entmaxHead({ alpha: 2, scale: 1e-3 }),
+      optimizer: sgd({ learningRate: 1e13, weightDecay: 9e-14 }),
+      prototypes: tensor(new Float32Array(2 * identities).fill(1), [
+        identities,
+        2,
+      ]),
+    });
+    const embeddings = tensor(Float32Array.of(1, 1), [1, 2]);
+    await head.step(embeddings, [0]);
+    for (const place of places.filter((each) => each < identities)) {
+      for (const length of [1e-26, 6e29]) {
+        const set = (value: number) =>
+          head.setPrototypes(
+            tensor(Float32Array.of(value, value), [1, 2]),
+            Int32Array.of(place),
+          );
+        await set(length);
+        await expect(
+          head.step(embeddings, [0]),
+          `${length} at ${place}`,
+        ).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT' });
+        await set(1);
+      }
+    }
+    await head.step(embeddings, [0]);
   });
 
   // The step is float32 arithmetic: such a rate would be an infinity there.

@@ -128,7 +128,7 @@ HeadStats PrototypeHead::run(const RealMatrix& embeddings, const std::int32_t* l
       done = backward(inputs, solved, outputs.grad_embeddings.data, nullptr, Optimizer{});
     } else {
       const double coefficient = largest_coefficient(inputs, solved);
-      const double momentum_bound = state_->check_update(*optimizer, coefficient);
+      const double momentum_bound = state_->check_update(*runtime_, *optimizer, coefficient);
       state_->ensure_optimizer(*optimizer);
       done = backward(inputs, solved, outputs.grad_embeddings.data, &*state_, *optimizer);
       state_->end_update(momentum_bound);

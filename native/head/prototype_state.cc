@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <vector>
 
 #include "cpu/kernel_set.h"
 #include "head/class_segments.h"
@@ -15,6 +16,30 @@ namespace {
 std::size_t elements(std::size_t rows, std::size_t width) {
   if (width != 0 && rows > std::numeric_limits<std::size_t>::max() / width) throw std::bad_alloc();
   return rows * width;
+}
+
+NormRange range_of(const double* norms, std::size_t count) {
+  // Several at a time, which do not wait for each other.
+  constexpr std::size_t kLanes = 16;
+  double smallest[kLanes];
+  double largest[kLanes];
+  std::fill_n(smallest, kLanes, INFINITY);
+  std::fill_n(largest, kLanes, 0.0);
+  std::size_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    for (std::size_t lane = 0; lane < kLanes; ++lane) {
+      const double norm = norms[i + lane];
+      smallest[lane] = norm < smallest[lane] ? norm : smallest[lane];
+      largest[lane] = norm > largest[lane] ? norm : largest[lane];
+    }
+  }
+  NormRange range{*std::min_element(smallest, smallest + kLanes),
+                  *std::max_element(largest, largest + kLanes)};
+  for (; i < count; ++i) {
+    range.smallest = std::min(range.smallest, norms[i]);
+    range.largest = std::max(range.largest, norms[i]);
+  }
+  return range;
 }
 
 }  // namespace
@@ -134,11 +159,18 @@ void PrototypeState::write(StateArray array, std::size_t first, std::size_t coun
   momentum_bound_ = std::max(momentum_bound_, largest_norm(count, dim_, values));
 }
 
-double PrototypeState::check_update(const Optimizer& optimizer, double largest_coefficient) const {
+double PrototypeState::check_update(Runtime& runtime, const Optimizer& optimizer,
+                                    double largest_coefficient) const {
+  constexpr std::size_t kPerPiece = std::size_t{1} << 16;
+  std::vector<NormRange> ranges((identities_ + kPerPiece - 1) / kPerPiece);
+  runtime.pool.run(ranges.size(), [&](std::size_t piece) {
+    const std::size_t first = piece * kPerPiece;
+    ranges[piece] = range_of(norms_.data() + first, std::min(kPerPiece, identities_ - first));
+  });
   NormRange norms{INFINITY, 0};
-  for (const double norm : norms_) {
-    norms.smallest = std::min(norms.smallest, norm);
-    norms.largest = std::max(norms.largest, norm);
+  for (const NormRange& range : ranges) {
+    norms.smallest = std::min(norms.smallest, range.smallest);
+    norms.largest = std::max(norms.largest, range.largest);
   }
   return alphamargin::check_update(optimizer, largest_coefficient, norms, dim_, momentum_bound_);
 }

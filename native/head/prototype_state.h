@@ -44,7 +44,8 @@ class PrototypeState {
   void write(StateArray array, std::size_t first, std::size_t count, const float* values);
 
   // See head/state_checks.h; returns the bound on momentum rows that holds after the update.
-  double check_update(const Optimizer& optimizer, double largest_coefficient) const;
+  double check_update(Runtime& runtime, const Optimizer& optimizer,
+                      double largest_coefficient) const;
   // One row's update with its gradient (whose inverse_norm is filled in here); `gradient_row` [D]
   // is scratch. ensure_optimizer and check_update came before.
   void update_row(const Optimizer& optimizer, std::size_t identity, ClassGradient& gradient,
