@@ -47,8 +47,9 @@ function onDevice(device: string, exclude: string[]) {
       env: { ALPHAMARGIN_DEVICE: device },
       // Every thread of a kernel is run in turn: what takes seconds elsewhere takes a minute here.
       ...(device === 'cuda-emulated' ? { testTimeout: 300_000 } : {}),
-      // One process at a time has the GPU.
-      ...(device === 'cuda' ? { maxWorkers: 1 } : {}),
+      // One process at a time has the GPU, and a new one for each file: after a fault of a kernel
+      // nothing works any more in the old.
+      ...(device === 'cuda' ? { maxWorkers: 1, isolate: true } : {}),
     },
   };
 }

@@ -72,6 +72,7 @@ const ASAN_TESTS = {
       'changes no result',
       'ties beyond the room',
       'hard settings of rows',
+      'the float64 vectors, overflowing rows',
       's 0.05',
       's 0.5 ',
       'loss curves of three epochs',

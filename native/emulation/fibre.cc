@@ -17,6 +17,8 @@ namespace {
 
 #if defined(__SANITIZE_ADDRESS__)
 constexpr std::size_t kStackBytes = 256 * 1024;  // instrumented frames are larger
+// At the top of a stack, what the frames that never return may take.
+constexpr std::size_t kOutermostBytes = 16 * 1024;
 #else
 constexpr std::size_t kStackBytes = 64 * 1024;
 #endif
@@ -53,7 +55,10 @@ void Fibre::prepare(Entry entry, void* argument) {
   entry_ = entry;
   argument_ = argument;
 #if defined(__SANITIZE_ADDRESS__)
-  __asan_unpoison_memory_region(stack_, stack_bytes_);
+  // Functions that return leave nothing poisoned. A fibre that was given up half-way did not.
+  const std::size_t used = has_finished_ ? kOutermostBytes : stack_bytes_;
+  __asan_unpoison_memory_region(stack_ + stack_bytes_ - used, used);
+  has_finished_ = false;
   own_fake_stack_ = nullptr;
 #endif
 #if defined(__x86_64__)
@@ -86,6 +91,7 @@ void Fibre::start() {
 
 void Fibre::finish() {
 #if defined(__SANITIZE_ADDRESS__)
+  has_finished_ = true;
   __sanitizer_start_switch_fiber(nullptr, caller_bottom_, caller_size_);
 #endif
   continue_at(&own_, &caller_);

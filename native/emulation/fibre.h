@@ -53,6 +53,7 @@ class Fibre {
   Place own_{};
   Place caller_{};
   // What AddressSanitizer and ThreadSanitizer keep of a stack.
+  bool has_finished_ = false;
   void* own_fake_stack_ = nullptr;
   void* caller_fake_stack_ = nullptr;
   const void* caller_bottom_ = nullptr;
