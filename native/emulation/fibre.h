@@ -52,12 +52,14 @@ class Fibre {
   void* argument_ = nullptr;
   Place own_{};
   Place caller_{};
-  // What AddressSanitizer and ThreadSanitizer keep of a stack.
-  bool has_finished_ = false;
+#if defined(__SANITIZE_ADDRESS__)
+  // What AddressSanitizer keeps of a stack, and whether all that ran on it has returned.
   void* own_fake_stack_ = nullptr;
   void* caller_fake_stack_ = nullptr;
   const void* caller_bottom_ = nullptr;
   std::size_t caller_size_ = 0;
+  bool has_finished_ = false;
+#endif
 };
 
 // Leaves its own place in *save and goes on where *load was left. In the line of its callers, and
@@ -74,7 +76,7 @@ inline void Fibre::continue_at(Place* save, Place* load) {
       "movq %%rsp, (%0)\n\t"
       "movq %1, %%rsp\n\t"
       "popq %%rax\n\t"
-      "jmpq *%%rax\n"
+      "notrack jmpq *%%rax\n"
       "1:\n\t"
       "popq %%rbp\n\t"
       "leaq 128(%%rsp), %%rsp"
