@@ -7,6 +7,11 @@ const source = (file: string) => inRepository(`lib/${file}`);
 
 /** Tests of what no device has a part in: they run once, beside the CPU. */
 const INDEPENDENT = [
+  'test/cli/input-checks.test.ts',
+  'test/cli/kaldi-inputs.test.ts',
+  'test/cli/saved-results.test.ts',
+  'test/cli/train-from-disk.test.ts',
+  'test/cli/usage.test.ts',
   'test/docs.test.ts',
   'test/emulation.test.ts',
   'test/data/**',

@@ -9,6 +9,7 @@ import {
   tensor,
 } from '../lib/index.js';
 import { anyLabelledCosines, quick } from './helpers/arbitraries.js';
+import { expectSameBits } from './helpers/contract.js';
 import {
   familiesAndOrders,
   functionFamilies,
@@ -86,13 +87,14 @@ describe.each(familiesAndOrders)('$family, α $alpha', ({ family, alpha }) => {
         ).toBe(true);
       }
     }
-    expect((await head.prototypes()).data).toEqual(
+    expectSameBits(
+      (await head.prototypes()).data,
       (await other.prototypes()).data,
     );
     const rows = head.posteriorSync(batch.rows, batch.labels);
     const expected = other.posteriorSync(embeddings, labels);
-    expect(rows.columns).toEqual(expected.columns);
-    expect(rows.values).toEqual(expected.values);
+    expectSameBits(rows.columns, expected.columns);
+    expectSameBits(rows.values, expected.values);
     for (const row of batch.ignored) {
       expect(rows.rowOffsets[row + 1]).toBe(rows.rowOffsets[row]);
     }
@@ -175,7 +177,7 @@ describe.each(functionFamilies)('%s on cosines', (family) => {
         ],
       ] as const;
       for (const [gradient, wanted] of gradients) {
-        expect(reorderRows(gradient, batch.places).data).toEqual(wanted.data);
+        expectSameBits(reorderRows(gradient, batch.places).data, wanted.data);
         for (const row of batch.ignored) {
           const first = row * classes;
           expect(

@@ -74,13 +74,12 @@ export function cornerTensor(rows: number, seed: number): Tensor {
 /** Rows of a tensor in a new order. */
 export function reorderRows(value: Tensor, order: ArrayLike<number>): Tensor {
   const width = value.dims[1]!;
-  const rows = Array.from(order, (row) =>
-    value.data.subarray(row * width, (row + 1) * width),
-  );
-  return tensor(Float32Array.from(rows.flatMap((row) => [...row])), [
-    rows.length,
-    width,
-  ]);
+  const data = new Float32Array(order.length * width);
+  for (let i = 0; i < order.length; i += 1) {
+    const first = order[i]! * width;
+    data.set(value.data.subarray(first, first + width), i * width);
+  }
+  return tensor(data, [order.length, width]);
 }
 
 /** A random permutation of 0 … size − 1. */
