@@ -39,6 +39,7 @@ execFileSync(
   [
     createRequire(import.meta.url).resolve('cmake-js/bin/cmake-js'),
     ...['compile', '--out', path.join(folder, 'build')],
+    ...['--target', 'alphamargin'],
     '--CDALPHAMARGIN_EMULATION=OFF',
     ...(cpuOnly
       ? ['--CDALPHAMARGIN_CUDA=OFF']
