@@ -18,8 +18,10 @@ export {
   type TrialSource,
 } from './score-trials.js';
 export { summarize, type VerificationSummary } from './summarize.js';
+/** Scores of one system, with its name. */
 export type { NamedScores } from './systems.js';
 export { type TarAtFar, tarAtFar } from './tar-at-far.js';
+/** What a training says of an epoch, for reports. */
 export type { TrainingEpoch } from './training-history.js';
 export {
   type RawScores,

@@ -47,13 +47,14 @@ export function parseTrials(text: string): TrialList {
   return collector.finish();
 }
 
-/** Where the fields of a line stand: VoxCeleb's lists have the label first, IJB's last. */
+/** Where the fields of a line stand in lists with the label first, as VoxCeleb's. */
 export const LABEL_FIRST = {
   label: 0,
   enrolment: 1,
   test: 2,
   shown: "'label enrolment test'",
 } as const;
+/** The same with the label last, as IJB's. */
 export const LABEL_LAST = {
   label: 2,
   enrolment: 0,

@@ -46,7 +46,7 @@ export function referencePosterior(
   // Any one class alone reaches Σp = 1 at r = gap + q^{1−α}; at r = 0 every posterior is 0.
   // (The loop makes up for a q^{1−α} that is lost in the rounding of the gap.)
   let upper = Math.min(...gaps.map((gap, j) => gap + q[j]! ** (1 - alpha)));
-  // Whoever has nothing there has nothing below: mostly nearly all.
+  // Most classes have nothing there, so nothing below; the factor covers the loop.
   const near = gaps.map((_, j) => j).filter((j) => gaps[j]! < 2 * upper);
   const [nearGaps, nearQ] = [near.map((j) => gaps[j]!), near.map((j) => q[j]!)];
   const mass = (r: number) => sum(powers(nearGaps, nearQ, alpha, r));

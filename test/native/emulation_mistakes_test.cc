@@ -127,13 +127,27 @@ void test_planted_out_of_bounds() {
         launch(bench.context, "write_shared_kernel", &write_shared_kernel, {1, 1}, out.data(), 33);
         bench.context.synchronize();
       },
-      {"write_shared_kernel", "shared array of 128 bytes"});
+      {"write_shared_kernel", "beyond the end of a shared array of 128 bytes"});
+  const auto before = static_cast<std::size_t>(-1);
+  expect_fault(
+      [&] {
+        launch(bench.context, "write_shared_kernel", &write_shared_kernel, {1, 1}, out.data(),
+               before);
+        bench.context.synchronize();
+      },
+      {"write_shared_kernel", "beyond the start of a shared array of 128 bytes"});
+  expect_fault(
+      [&] {
+        launch(bench.context, "write_dynamic_kernel", &write_dynamic_kernel, {1, 1, 64}, before);
+        bench.context.synchronize();
+      },
+      {"write_dynamic_kernel", "beyond the start of 64 bytes of dynamic shared memory"});
   expect_fault(
       [&] {
         launch(bench.context, "write_dynamic_kernel", &write_dynamic_kernel, {1, 1, 64}, 16);
         bench.context.synchronize();
       },
-      {"write_dynamic_kernel", "64 bytes of dynamic shared memory"});
+      {"write_dynamic_kernel", "beyond the end of 64 bytes of dynamic shared memory"});
 }
 
 struct Wrapped {
