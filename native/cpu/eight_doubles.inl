@@ -1,20 +1,26 @@
-// Eight float64 (or float32) numbers as what the instruction set has: one vector of 512 bits, two
-// of 256 or four of 128. One notation for all sets, and the same sums in all of them. Included
-// inside an anonymous namespace before kernel_loops.inl.
+// Eight float64 (or sixteen float32) numbers as what the instruction set has: one vector of 512
+// bits, two of 256 or four of 128. One notation for all sets, and the same sums in all of them.
+// Included inside an anonymous namespace before kernel_loops.inl.
 
 #if defined(__AVX512F__)
 typedef double DoubleVector __attribute__((vector_size(64)));
 typedef double DoubleAnywhere __attribute__((vector_size(64), aligned(8), may_alias));
+typedef float WholeVector __attribute__((vector_size(64)));
+typedef float WholeAnywhere __attribute__((vector_size(64), aligned(4), may_alias));
 typedef std::int64_t LongVector __attribute__((vector_size(64)));
 typedef float SingleVector __attribute__((vector_size(32), aligned(4), may_alias));
 #elif defined(__AVX2__)
 typedef double DoubleVector __attribute__((vector_size(32)));
 typedef double DoubleAnywhere __attribute__((vector_size(32), aligned(8), may_alias));
+typedef float WholeVector __attribute__((vector_size(32)));
+typedef float WholeAnywhere __attribute__((vector_size(32), aligned(4), may_alias));
 typedef std::int64_t LongVector __attribute__((vector_size(32)));
 typedef float SingleVector __attribute__((vector_size(16), aligned(4), may_alias));
 #else
 typedef double DoubleVector __attribute__((vector_size(16)));
 typedef double DoubleAnywhere __attribute__((vector_size(16), aligned(8), may_alias));
+typedef float WholeVector __attribute__((vector_size(16)));
+typedef float WholeAnywhere __attribute__((vector_size(16), aligned(4), may_alias));
 typedef std::int64_t LongVector __attribute__((vector_size(16)));
 typedef float SingleVector __attribute__((vector_size(8), aligned(4), may_alias));
 #endif
@@ -93,45 +99,26 @@ struct Double8 {
   }
 };
 
-// Eight float32 numbers in as many parts.
-struct Single8 {
-  SingleVector part[kVectorParts];
+// Sixteen float32 numbers in as many parts.
+struct Single16 {
+  WholeVector part[kVectorParts];
 
-  ALPHAMARGIN_INLINE Single8() = default;
-  ALPHAMARGIN_INLINE Single8(float value) {
-    for_parts([&](int i) __attribute__((always_inline)) { part[i] = value - SingleVector{}; });
+  ALPHAMARGIN_INLINE Single16() = default;
+  ALPHAMARGIN_INLINE Single16(float value) {
+    for_parts([&](int i) __attribute__((always_inline)) { part[i] = value - WholeVector{}; });
   }
 
-  ALPHAMARGIN_INLINE static Single8 load(const float* values) {
-    Single8 result;
+  ALPHAMARGIN_INLINE static Single16 load(const float* values) {
+    Single16 result;
     for_parts([&](int i) __attribute__((always_inline)) {
-      result.part[i] = *reinterpret_cast<const SingleVector*>(values + i * kVectorLanes);
-    });
-    return result;
-  }
-  ALPHAMARGIN_INLINE static Single8 rounded(const Double8& values) {
-    Single8 result;
-    for_parts([&](int i) __attribute__((always_inline)) {
-      result.part[i] = __builtin_convertvector(values.part[i], SingleVector);
+      result.part[i] = *reinterpret_cast<const WholeAnywhere*>(values + 2 * i * kVectorLanes);
     });
     return result;
   }
   ALPHAMARGIN_INLINE void store(float* out) const {
     for_parts([&](int i) __attribute__((always_inline)) {
-      *reinterpret_cast<SingleVector*>(out + i * kVectorLanes) = part[i];
+      *reinterpret_cast<WholeAnywhere*>(out + 2 * i * kVectorLanes) = part[i];
     });
-  }
-  ALPHAMARGIN_INLINE Double8 widened() const {
-    Double8 result;
-    for_parts([&](int i) __attribute__((always_inline)) {
-#if defined(__AVX512F__)
-      result.part[i] =
-          reinterpret_cast<DoubleVector>(_mm512_cvtps_pd(reinterpret_cast<__m256>(part[i])));
-#else
-      result.part[i] = __builtin_convertvector(part[i], DoubleVector);
-#endif
-    });
-    return result;
   }
 };
 
@@ -146,10 +133,37 @@ struct Single8 {
 ALPHAMARGIN_OPERATOR(Double8, +)
 ALPHAMARGIN_OPERATOR(Double8, -)
 ALPHAMARGIN_OPERATOR(Double8, *)
-ALPHAMARGIN_OPERATOR(Single8, +)
-ALPHAMARGIN_OPERATOR(Single8, -)
-ALPHAMARGIN_OPERATOR(Single8, *)
+ALPHAMARGIN_OPERATOR(Single16, +)
+ALPHAMARGIN_OPERATOR(Single16, -)
+ALPHAMARGIN_OPERATOR(Single16, *)
 #undef ALPHAMARGIN_OPERATOR
+
+// sum + a·b for products that float64 holds exactly (those of float32 numbers): then a fused
+// operation rounds like the two.
+ALPHAMARGIN_INLINE Double8 plus_exact_product(const Double8& sum, const Double8& a,
+                                              const Double8& b) {
+#if defined(__AVX512F__) || defined(__FMA__) || defined(ALPHAMARGIN_NEON)
+  Double8 result;
+  for_parts([&](int i) __attribute__((always_inline)) {
+#if defined(__AVX512F__)
+    result.part[i] = reinterpret_cast<DoubleVector>(
+        _mm512_fmadd_pd(reinterpret_cast<__m512d>(a.part[i]), reinterpret_cast<__m512d>(b.part[i]),
+                        reinterpret_cast<__m512d>(sum.part[i])));
+#elif defined(__FMA__)
+    result.part[i] = reinterpret_cast<DoubleVector>(
+        _mm256_fmadd_pd(reinterpret_cast<__m256d>(a.part[i]), reinterpret_cast<__m256d>(b.part[i]),
+                        reinterpret_cast<__m256d>(sum.part[i])));
+#else
+    result.part[i] = reinterpret_cast<DoubleVector>(vfmaq_f64(
+        reinterpret_cast<float64x2_t>(sum.part[i]), reinterpret_cast<float64x2_t>(a.part[i]),
+        reinterpret_cast<float64x2_t>(b.part[i])));
+#endif
+  });
+  return result;
+#else
+  return sum + a * b;
+#endif
+}
 
 // `value` where a > limit, `other` elsewhere.
 ALPHAMARGIN_INLINE Double8 where_above(const Double8& a, double limit, const Double8& value,

@@ -135,39 +135,115 @@ inline double sum_of_sixteen(double* sums) {
   return sums[0];
 }
 
-template <bool kHasVelocity>
-double class_step_of(const ClassGradient& gradient, const DescentRule& rule, std::size_t count,
-                     float* row, float* velocity) {
-  const GradientOfSixteen gradient_of(gradient);
-  const Double8 decay = rule.decay;
-  const Single8 rate = rule.rate;
-  const Single8 momentum = rule.momentum;
+// ∂w + decay·w by way of float64: of sixteen elements, and of one.
+struct SlopeInDouble {
+  SlopeInDouble(const ClassGradient& gradient, double weight_decay)
+      : gradient_of(gradient), decay(weight_decay), decay_of_one(weight_decay) {}
+
+  ALPHAMARGIN_INLINE Single16 operator()(std::size_t k, const float* row) const {
+    const Double8 wide[2] = {Double8::load(row + k), Double8::load(row + k + 8)};
+    Double8 slopes[2];
+    gradient_of(k, wide, slopes);
+    float rounded[16];
+    (slopes[0] + decay * wide[0]).store(rounded);
+    (slopes[1] + decay * wide[1]).store(rounded + 8);
+    return Single16::load(rounded);
+  }
+  float of_one(std::size_t k, float value) const {
+    return static_cast<float>(gradient_of_one(gradient_of.source, value, k) + decay_of_one * value);
+  }
+
+  const GradientOfSixteen gradient_of;
+  const Double8 decay;
+  const double decay_of_one;
+};
+
+// The same in float32, which has a third of the instructions. Unit embeddings are rounded to
+// float32 already; a few sums of them lose no more:
+//
+//   ∂w + decay·w = (decay − Σ g c/‖w‖²) w + initial/‖w‖ + Σ_i (g_i/‖w‖) x̂_i
+struct SlopeInSingle {
+  static constexpr std::size_t kMostPairs = 16;
+
+  SlopeInSingle(const ClassGradient& gradient, double decay)
+      : pairs(gradient.pairs), initial(gradient.initial) {
+    const double inverse = gradient.inverse_norm;
+    const double own = decay - gradient.projection * inverse * inverse;
+    serves = pairs <= kMostPairs && fits(inverse) && fits(own);
+    if (!serves) return;
+    of_row = static_cast<float>(own);
+    of_initial = static_cast<float>(inverse);
+    for (std::size_t i = 0; i < pairs; ++i) {
+      const double factor = gradient.coefficients[i] * inverse;
+      serves = serves && fits(factor);
+      factors[i] = static_cast<float>(factor);
+      embeddings[i] = gradient.embeddings[i];
+    }
+  }
+  // Factors at the ends of the range of float32 would lose digits or overflow; zero does neither.
+  static bool fits(double factor) {
+    const double size = factor < 0 ? -factor : factor;
+    return factor == 0 || (size > 0x1p-60 && size < 0x1p60);
+  }
+
+  ALPHAMARGIN_INLINE Single16 operator()(std::size_t k, const float* row) const {
+    Single16 sum = of_row * Single16::load(row + k);
+    if (initial != nullptr) sum = sum + of_initial * Single16::load(initial + k);
+    for (std::size_t i = 0; i < pairs; ++i) {
+      sum = sum + factors[i] * Single16::load(embeddings[i] + k);
+    }
+    return sum;
+  }
+  float of_one(std::size_t k, float value) const {
+    float sum = of_row * value;
+    if (initial != nullptr) sum += of_initial * initial[k];
+    for (std::size_t i = 0; i < pairs; ++i) sum += factors[i] * embeddings[i][k];
+    return sum;
+  }
+
+  const std::size_t pairs;
+  const float* const initial;
+  bool serves;
+  float of_row = 0;
+  float of_initial = 0;
+  float factors[kMostPairs];
+  const float* embeddings[kMostPairs];
+};
+
+template <bool kHasVelocity, class Slope>
+double class_step_of(const Slope& slope_of, const DescentRule& rule, std::size_t count, float* row,
+                     float* velocity, const RowsAhead& ahead) {
+  // Copies: see GradientOfSixteen.
+  const Slope slope = slope_of;
+  const RowsAhead soon = ahead;
+  const Single16 rate = rule.rate;
+  const Single16 momentum = rule.momentum;
   // Σ w² in the order of `dot`: sixteen partial sums.
   Double8 squares[2];
   std::size_t k = 0;
   for (; k + 16 <= count; k += 16) {
-    const Single8 before[2] = {Single8::load(row + k), Single8::load(row + k + 8)};
-    const Double8 wide[2] = {before[0].widened(), before[1].widened()};
-    Double8 slopes[2];
-    gradient_of(k, wide, slopes);
+    if (soon.row != nullptr) __builtin_prefetch(soon.row + k);
+    if (kHasVelocity && soon.velocity != nullptr) __builtin_prefetch(soon.velocity + k);
+    if (soon.shadow != nullptr) {
+      __builtin_prefetch(soon.shadow + kGroup * k);
+      __builtin_prefetch(soon.shadow + kGroup * k + kGroup * kChunk);
+    }
+    Single16 change = slope(k, row);
+    if constexpr (kHasVelocity) {
+      change = momentum * Single16::load(velocity + k) + change;
+      change.store(velocity + k);
+    }
+    (Single16::load(row + k) - rate * change).store(row + k);
     for (std::size_t half = 0; half < 2; ++half) {
-      const std::size_t at = k + 8 * half;
-      Single8 change = Single8::rounded(slopes[half] + decay * wide[half]);
-      if constexpr (kHasVelocity) {
-        change = momentum * Single8::load(velocity + at) + change;
-        change.store(velocity + at);
-      }
-      const Single8 after = before[half] - rate * change;
-      after.store(row + at);
-      const Double8 wide_after = after.widened();
-      squares[half] = squares[half] + wide_after * wide_after;
+      const Double8 after = Double8::load(row + k + 8 * half);
+      squares[half] = plus_exact_product(squares[half], after, after);
     }
   }
   double sums[16];
   squares[0].store(sums);
   squares[1].store(sums + 8);
   for (std::size_t lane = 0; k < count; ++k, ++lane) {
-    auto change = static_cast<float>(gradient_of_one(gradient, row[k], k) + rule.decay * row[k]);
+    float change = slope.of_one(k, row[k]);
     if constexpr (kHasVelocity) {
       change = rule.momentum * velocity[k] + change;
       velocity[k] = change;
@@ -179,9 +255,13 @@ double class_step_of(const ClassGradient& gradient, const DescentRule& rule, std
 }
 
 double class_step(const ClassGradient& gradient, const DescentRule& rule, std::size_t count,
-                  float* row, float* velocity) {
-  return velocity == nullptr ? class_step_of<false>(gradient, rule, count, row, velocity)
-                             : class_step_of<true>(gradient, rule, count, row, velocity);
+                  float* row, float* velocity, const RowsAhead& ahead) {
+  const auto step = [&](const auto& slope) {
+    return velocity == nullptr ? class_step_of<false>(slope, rule, count, row, velocity, ahead)
+                               : class_step_of<true>(slope, rule, count, row, velocity, ahead);
+  };
+  const SlopeInSingle slope(gradient, rule.decay);
+  return slope.serves ? step(slope) : step(SlopeInDouble(gradient, rule.decay));
 }
 
 // A candidate below the bound is overwritten by the next: no branch to mispredict.
@@ -349,13 +429,14 @@ inline std::size_t append_hits(std::uint32_t mask, std::uint32_t rows, std::uint
   return sum_of_sixteen(sums);
 }
 
-double dot_wide(const double* a, const float* b, std::size_t count) {
+double dot_wide(const double* a, const float* b, std::size_t count, const float* next) {
   Double8 low;
   Double8 high;
   std::size_t k = 0;
   for (; k + 16 <= count; k += 16) {
-    low = low + Double8::load(a + k) * Double8::load(b + k);
-    high = high + Double8::load(a + k + 8) * Double8::load(b + k + 8);
+    __builtin_prefetch(next + k);
+    low = plus_exact_product(low, Double8::load(a + k), Double8::load(b + k));
+    high = plus_exact_product(high, Double8::load(a + k + 8), Double8::load(b + k + 8));
   }
   double sums[16];
   low.store(sums);

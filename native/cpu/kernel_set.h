@@ -36,11 +36,20 @@ struct SoftmaxTerm {
   double shift;
 };
 
-// Of SGD: the gradient is float64, what is made of it float32 arithmetic.
+// Of SGD, in float32 but for a gradient of many pairs.
 struct DescentRule {
   float rate;
   float momentum;
   double decay;
+};
+
+// What belongs to a class whose turn comes soon, for a kernel to ask for line by line while it
+// works on another: asked for at once, whole rows are more than the first-level cache can have
+// under way, and the arithmetic waits for the requests. nullptr: nothing.
+struct RowsAhead {
+  const float* row = nullptr;            // [D]
+  const float* velocity = nullptr;       // [D]
+  const std::int16_t* shadow = nullptr;  // of its group [kGroup·D]
 };
 
 struct KernelSet {
@@ -74,7 +83,8 @@ struct KernelSet {
   double (*dot)(const float* a, const float* b, std::size_t count);
 
   // The same bits, from an `a` of float32 numbers that were converted once for many products.
-  double (*dot_wide)(const double* a, const float* b, std::size_t count);
+  // `next` [count]: what will be `b` soon, see RowsAhead.
+  double (*dot_wide)(const double* a, const float* b, std::size_t count, const float* next);
 
   // sums[k] += factor · values[k], in float64.
   void (*accumulate)(double factor, const float* values, std::size_t count, double* sums);
@@ -116,10 +126,10 @@ struct KernelSet {
   void (*class_gradient)(const ClassGradient& gradient, const float* row, std::size_t count,
                          double* out);
 
-  // The same, and at once a step of SGD: g = ∂w + decay·w, rounded to float32; with a velocity:
-  // v ← momentum·v + g, w ← w − rate·v, without: w ← w − rate·g. Returns ‖w‖² as `dot` gives it.
+  // A step of SGD: g = ∂w + decay·w; with a velocity: v ← momentum·v + g, w ← w − rate·v, without:
+  // w ← w − rate·g. Returns ‖w‖² as `dot` gives it.
   double (*class_step)(const ClassGradient& gradient, const DescentRule& rule, std::size_t count,
-                       float* row, float* velocity);
+                       float* row, float* velocity, const RowsAhead& ahead);
 
   // row −= rate·(gradient + decay·row)
   void (*descend)(double rate, double decay, const double* gradient, std::size_t count, float* row);

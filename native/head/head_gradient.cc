@@ -158,7 +158,8 @@ class DenseBackward {
         if (gradient.pairs == 0 && !has_coefficient(j, count)) continue;
         gradient.initial = product_.data() + j * dim_;
         gradient.projection += class_projections_[j];
-        state_->update_row(optimizer_, begin + j, gradient, gradient_rows_.data() + piece * dim_);
+        state_->update_row(optimizer_, begin + j, gradient, gradient_rows_.data() + piece * dim_,
+                           RowsAhead{});
         ++touched[piece];
       }
     });

@@ -176,7 +176,8 @@ double PrototypeState::check_update(Runtime& runtime, const Optimizer& optimizer
 }
 
 void PrototypeState::update_row(const Optimizer& optimizer, std::size_t identity,
-                                ClassGradient& gradient, double* gradient_row) {
+                                ClassGradient& gradient, double* gradient_row,
+                                const RowsAhead& ahead) {
   const KernelSet& kernels = kernel_set();
   float* row = prototypes_.data() + identity * dim_;
   const double decay = optimizer.weight_decay;
@@ -185,9 +186,10 @@ void PrototypeState::update_row(const Optimizer& optimizer, std::size_t identity
     float* velocity = optimizer.momentum > 0 ? momentum_.data() + identity * dim_ : nullptr;
     const DescentRule rule{static_cast<float>(optimizer.learning_rate),
                            static_cast<float>(optimizer.momentum), decay};
-    refresh_row(identity, kernels.class_step(gradient, rule, dim_, row, velocity));
+    refresh_row(identity, kernels.class_step(gradient, rule, dim_, row, velocity, ahead));
     return;
   }
+  if (ahead.row != nullptr) prefetch_row(ahead.row, dim_);
   kernels.class_gradient(gradient, row, dim_, gradient_row);
   double squares = 0;
   for (std::size_t k = 0; k < dim_; ++k) {
@@ -201,14 +203,16 @@ void PrototypeState::update_row(const Optimizer& optimizer, std::size_t identity
   refresh_row(identity);
 }
 
-void PrototypeState::prefetch(std::size_t identity, std::size_t before) const {
-  prefetch_row(prototypes_.data() + identity * dim_, dim_);
-  if (!momentum_.empty()) prefetch_row(momentum_.data() + identity * dim_, dim_);
+RowsAhead PrototypeState::rows_ahead(std::size_t identity, std::size_t before) const {
+  RowsAhead ahead;
+  ahead.row = prototypes_.data() + identity * dim_;
+  if (!momentum_.empty()) ahead.velocity = momentum_.data() + identity * dim_;
   // A shadow row shares its lines with the others of its group.
-  if (shadow_.empty() || identity / kGroup == before / kGroup) return;
-  const std::size_t depth = rounded_up(dim_, kChunk);
-  const std::int16_t* group = shadow_.data() + identity / kGroup * kGroup * depth;
-  prefetch_row(reinterpret_cast<const float*>(group), kGroup * depth / 2);
+  if (!shadow_.empty() && identity / kGroup != before / kGroup) {
+    const std::size_t depth = rounded_up(dim_, kChunk);
+    ahead.shadow = shadow_.data() + identity / kGroup * kGroup * depth;
+  }
+  return ahead;
 }
 
 std::size_t PrototypeState::update_bytes() const {

@@ -48,10 +48,11 @@ class PrototypeState {
                       double largest_coefficient) const;
   // One row's update with its gradient (whose inverse_norm is filled in here); `gradient_row` [D]
   // is scratch. ensure_optimizer and check_update came before.
+  // What rows_ahead() returned is asked for meanwhile.
   void update_row(const Optimizer& optimizer, std::size_t identity, ClassGradient& gradient,
-                  double* gradient_row);
-  // Asks for the rows that an update will need soon; `before` is the identity asked for before.
-  void prefetch(std::size_t identity, std::size_t before) const;
+                  double* gradient_row, const RowsAhead& ahead);
+  // The rows that an update will need soon; `before` is the identity asked for before.
+  RowsAhead rows_ahead(std::size_t identity, std::size_t before) const;
   // Bytes an update of one row reads and writes.
   std::size_t update_bytes() const;
   // Stores what check_update returned; once an update is complete.

@@ -106,11 +106,13 @@ class SparseBackward {
         std::fill_n(projections, last - first, 0.0);
       }
       for (std::size_t i = 0; i < range.segments.size(); ++i) {
+        RowsAhead ahead;
         if (i + kPrefetchAhead < range.segments.size()) {
           const auto soon = static_cast<std::size_t>(range.segments[i + kPrefetchAhead].identity);
+          const auto before =
+              static_cast<std::size_t>(range.segments[i + kPrefetchAhead - 1].identity);
           if (update) {
-            const std::int32_t before = range.segments[i + kPrefetchAhead - 1].identity;
-            state_->prefetch(soon, static_cast<std::size_t>(before));
+            ahead = state_->rows_ahead(soon, before);
           } else {
             prefetch_row(inputs_.prototypes.row(soon), dim_);
           }
@@ -122,7 +124,8 @@ class SparseBackward {
         if (last > first) add_to_embeddings(pairs, identity, first, last, partial, projections);
         if (!update) continue;
         ClassGradient gradient = pairs.gradient();
-        state_->update_row(optimizer_, identity, gradient, gradient_rows_.data() + index * dim_);
+        state_->update_row(optimizer_, identity, gradient, gradient_rows_.data() + index * dim_,
+                           ahead);
         ++touched_[index];
       }
       read_[index] += range.segments.size();

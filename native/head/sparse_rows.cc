@@ -229,13 +229,11 @@ void rescore_row(const HeadInputs& inputs, std::size_t row, Buffer<double>& wide
   const float* const embedding = inputs.batch.row(row);
   std::copy(embedding, embedding + prototypes.dim, wide.data());
   for (std::size_t i = 0; i < entries.size(); ++i) {
-    if (i + kPrefetchAhead < entries.size()) {
-      const auto soon = static_cast<std::size_t>(entries[i + kPrefetchAhead].identity);
-      prefetch_row(prototypes.row(soon), prototypes.dim);
-    }
     const auto identity = static_cast<std::size_t>(entries[i].identity);
-    const double product =
-        kernel_set().dot_wide(wide.data(), prototypes.row(identity), prototypes.dim);
+    const std::size_t ahead = std::min(i + kPrefetchAhead, entries.size() - 1);
+    const auto soon = static_cast<std::size_t>(entries[ahead].identity);
+    const double product = kernel_set().dot_wide(wide.data(), prototypes.row(identity),
+                                                 prototypes.dim, prototypes.row(soon));
     entries[i].cosine = exact_cosine(prototypes, inputs.batch, row, identity, product);
   }
 }

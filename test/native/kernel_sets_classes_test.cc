@@ -148,12 +148,12 @@ void test_threshold_sums(const KernelSet& set) {
 
 // ---- prototypes
 
-// Calls body(where, gradient, row, velocity) for gradients with and without `initial`, of 0, 1 and
-// 5 pairs.
+// Calls body(where, gradient, row, velocity) for gradients with and without `initial`, of 0, 1, 5
+// and more pairs than are summed in float32.
 template <class Body>
 void for_gradients(const Body& body) {
   for (const std::size_t count : counts()) {
-    for (const std::size_t pairs : {0, 1, 5}) {
+    for (const std::size_t pairs : {0, 1, 5, 40}) {
       for (const bool has_initial : {false, true}) {
         Source source(count + pairs);
         std::vector<std::vector<float>> embeddings;
@@ -196,15 +196,48 @@ void test_class_step(const KernelSet& set) {
       std::vector<float> expected = row;
       std::vector<float> got_velocity = velocity;
       std::vector<float> expected_velocity = velocity;
+      // What is asked for meanwhile changes nothing.
+      const std::vector<std::int16_t> shadow((row.size() + kChunk) * kGroup);
+      const RowsAhead ahead{row.data(), velocity.data(), shadow.data()};
       const double got_square = set.class_step(gradient, rule, row.size(), got.data(),
-                                               moves ? got_velocity.data() : nullptr);
-      const double expected_square = portable_kernel_set().class_step(
-          gradient, rule, row.size(), expected.data(), moves ? expected_velocity.data() : nullptr);
+                                               moves ? got_velocity.data() : nullptr, ahead);
+      const double expected_square =
+          portable_kernel_set().class_step(gradient, rule, row.size(), expected.data(),
+                                           moves ? expected_velocity.data() : nullptr, RowsAhead{});
       expect_bits(where + ", row", got, expected);
       expect_bits(where + ", velocity", got_velocity, expected_velocity);
       expect_bits(where + ", square", got_square, expected_square);
       expect_bits(where + ", square as dot gives it", got_square,
                   set.dot(got.data(), got.data(), got.size()));
+    }
+  });
+}
+
+// Against float64, also where factors would leave the range of float32.
+void test_class_step_accuracy(const KernelSet& set) {
+  const DescentRule rule{0.1f, 0.9f, 5e-4};
+  for_gradients([&](const std::string& where, ClassGradient gradient, const std::vector<float>& row,
+                    const std::vector<float>&) {
+    for (const double norm : {0.6, 1e-25, 1e25}) {
+      // The same direction for any norm: the gradient shrinks as the prototype grows.
+      std::vector<float> scaled = row;
+      for (float& value : scaled) value *= static_cast<float>(norm);
+      gradient.inverse_norm = 1 / norm;
+      std::vector<double> slope(row.size());
+      set.class_gradient(gradient, scaled.data(), row.size(), slope.data());
+      double largest = 0;
+      for (const double value : slope) largest = std::max(largest, std::fabs(value));
+      // One step from zero velocity, which then is the slope.
+      std::vector<float> moved = scaled;
+      std::vector<float> got(row.size(), 0.0f);
+      set.class_step(gradient, rule, row.size(), moved.data(), got.data(), RowsAhead{});
+      for (std::size_t k = 0; k < row.size(); ++k) {
+        const double expected = slope[k] + rule.decay * scaled[k];
+        const double tolerance = 2e-6 * (largest + rule.decay * std::fabs(scaled[k]));
+        if (!(std::fabs(got[k] - expected) <= tolerance)) {
+          differ(where + ", norm " + text(norm), k, got[k], expected);
+        }
+      }
     }
   });
 }
@@ -232,6 +265,7 @@ const std::vector<KernelTest> kClassTests = {
     {"threshold_sums", test_threshold_sums},
     {"class_gradient", test_class_gradient},
     {"class_step", test_class_step},
+    {"class_step against float64", test_class_step_accuracy},
     {"descend", test_descend},
 };
 

@@ -151,7 +151,7 @@ void test_dot(const KernelSet& set) {
                 portable_kernel_set().dot(a.data(), b.data(), count));
     const std::vector<double> wide(a.begin(), a.end());
     expect_bits(sized("count", count) + ", a converted before",
-                set.dot_wide(wide.data(), b.data(), count),
+                set.dot_wide(wide.data(), b.data(), count, a.data()),
                 portable_kernel_set().dot(a.data(), b.data(), count));
   }
 }
