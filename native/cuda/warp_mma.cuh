@@ -28,6 +28,8 @@ struct MmaLane {
 struct HalfElements {
   static constexpr unsigned kOfWord = 2;
   using Sum = float;
+  using Exact = double;
+  static Sum rounded(Exact sum) { return cut_off(sum); }
   static float at(std::uint32_t word, unsigned i) {
     return half_table()[word >> (16 * i) & 0xffffu];
   }
@@ -35,6 +37,8 @@ struct HalfElements {
 struct Int8Elements {
   static constexpr unsigned kOfWord = 4;
   using Sum = std::int32_t;
+  using Exact = Sum;
+  static Sum rounded(Exact sum) { return sum; }
   static std::int32_t at(std::uint32_t word, unsigned i) {
     return static_cast<std::int8_t>(word >> (8 * i) & 0xffu);
   }
@@ -47,7 +51,7 @@ void mma_of_warp(unsigned char (*lanes)[kLaneBytes]) {
   constexpr unsigned kInner = 8 * Elements::kOfWord;
   Sum a[16][kInner];
   Sum b[kInner][8];
-  Sum c[16][8];
+  typename Elements::Exact c[16][8];
   MmaLane<Sum> lane;
   for (unsigned i = 0; i < kWarpSize; ++i) {
     std::memcpy(&lane, lanes[i], sizeof lane);
@@ -66,12 +70,16 @@ void mma_of_warp(unsigned char (*lanes)[kLaneBytes]) {
   }
   for (unsigned row = 0; row < 16; ++row) {
     for (unsigned k = 0; k < kInner; ++k) {
-      for (unsigned column = 0; column < 8; ++column) c[row][column] += a[row][k] * b[k][column];
+      for (unsigned column = 0; column < 8; ++column) {
+        c[row][column] += static_cast<typename Elements::Exact>(a[row][k]) * b[k][column];
+      }
     }
   }
   for (unsigned i = 0; i < kWarpSize; ++i) {
     std::memcpy(&lane, lanes[i], sizeof lane);
-    for (unsigned e = 0; e < 4; ++e) lane.c[e] = c[i / 4 + 8 * (e / 2)][2 * (i % 4) + e % 2];
+    for (unsigned e = 0; e < 4; ++e) {
+      lane.c[e] = Elements::rounded(c[i / 4 + 8 * (e / 2)][2 * (i % 4) + e % 2]);
+    }
     std::memcpy(lanes[i], &lane, sizeof lane);
   }
 }

@@ -37,7 +37,7 @@ inline void tf32_mma_of_warp(unsigned char (*lanes)[kLaneBytes]) {
   const auto value = [](std::uint32_t word) { return __uint_as_float(word & 0xffffe000u); };
   float a[16][8];
   float b[8][8];
-  float c[16][8];
+  double c[16][8];
   Tf32Lane lane;
   for (unsigned i = 0; i < kWarpSize; ++i) {
     std::memcpy(&lane, lanes[i], sizeof lane);
@@ -52,12 +52,15 @@ inline void tf32_mma_of_warp(unsigned char (*lanes)[kLaneBytes]) {
   }
   for (unsigned row = 0; row < 16; ++row) {
     for (unsigned k = 0; k < 8; ++k) {
-      for (unsigned column = 0; column < 8; ++column) c[row][column] += a[row][k] * b[k][column];
+      for (unsigned column = 0; column < 8; ++column) {
+        c[row][column] += static_cast<double>(a[row][k]) * b[k][column];
+      }
     }
   }
   for (unsigned i = 0; i < kWarpSize; ++i) {
     std::memcpy(&lane, lanes[i], sizeof lane);
-    for (unsigned e = 0; e < 4; ++e) lane.c[e] = c[i / 4 + 8 * (e / 2)][2 * (i % 4) + e % 2];
+    for (unsigned e = 0; e < 4; ++e)
+      lane.c[e] = cut_off(c[i / 4 + 8 * (e / 2)][2 * (i % 4) + e % 2]);
     std::memcpy(lanes[i], &lane, sizeof lane);
   }
 }
@@ -98,13 +101,17 @@ struct SplitFragment {
 };
 
 // large + small += a·b in float32 precision. Sums of the small terms are kept apart: to be rounded
-// with the large ones three times as often would cost half the last digit.
+// with the large ones three times as often would cost half the last digit. And tensor cores cut off
+// what they add up, so that long sums come out small: of the large terms they make short ones.
 __device__ __forceinline__ void mma_m16n8k8(float (&large)[4], float (&small)[4],
                                             const SplitFragment<Tf32A>& a,
                                             const SplitFragment<Tf32B>& b) {
   mma_m16n8k8(small, a.small, b.large);
   mma_m16n8k8(small, a.large, b.small);
-  mma_m16n8k8(large, a.large, b.large);
+  float part[4] = {};
+  mma_m16n8k8(part, a.large, b.large);
+#pragma unroll
+  for (int e = 0; e < 4; ++e) large[e] += part[e];
 }
 
 }  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE

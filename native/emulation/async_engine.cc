@@ -59,7 +59,7 @@ void multiply(Launch& launch, const Thread* const (&lanes)[kWarp], std::size_t i
   const unsigned rank = lanes[0]->block->rank;
   float a[kWarpRows][kProductDepth];
   float b[kProductDepth][kProductColumns];
-  float sums[kWarpRows][kProductColumns] = {};
+  double sums[kWarpRows][kProductColumns] = {};
   for (unsigned row = 0; row < kWarpRows; ++row) {
     rows.read(launch, rank, warp_of_group * kWarpRows + row, a[row]);
   }
@@ -72,11 +72,11 @@ void multiply(Launch& launch, const Thread* const (&lanes)[kWarp], std::size_t i
     for (unsigned lane = 0; lane < kWarp; ++lane) {
       float* const own = lanes[lane]->products[index].sums;
       for (unsigned i = 0; i < kProductSums; ++i) {
-        float& sum = sums[lane / 4 + 8 * (i / 2 % 2)][8 * (i / 4) + 2 * (lane % 4) + i % 2];
+        double& sum = sums[lane / 4 + 8 * (i / 2 % 2)][8 * (i / 4) + 2 * (lane % 4) + i % 2];
         if (is_load) {
           sum = own[i];
         } else {
-          own[i] = sum;
+          own[i] = cut_off(sum);
         }
       }
     }
@@ -85,7 +85,7 @@ void multiply(Launch& launch, const Thread* const (&lanes)[kWarp], std::size_t i
   for (unsigned row = 0; row < kWarpRows; ++row) {
     for (unsigned k = 0; k < kProductDepth; ++k) {
       for (unsigned column = 0; column < kProductColumns; ++column) {
-        sums[row][column] += a[row][k] * b[k][column];
+        sums[row][column] += static_cast<double>(a[row][k]) * b[k][column];
       }
     }
   }

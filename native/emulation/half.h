@@ -1,6 +1,8 @@
 #pragma once
-// IEEE binary16 and bfloat16 with the names of cuda_fp16.h and cuda_bf16.h.
+// IEEE binary16 and bfloat16 with the names of cuda_fp16.h and cuda_bf16.h, and how tensor cores
+// round to float32.
 
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 
@@ -41,6 +43,20 @@ inline __nv_bfloat16 __float2bfloat16_rn(float value) {
   if ((word & 0x7fffffffu) > 0x7f800000u) return {static_cast<std::uint16_t>((word >> 16) | 0x40)};
   word += 0x7fffu + ((word >> 16) & 1u);
   return {static_cast<std::uint16_t>(word >> 16)};
+}
+
+// What a tensor core makes of the sum of an accumulator and a few products: float32, cut off rather
+// than rounded to nearest. The manuals do not say so; measurements do, on every architecture since
+// Volta (Fasi, Higham, Mikaitis and Pranesh, "Numerical behavior of NVIDIA tensor cores", 2021).
+inline float cut_off(double sum) {
+  float result = static_cast<float>(sum);
+  if (std::fabs(static_cast<double>(result)) > std::fabs(sum)) {
+    std::uint32_t word;
+    std::memcpy(&word, &result, sizeof word);
+    --word;
+    std::memcpy(&result, &word, sizeof result);
+  }
+  return result;
 }
 
 }  // namespace alphamargin::emulated

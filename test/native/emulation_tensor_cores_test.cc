@@ -273,6 +273,35 @@ void test_products() {
   check_product(false, false, {1, 1, 1});
 }
 
+// Of operands whose products all have one sign, as of near equal rows: what is cut off adds up
+// there.
+void test_positive_products() {
+  Bench bench;
+  constexpr std::size_t kSize = 64;
+  constexpr std::size_t kInner = 512;
+  std::vector<float> left(kSize * kInner);
+  for (std::size_t i = 0; i < left.size(); ++i) {
+    left[i] = static_cast<float>(1.25 + std::sin(1.0 + static_cast<double>(i * i % 10007)));
+  }
+  auto device_left = bench.buffer(left);
+  auto sums = bench.buffer(std::vector<double>(kSize * kSize, 0));
+  product_by_mma(bench.context, {device_left.data(), kInner}, {device_left.data(), kInner, 1},
+                 {kSize, kInner, kSize}, sums.data());
+  const auto found = bench.read(sums);
+  double bias = 0;
+  for (std::size_t row = 0; row < kSize; ++row) {
+    for (std::size_t column = 0; column < kSize; ++column) {
+      double sum = 0;
+      for (std::size_t k = 0; k < kInner; ++k) {
+        sum += static_cast<double>(left[row * kInner + k]) * left[column * kInner + k];
+      }
+      bias += (found[row * kSize + column] - sum) / sum / (kSize * kSize);
+    }
+  }
+  expect(std::fabs(bias) <= 0x1p-24, "products are small by " + std::to_string(bias * 0x1p24) +
+                                         " times the rounding of float32");
+}
+
 }  // namespace
 
 const test::Cases kTensorCoreCases = {
@@ -280,6 +309,7 @@ const test::Cases kTensorCoreCases = {
     {"mma of int8", &test_mma_int8},
     {"bank conflicts of ldmatrix", &test_bank_conflicts},
     {"float32 products of TF32 tiles", &test_products},
+    {"products of one sign", &test_positive_products},
     {"the filter's survivors, without bank conflicts", &test_filter},
 };
 
