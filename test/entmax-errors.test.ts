@@ -109,15 +109,9 @@ describe.each([
     ],
     [
       'a GPU that is not there',
-      () => call(good, { device: 'cuda' }),
+      () => call(good, { device: 'cuda:999' }),
       'ERR_DEVICE',
-      /'cuda' cannot be used: ./,
-    ],
-    [
-      'a numbered GPU',
-      () => call(good, { device: 'cuda:1' }),
-      'ERR_DEVICE',
-      /cuda:1/,
+      /'cuda:999' cannot be used: ./,
     ],
     [
       'an unknown device',

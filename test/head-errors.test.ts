@@ -208,9 +208,9 @@ describe('the constructor refuses', () => {
     ],
     [
       'a GPU that is not there',
-      { device: 'cuda' },
+      { device: 'cuda:999' },
       'ERR_DEVICE',
-      /'cuda' cannot be used: ./,
+      /'cuda:999' cannot be used: ./,
     ],
     [
       'an unknown device',

@@ -122,14 +122,23 @@ describe('numerical hostility', () => {
     }
   });
 
-  it('measures whose power leaves float64 are refused', () => {
-    expect(() =>
-      entmaxSync(tensor(Float32Array.of(0, -1), [1, 2]), {
-        alpha: 100,
-        reference: Float32Array.of(1e4, 1e4),
-      }),
-    ).toThrow(/alpha and reference/);
-  });
+  // Rows of the third length are solved by many blocks on a device.
+  it.each([2, 8_193, 20_000])(
+    'measures whose power leaves float64 are refused: %d classes',
+    (classes) => {
+      const logits = new Float32Array(2 * classes).fill(-1);
+      logits[0] = 0;
+      // 1e4^(1 − α) is 0.
+      expect(() =>
+        entmaxSync(tensor(logits, [2, classes]), {
+          alpha: 100,
+          reference: new Float32Array(classes).fill(1e4),
+        }),
+      ).toThrow(
+        /alpha and reference to keep q\^\(1-alpha\) within float64 but it is 0$/,
+      );
+    },
+  );
 
   it.each([
     ['kept', undefined],

@@ -111,9 +111,9 @@ describe('losses refuse', () => {
     ],
     [
       'a GPU that is not there',
-      () => qMarginLoss(good, labels, { device: 'cuda:0' }),
+      () => qMarginLoss(good, labels, { device: 'cuda:999' }),
       'ERR_DEVICE',
-      /cuda:0/,
+      /cuda:999/,
     ],
     [
       'a reference of 0',

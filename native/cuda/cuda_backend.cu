@@ -170,10 +170,13 @@ std::string why_unusable(int device, int major, int minor) {
   int pools = 0;
   cudaDeviceGetAttribute(&pools, cudaDevAttrMemoryPoolsSupported, device);
   if (pools == 0) return "the device has no memory pools";
+  int current = 0;
+  cudaGetDevice(&current);
   cudaFuncAttributes attributes;
   cudaError_t status = cudaSetDevice(device);
   if (status == cudaSuccess) status = cudaFuncGetAttributes(&attributes, probe_kernel);
   cudaGetLastError();
+  cudaSetDevice(current);
   if (status == cudaSuccess) return "";
   if (status == cudaErrorNoKernelImageForDevice || status == cudaErrorInvalidDeviceFunction) {
     return "the addon has no kernels for compute capability " + capability;

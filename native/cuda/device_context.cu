@@ -58,13 +58,20 @@ int DevicePool::compute_capability() const {
 void DevicePool::activate() const { check(cudaSetDevice(device_), "choosing the device"); }
 
 void* DevicePool::allocate(std::size_t bytes, cudaStream_t stream, MemoryAccount& account) {
+  // Sizes beyond any device are not the driver's to judge: near 2^64 some round up to nothing, and
+  // some call them an invalid value.
+  constexpr std::size_t kLargest = std::size_t{1} << 48;
   void* memory = nullptr;
-  cudaError_t status = cudaMallocFromPoolAsync(&memory, bytes, pool_, stream);
+  const auto attempt = [&] {
+    return bytes > kLargest ? cudaErrorMemoryAllocation
+                            : cudaMallocFromPoolAsync(&memory, bytes, pool_, stream);
+  };
+  cudaError_t status = attempt();
   if (status == cudaErrorMemoryAllocation) {
     cudaGetLastError();
     check(cudaStreamSynchronize(stream), "waiting for the device");
     check(cudaMemPoolTrimTo(pool_, 0), "trimming the memory pool");
-    status = cudaMallocFromPoolAsync(&memory, bytes, pool_, stream);
+    status = attempt();
   }
   if (status == cudaErrorMemoryAllocation) {
     cudaGetLastError();

@@ -94,13 +94,19 @@ template <class Out>
 void launch_product(DeviceContext& context, const DeviceOperand& left, const DeviceOperand& right,
                     const ProductShape& shape, Out* out) {
   if (shape.rows == 0 || shape.columns == 0) return;
+  constexpr std::size_t kMostRows = std::size_t{65535} * kTile;
+  if (shape.rows > kMostRows) {
+    throw Failure(FailureCode::kInvalidArgument, "expected at most " + std::to_string(kMostRows) +
+                                                     " rows on a CUDA device but received " +
+                                                     std::to_string(shape.rows));
+  }
   if (suits_tensor_cores(context, shape)) {
     product_by_mma(context, left, right, shape, out);
     return;
   }
   launch(context, "product_kernel", &product_kernel<Out>,
-         {dim3(blocks_for(shape.columns, kTile), blocks_for(shape.rows, kTile, 65535)), kThreads},
-         left, right, shape, out);
+         {dim3(blocks_for(shape.columns, kTile), blocks_for(shape.rows, kTile)), kThreads}, left,
+         right, shape, out);
 }
 
 }  // namespace

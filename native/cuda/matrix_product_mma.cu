@@ -149,8 +149,8 @@ template <class Out>
 void launch_product(DeviceContext& context, const DeviceOperand& left, const DeviceOperand& right,
                     const ProductShape& shape, Out* out) {
   launch(context, "product_mma_kernel", &product_mma_kernel<Out>,
-         {dim3(blocks_for(shape.columns, kTile), blocks_for(shape.rows, kTile, 65535)), kThreads},
-         left, right, shape, out);
+         {dim3(blocks_for(shape.columns, kTile), blocks_for(shape.rows, kTile)), kThreads}, left,
+         right, shape, out);
 }
 
 }  // namespace

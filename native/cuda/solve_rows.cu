@@ -158,6 +158,7 @@ __global__ void bracket_kernel(RowProblem problem, const SlicePart* parts, PassS
   state.root = state.upper;
   if (!(state.upper > 0 && state.upper < INFINITY)) {
     state.settled = 1;
+    solutions[row] = {largest, state.upper, state.upper, 0};  // what the message says
     atomicMin(out_of_range, static_cast<std::uint32_t>(row));
   }
   states[row] = state;
