@@ -10,6 +10,7 @@
 #include "cpu/row_solver.h"
 #include "cuda/block_reduce.cuh"
 #include "cuda/device_loss.h"
+#include "cuda/short_exp.cuh"
 
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 
@@ -43,7 +44,7 @@ struct AnyPower {
 __device__ inline double posterior_of(const DeviceLoss& loss, const RowSolution& solution,
                                       double cosine, double measure) {
   if (loss.is_softmax()) {
-    return measure * exp(loss.beta * (cosine - solution.reference) - solution.lower);
+    return measure * short_exp(loss.beta * (cosine - solution.reference) - solution.lower);
   }
   return posterior_at(AnyPower(loss), ThresholdRoot{solution.lower, solution.upper, solution.mix},
                       loss.beta * (solution.reference - cosine), measure);
@@ -209,7 +210,7 @@ __device__ RowSolution solve_softmax(const DeviceLoss& loss, const DeviceTarget&
   double total = 0;
   for (std::size_t j = threadIdx.x; j < row.count; j += blockDim.x) {
     if (j == row.skip) continue;
-    total += exp(logit_of(j) - largest);
+    total += short_exp(logit_of(j) - largest);
   }
   total = block_sum(total);
   if (target.present != 0) total += exp(own - largest);

@@ -69,7 +69,7 @@ __global__ void __launch_bounds__(kRowThreads)
   for (std::size_t j = slices.begin() + threadIdx.x; j < slices.end(); j += blockDim.x) {
     if (j == skip) continue;
     const double logit = problem.loss.beta * problem.cosine(row, j) + log(problem.measure(j));
-    total += exp(logit - largest);
+    total += short_exp(logit - largest);
   }
   total = block_sum(total);
   if (threadIdx.x == 0) parts[slices.place()] = {largest, total};

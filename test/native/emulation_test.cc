@@ -8,6 +8,7 @@
 #include "cuda/async_copy.cuh"
 #include "cuda/block_reduce.cuh"
 #include "cuda/primitives.h"
+#include "cuda/short_exp.cuh"
 #include "emulation_bench.h"
 
 namespace alphamargin::emulated {
@@ -168,6 +169,14 @@ void test_half() {
   expect(__float2bfloat16_rn(1 + 3 * 0x1p-8f).bits == 0x3f82, "bfloat16 tie up");
 }
 
+void test_short_exp() {
+  for (double x = -689.9; x <= 1; x += 0.0371) {
+    expect(std::fabs(short_exp(x) / std::exp(x) - 1) <= 3e-7, "exp of " + std::to_string(x));
+  }
+  expect(short_exp(0) == 1, "exp of 0");
+  expect(short_exp(-INFINITY) == 0 && short_exp(-700) == 0, "exp of what is far below");
+}
+
 void test_primitives() {
   Bench bench;
   auto keys = bench.buffer(std::vector<std::uint32_t>{5, 1, 5, 0, 1, 9});
@@ -233,6 +242,7 @@ test::Cases all_cases() {
       {"block reductions", &test_reductions},
       {"cp.async arrives at the wait", &test_async},
       {"half and bfloat16", &test_half},
+      {"exp to the digits of float32", &test_short_exp},
       {"sort, scan, select", &test_primitives},
       {"empty buffers", &test_empty_buffer},
       {"a missing synchronisation", &test_missing_synchronize},

@@ -21,6 +21,7 @@ namespace {
 
 constexpr std::size_t kSharedGradientBytes = 40 * 1024;
 constexpr std::size_t kUpdateBlocks = 512;
+constexpr unsigned kProjectionThreads = 256;
 
 // A block per dense row: coefficients of the chunk, Σ g c of the row, and the target's own term of
 // ∂x, which does not go through float32: ŵ_y − c_y x̂ cancels when they are aligned.
@@ -71,20 +72,34 @@ __global__ void __launch_bounds__(kChunkThreads)
   if (threadIdx.x == 0) projections[i] += projection + coefficient * row.label_cosine;
 }
 
-// A thread per class: Σ_i g c over the dense rows, and whether any of them has a coefficient.
-__global__ void class_projection_kernel(ChunkArrays chunk, const float* coefficients,
-                                        const float* products, double* class_projections,
-                                        std::uint8_t* touched) {
-  const std::size_t j = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (j >= chunk.count) return;
+// A block per 32 classes: Σ_i g c over the dense rows, and whether any of them has a coefficient.
+// Warp w takes the rows w, w + 8, … in ascending order; then the warps are added up in order.
+__global__ void __launch_bounds__(kProjectionThreads)
+    class_projection_kernel(ChunkArrays chunk, const float* coefficients, const float* products,
+                            double* class_projections, std::uint8_t* touched) {
+  constexpr unsigned kWarps = kProjectionThreads / kWarpSize;
+  ALPHAMARGIN_SHARED(double, projections, kProjectionThreads);
+  ALPHAMARGIN_SHARED(unsigned, counts, kProjectionThreads);
+  const unsigned lane = threadIdx.x % kWarpSize;
+  const std::size_t j = std::size_t{blockIdx.x} * kWarpSize + lane;
   double projection = 0;
-  bool any = false;
-  for (std::size_t i = 0; i < chunk.rows; ++i) {
-    projection += products[i * chunk.count + j];
-    any = any || coefficients[i * chunk.count + j] != 0;
+  unsigned count = 0;
+  if (j < chunk.count) {
+    for (std::size_t i = threadIdx.x / kWarpSize; i < chunk.rows; i += kWarps) {
+      projection += products[i * chunk.count + j];
+      count += coefficients[i * chunk.count + j] != 0 ? 1 : 0;
+    }
+  }
+  projections[threadIdx.x] = projection;
+  counts[threadIdx.x] = count;
+  __syncthreads();
+  if (threadIdx.x >= kWarpSize || j >= chunk.count) return;
+  for (unsigned warp = 1; warp < kWarps; ++warp) {
+    projection += projections[warp * kWarpSize + lane];
+    count += counts[warp * kWarpSize + lane];
   }
   class_projections[j] = projection;
-  touched[j] = any ? 1 : 0;
+  touched[j] = count > 0 ? 1 : 0;
 }
 
 // The segment of an identity among the sorted pairs, or their number.
@@ -192,7 +207,7 @@ std::size_t dense_backward(const HeadCall& call, const std::vector<std::uint32_t
     }
     if (!updates) continue;
     launch(context, "class_projection_kernel", &class_projection_kernel,
-           {blocks_for(chunk.count, kChunkThreads), kChunkThreads}, chunk, coefficients.data(),
+           {blocks_for(chunk.count, kWarpSize), kProjectionThreads}, chunk, coefficients.data(),
            products.data(), class_projections.data(), touched.data());
     matrix_product(context, {coefficients.data(), chunk.count, 1}, {chunks.unit(), dim},
                    {chunk.count, rows, dim}, product.data());

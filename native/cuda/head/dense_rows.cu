@@ -43,6 +43,11 @@ struct DenseRow {
   __device__ double measure(std::size_t j) const {
     return prototypes.reference == nullptr ? 1.0 : prototypes.reference[chunk.begin + j];
   }
+  // θ + log q.
+  __device__ double logit(const DeviceLoss& loss, std::size_t j) const {
+    const double theta = loss.scale * cosine(j);
+    return prototypes.reference == nullptr ? theta : theta + log(measure(j));
+  }
   __device__ bool is_target(std::size_t j) const {
     return static_cast<std::int64_t>(chunk.begin + j) == label;
   }
@@ -66,7 +71,7 @@ __global__ void __launch_bounds__(kChunkThreads)
   double largest = before;
   for (std::size_t j = threadIdx.x; j < chunk.count; j += blockDim.x) {
     if (row.is_target(j)) continue;
-    const double logit = loss.scale * row.cosine(j) + log(row.measure(j));
+    const double logit = row.logit(loss, j);
     if (logit > largest) largest = logit;
   }
   largest = block_largest(largest);
@@ -75,8 +80,8 @@ __global__ void __launch_bounds__(kChunkThreads)
   double sum = 0;
   for (std::size_t j = threadIdx.x; j < chunk.count; j += blockDim.x) {
     if (row.is_target(j)) continue;
-    const double logit = loss.scale * row.cosine(j) + log(row.measure(j));
-    sum += exp(logit - largest);
+    const double logit = row.logit(loss, j);
+    sum += short_exp(logit - largest);
     if (loss.smoothing > 0) logits += logit;
   }
   sum = block_sum(sum);
