@@ -1,6 +1,6 @@
 // Eight float64 (or sixteen float32) numbers as what the instruction set has: one vector of 512
 // bits, two of 256 or four of 128. One notation for all sets, and the same sums in all of them.
-// Included inside an anonymous namespace before kernel_loops.inl.
+// Included inside an anonymous namespace before the other .inl files.
 
 #if defined(__AVX512F__)
 typedef double DoubleVector __attribute__((vector_size(64)));
@@ -183,4 +183,12 @@ ALPHAMARGIN_INLINE Double8 power_of_two(const Double8& shifted) {
         (reinterpret_cast<LongVector>(shifted.part[i]) + 1023) << 52);
   });
   return result;
+}
+
+// The last step of `dot`.
+inline double sum_of_sixteen(double* sums) {
+  for (std::size_t width = 8; width > 0; width /= 2) {
+    for (std::size_t lane = 0; lane < width; ++lane) sums[lane] += sums[lane + width];
+  }
+  return sums[0];
 }

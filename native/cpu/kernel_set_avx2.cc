@@ -8,6 +8,7 @@ namespace {
 
 #include "cpu/eight_doubles.inl"
 #include "cpu/kernel_loops.inl"
+#include "cpu/kernel_updates.inl"
 
 // 6 × 16: twelve accumulators, two prototype vectors and one broadcast fill the 16 registers.
 constexpr std::size_t kRows = 6;

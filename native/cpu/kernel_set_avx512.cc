@@ -9,6 +9,7 @@ namespace {
 
 #include "cpu/eight_doubles.inl"
 #include "cpu/kernel_loops.inl"
+#include "cpu/kernel_updates.inl"
 
 // 12 × 32: 24 accumulators of the 32 registers.
 constexpr std::size_t kRows = 12;

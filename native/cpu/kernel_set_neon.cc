@@ -11,6 +11,7 @@ namespace {
 
 #include "cpu/eight_doubles.inl"
 #include "cpu/kernel_loops.inl"
+#include "cpu/kernel_updates.inl"
 
 // 8 × 12: 24 accumulators, three prototype vectors and two of embeddings of the 32 registers.
 constexpr std::size_t kRows = 8;

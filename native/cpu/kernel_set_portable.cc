@@ -5,6 +5,7 @@ namespace {
 
 #include "cpu/eight_doubles.inl"
 #include "cpu/kernel_loops.inl"
+#include "cpu/kernel_updates.inl"
 
 constexpr std::size_t kRows = 4;
 constexpr std::size_t kColumns = 8;
