@@ -22,6 +22,27 @@ struct ChunkArrays {
   std::size_t count;
 };
 
+// A row of a chunk.
+struct DenseRow {
+  const ChunkArrays& chunk;
+  const PrototypeArrays& prototypes;
+  std::size_t place;  // among the dense rows
+  std::int64_t label;
+
+  __device__ double cosine(std::size_t j) const { return chunk.cosines[place * chunk.count + j]; }
+  __device__ double measure(std::size_t j) const {
+    return prototypes.reference == nullptr ? 1.0 : prototypes.reference[chunk.begin + j];
+  }
+  // θ + log q.
+  __device__ double logit(const DeviceLoss& loss, std::size_t j) const {
+    const double theta = loss.scale * cosine(j);
+    return prototypes.reference == nullptr ? theta : theta + log(measure(j));
+  }
+  __device__ bool is_target(std::size_t j) const {
+    return static_cast<std::int64_t>(chunk.begin + j) == label;
+  }
+};
+
 class DenseChunks {
  public:
   // `dense_rows` is read until the context is synchronised.

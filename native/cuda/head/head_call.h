@@ -96,13 +96,15 @@ std::vector<std::uint32_t> find_dense_rows(const HeadCall& call);
 // Solves those rows: solution, others, own, excess_cosine, support.
 void solve_dense_rows(const HeadCall& call, const std::vector<std::uint32_t>& dense_rows);
 
-// The posteriors of those rows as they are given to JavaScript: ascending columns with p > 0 in
-// float32, the target among them. Writes the host buffers of those rows.
+// loss of every row with a target from its solution and moments (row_loss of cpu/row_solver.h).
+void finish_losses(const HeadCall& call);
+
+// dense_posterior.cu -----------------------------------------------------------------------------
+
+// The posteriors of the rows marked dense as they are given to JavaScript: ascending columns with p
+// > 0 in float32, the target among them. Writes the host buffers of those rows.
 void dense_posterior_rows(const HeadCall& call, const std::vector<std::uint32_t>& dense_rows,
                           std::vector<Buffer<std::int32_t>>& columns,
                           std::vector<Buffer<float>>& values);
-
-// loss of every row with a target from its solution and moments (row_loss of cpu/row_solver.h).
-void finish_losses(const HeadCall& call);
 
 }  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE
