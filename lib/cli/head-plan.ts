@@ -3,6 +3,7 @@
  * native/cuda/head/device_state.cu) and the scratch of a call. test/cli/head-plan.test.ts holds the
  * figures against heads that exist.
  */
+import { SCRATCH_BUDGETS } from '../head-options.js';
 
 /** Where a head can live, and what its filter reads there. */
 export type PlanPlace = 'cpu' | 'cpu-no-shadow' | 'gpu' | 'gpu-int8';
@@ -12,7 +13,8 @@ export interface PlanSizes {
   readonly identities: number;
   readonly dim: number;
   readonly batch: number;
-  readonly scratchBudget: number;
+  /** Default: that of a head where it is planned. */
+  readonly scratchBudget?: number;
 }
 
 /** Bytes of a head and of one of its calls. */
@@ -51,7 +53,11 @@ const ROW_STATE_BYTES = 160;
 const FIXED_BYTES = 2 * 2 ** 20;
 
 /** Candidates, supports and pairs of the rows, and what rows that stream take besides. */
-function scratchBytes({ identities, dim, batch, scratchBudget }: PlanSizes) {
+function scratchBytes(place: PlanPlace, sizes: PlanSizes) {
+  const { identities, dim, batch } = sizes;
+  const scratchBudget =
+    sizes.scratchBudget ??
+    SCRATCH_BUDGETS[place.startsWith('cpu') ? 'cpu' : 'gpu'];
   const limit = Math.max(
     16,
     Math.floor(scratchBudget / BYTES_PER_CANDIDATE / batch),
@@ -70,7 +76,7 @@ function scratchBytes({ identities, dim, batch, scratchBudget }: PlanSizes) {
  * What a head of C identities and width D needs.
  *
  * @param place Where it lives and what its filter reads.
- * @param sizes C, D, the batch B and the head's `scratchBudget`.
+ * @param sizes C, D, the batch B and the head's `scratchBudget`, if it is not the default.
  */
 export function planHead(place: PlanPlace, sizes: PlanSizes): HeadPlan {
   const { identities, dim } = sizes;
@@ -79,7 +85,7 @@ export function planHead(place: PlanPlace, sizes: PlanSizes): HeadPlan {
     shadow: SHADOWS[place](sizes),
     momentum: 4 * identities * dim,
     accumulators: 4 * identities,
-    scratch: scratchBytes(sizes),
+    scratch: scratchBytes(place, sizes),
   };
 }
 

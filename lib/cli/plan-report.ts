@@ -1,5 +1,4 @@
 import { totalmem } from 'node:os';
-import { DEFAULT_SCRATCH_BUDGET } from '../head-options.js';
 import type { CudaDevice } from '../native.js';
 import { align } from './align.js';
 import {
@@ -44,10 +43,9 @@ export function planReport(
   sizes: Pick<PlanSizes, 'identities' | 'dim' | 'batch'>,
   devices: readonly CudaDevice[],
 ): string[] {
-  const whole = { ...sizes, scratchBudget: DEFAULT_SCRATCH_BUDGET };
-  const { identities, dim, batch } = whole;
+  const { identities, dim, batch } = sizes;
   const places = Object.keys(PLACES) as PlanPlace[];
-  const plans = places.map((place) => planHead(place, whole));
+  const plans = places.map((place) => planHead(place, sizes));
   const row = (name: string, cells: readonly number[]) => [
     name,
     ...cells.map(size),
@@ -85,7 +83,7 @@ export function planReport(
             rule === ''
               ? PLACES[place]
               : thousands(
-                  mostIdentities(place, whole, rule as PlanRule, bytes),
+                  mostIdentities(place, sizes, rule as PlanRule, bytes),
                 ),
           ),
       ]),

@@ -36,8 +36,8 @@ describe.each(places)('a planned head, %s', (place, options) => {
   it.each(cases)(
     'C %d, D %d, B %d, budget %s',
     (identities, dim, batch, budget) => {
-      const scratchBudget = budget ?? 48 * 2 ** 20;
-      const sizes = { identities, dim, batch, scratchBudget };
+      const scratch = budget === undefined ? {} : { scratchBudget: budget };
+      const sizes = { identities, dim, batch, ...scratch };
       const plan = planHead(place, sizes);
       const embeddings = normalTensor(batch, dim, 1);
       const labels = randomLabels(batch, identities, 2);
@@ -57,7 +57,7 @@ describe.each(places)('a planned head, %s', (place, options) => {
             dim,
             loss: lossFamilies.qMargin(alpha, scale),
             optimizer,
-            scratchBudget,
+            ...scratch,
             ...options,
           });
           head.stepSync(embeddings, labels);
@@ -75,7 +75,7 @@ describe.each(places)('a planned head, %s', (place, options) => {
 
 describe('what fits', () => {
   it('is the last head that does', () => {
-    const sizes = { dim: 512, batch: 128, scratchBudget: 48 * 2 ** 20 };
+    const sizes = { dim: 512, batch: 128 };
     for (const place of ['cpu', 'gpu', 'gpu-int8'] as const) {
       const rule = 'sgd with momentum';
       const most = mostIdentities(place, sizes, rule, 80e9);

@@ -3,10 +3,12 @@
 //
 //   emulation_test --list | NAME
 
+#include <algorithm>
 #include <cmath>
 
 #include "cuda/async_copy.cuh"
 #include "cuda/block_reduce.cuh"
+#include "cuda/head/sorted_list.cuh"
 #include "cuda/primitives.h"
 #include "cuda/short_exp.cuh"
 #include "emulation_bench.h"
@@ -169,6 +171,32 @@ void test_half() {
   expect(__float2bfloat16_rn(1 + 3 * 0x1p-8f).bits == 0x3f82, "bfloat16 tie up");
 }
 
+__global__ void sort_kernel(Candidate* list, std::size_t count) {
+  ALPHAMARGIN_SHARED(std::uint64_t, room, kSharedCandidates);
+  sort_by_identity(list, count, room);
+}
+
+// Lists that fit shared memory and lists that do not, whole powers of two and others.
+void test_sorted_lists() {
+  for (const std::size_t count : {0, 1, 2, 3, 19, 111, 989, 2047, 2048, 2049, 4500}) {
+    Bench bench;
+    std::vector<Candidate> list(count);
+    for (std::size_t i = 0; i < count; ++i) {
+      // 4513 is prime: every identity once, in no order.
+      const auto identity = static_cast<std::int32_t>((i + 1) * 1000 % 4513);
+      list[i] = {identity, static_cast<float>(identity % 7) - 3};
+    }
+    auto device = bench.buffer(list);
+    launch(bench.context, "sort_kernel", &sort_kernel, {1, 128}, device.data(), count);
+    const auto sorted = bench.read(device);
+    std::sort(list.begin(), list.end(), ByIdentity{});
+    for (std::size_t i = 0; i < count; ++i) {
+      expect(sorted[i].identity == list[i].identity && sorted[i].cosine == list[i].cosine,
+             "list of " + std::to_string(count) + " at " + std::to_string(i));
+    }
+  }
+}
+
 void test_short_exp() {
   for (double x = -689.9; x <= 1; x += 0.0371) {
     expect(std::fabs(short_exp(x) / std::exp(x) - 1) <= 3e-7, "exp of " + std::to_string(x));
@@ -243,6 +271,7 @@ test::Cases all_cases() {
       {"cp.async arrives at the wait", &test_async},
       {"half and bfloat16", &test_half},
       {"exp to the digits of float32", &test_short_exp},
+      {"lists sorted by identity", &test_sorted_lists},
       {"sort, scan, select", &test_primitives},
       {"empty buffers", &test_empty_buffer},
       {"a missing synchronisation", &test_missing_synchronize},

@@ -38,12 +38,14 @@ struct PairArrays {
 
 inline constexpr std::size_t kPairChunk = 128;
 
-// Called by all threads of a block: adds Σ g x̂ over the pairs of a segment, rows ascending, to
-// sums [D] (element k by thread k mod block size); returns Σ g c to all threads.
-__device__ inline double add_segment(const PairArrays& pairs, std::size_t segment,
-                                     const SupportArrays& supports, const RowState* rows,
-                                     const BatchArrays& batch, const GradientFactors& factors,
-                                     double* sums) {
+// Called by all threads of a block: add(count, coefficients, places) with up to kPairChunk pairs of
+// a segment at a time, rows ascending; `places` are those of their unit embeddings. Returns Σ g c
+// to all threads.
+template <class Add>
+__device__ double for_segment(const PairArrays& pairs, std::size_t segment,
+                              const SupportArrays& supports, const RowState* rows,
+                              const BatchArrays& batch, const GradientFactors& factors,
+                              const Add& add) {
   ALPHAMARGIN_SHARED(double, coefficients, kPairChunk);
   ALPHAMARGIN_SHARED(double, products, kPairChunk);
   ALPHAMARGIN_SHARED(std::size_t, places, kPairChunk);
@@ -73,15 +75,26 @@ __device__ inline double add_segment(const PairArrays& pairs, std::size_t segmen
     }
     __syncthreads();
     for (std::size_t i = 0; i < count; ++i) projection += products[i];
-    for (std::size_t k = threadIdx.x; k < batch.dim; k += blockDim.x) {
-      double sum = sums[k];
-      for (std::size_t i = 0; i < count; ++i) {
-        sum += coefficients[i] * static_cast<double>(batch.unit[places[i] + k]);
-      }
-      sums[k] = sum;
-    }
+    add(count, coefficients, places);
   }
   return projection;
+}
+
+// Adds Σ g x̂ over the pairs of a segment to sums [D], element k by thread k mod block size.
+__device__ inline double add_segment(const PairArrays& pairs, std::size_t segment,
+                                     const SupportArrays& supports, const RowState* rows,
+                                     const BatchArrays& batch, const GradientFactors& factors,
+                                     double* sums) {
+  return for_segment(pairs, segment, supports, rows, batch, factors,
+                     [&](std::size_t count, const double* coefficients, const std::size_t* places) {
+                       for (std::size_t k = threadIdx.x; k < batch.dim; k += blockDim.x) {
+                         double sum = sums[k];
+                         for (std::size_t i = 0; i < count; ++i) {
+                           sum += coefficients[i] * static_cast<double>(batch.unit[places[i] + k]);
+                         }
+                         sums[k] = sum;
+                       }
+                     });
 }
 
 }  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE

@@ -17,7 +17,24 @@ inline constexpr unsigned kDotLanes = 16;
 // the result. Blocks are one-dimensional.
 __device__ inline double exact_dot(const float* a, const float* b, std::size_t count) {
   double sum = 0;
-  for (std::size_t k = threadIdx.x % kDotLanes; k < count; k += kDotLanes) {
+  std::size_t k = threadIdx.x % kDotLanes;
+  // All loads of a few steps before the first sum: one after the other they would take the latency
+  // of memory each.
+  constexpr unsigned kAtOnce = 8;
+  for (; k + (kAtOnce - 1) * kDotLanes < count; k += kAtOnce * kDotLanes) {
+    float x[kAtOnce];
+    float y[kAtOnce];
+#pragma unroll
+    for (unsigned i = 0; i < kAtOnce; ++i) {
+      x[i] = a[k + i * kDotLanes];
+      y[i] = b[k + i * kDotLanes];
+    }
+#pragma unroll
+    for (unsigned i = 0; i < kAtOnce; ++i) {
+      sum += static_cast<double>(x[i]) * static_cast<double>(y[i]);
+    }
+  }
+  for (; k < count; k += kDotLanes) {
     sum += static_cast<double>(a[k]) * static_cast<double>(b[k]);
   }
   for (unsigned lanes = kDotLanes / 2; lanes > 0; lanes /= 2) {

@@ -23,7 +23,9 @@ constexpr std::size_t kFirstGroup = 256;
 constexpr std::size_t kLargestGroup = std::size_t{1} << 18;
 constexpr std::size_t kSafeGroup = 4096;
 constexpr std::size_t kMostUndecided = 2048;
-constexpr std::size_t kScratchBytes = std::size_t{64} << 20;
+constexpr std::size_t kScratchBytes = std::size_t{80} << 20;
+// Queries of a full tile of the filter, twice.
+constexpr std::size_t kWholeChunk = 256;
 
 struct Match {
   double cosine;
@@ -165,7 +167,7 @@ void stream(DeviceContext& context, const PrototypeArrays& prototypes, const Bat
     cancellation.check();
     const std::size_t group = again        ? kSafeGroup
                               : begin == 0 ? std::max(kFirstGroup, std::min(query.k, kSafeGroup))
-                                           : std::min(3 * begin, kLargestGroup);
+                                           : std::min(3 * begin, std::max(begin, kLargestGroup));
     const std::size_t end = std::min(prototypes.identities, begin + group);
     filter_prototypes(context, prototypes, queries, query.candidates, begin, end);
     launch(context, "tighten_nearest_kernel", &tighten_nearest_kernel, {rows, kThreads}, prototypes,
@@ -183,8 +185,8 @@ void nearest(DeviceContext& context, MemoryAccount& scratch, const PrototypeArra
   const std::size_t settle_above = std::max(kMostUndecided, 4 * k);
   const std::size_t capacity = std::min(prototypes.identities, settle_above + kSafeGroup);
   const std::size_t row_bytes = capacity * (sizeof(Candidate) + sizeof(Match)) + k * 8;
-  const std::size_t most =
-      std::min(queries.rows, std::max<std::size_t>(1, kScratchBytes / row_bytes));
+  std::size_t most = std::min(queries.rows, std::max<std::size_t>(1, kScratchBytes / row_bytes));
+  if (most < queries.rows && most > kWholeChunk) most -= most % kWholeChunk;
 
   DeviceBuffer<Candidate> lists(context, scratch, most * capacity);
   DeviceBuffer<Match> matches(context, scratch, most * capacity);

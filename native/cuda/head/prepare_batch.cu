@@ -9,6 +9,7 @@
 #include "cuda/head/exact_dot.cuh"
 #include "cuda/head/head_call.h"
 #include "cuda/head/shadow.cuh"
+#include "cuda/head/update_row.cuh"
 #include "cuda/launch.h"
 #include "cuda/transfer.h"
 
@@ -90,9 +91,7 @@ __global__ void prepare_kernel(BatchArrays batch, const std::int32_t* labels,
 __global__ void refresh_kernel(PrototypeArrays prototypes, std::size_t first, std::size_t count) {
   for (std::size_t i = blockIdx.x; i < count; i += gridDim.x) {
     const std::size_t identity = first + i;
-    const double norm = block_norm(prototypes.rows + identity * prototypes.dim, prototypes.dim);
-    if (threadIdx.x == 0) prototypes.norms[identity] = norm;
-    write_shadow_row(prototypes, identity, norm);
+    refresh_row(prototypes, identity);
   }
 }
 

@@ -39,8 +39,7 @@ __device__ inline Int8Element round_to_int8(double exact, float scale) {
 }
 
 __device__ inline void write_int8_shadow_row(const PrototypeArrays& prototypes,
-                                             std::size_t identity, double norm) {
-  const float* row = prototypes.rows + identity * prototypes.dim;
+                                             std::size_t identity, const float* row, double norm) {
   std::int8_t* shadow = prototypes.int8_shadow + identity * prototypes.shadow_dim;
   const double inverse = 1 / norm;
   double largest = 0;
@@ -60,15 +59,14 @@ __device__ inline void write_int8_shadow_row(const PrototypeArrays& prototypes,
   prototypes.int8_residuals[identity] = static_cast<float>(sqrt(squares) * (1 + 0x1p-19) + 0x1p-40);
 }
 
-// Called by all threads of a block for one row, whose values they have written before (each thread
-// its own elements, as it reads them here).
+// Called by all threads of a block for one row [D], whose values they have written before (each
+// thread its own elements, as it reads them here).
 __device__ inline void write_shadow_row(const PrototypeArrays& prototypes, std::size_t identity,
-                                        double norm) {
+                                        const float* row, double norm) {
   if (prototypes.int8_shadow != nullptr) {
-    write_int8_shadow_row(prototypes, identity, norm);
+    write_int8_shadow_row(prototypes, identity, row, norm);
     return;
   }
-  const float* row = prototypes.rows + identity * prototypes.dim;
   __half* shadow = prototypes.shadow + identity * prototypes.shadow_dim;
   const double inverse = 1 / norm;
   for (std::size_t k = threadIdx.x; k < prototypes.shadow_dim; k += blockDim.x) {

@@ -6,20 +6,22 @@
 
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 
-// Sorts in place by `before`, a total order: bitonic in the form whose comparators all point the
-// same way, so that places beyond the count act as larger than everything. Called by all threads.
+// Sorts fewer than 2^31 items in place by `before`, a total order: bitonic in the form whose
+// comparators all point the same way, so that places beyond the count act as larger than
+// everything. Called by all threads.
 template <class Item, class Before>
 __device__ void block_sort(Item* list, std::size_t count, const Before& before) {
-  std::size_t whole = 1;
-  while (whole < count) whole *= 2;
-  for (std::size_t size = 2; size <= whole; size *= 2) {
-    for (std::size_t stride = size / 2; stride > 0; stride /= 2) {
+  unsigned bits = 0;
+  while (std::size_t{1} << bits < count) ++bits;
+  const unsigned comparators = bits == 0 ? 0 : 1u << (bits - 1);
+  for (unsigned merge = 1; merge <= bits; ++merge) {
+    for (unsigned bit = merge; bit-- > 0;) {
+      const unsigned stride = 1u << bit;
       __syncthreads();
-      for (std::size_t i = threadIdx.x; i < whole / 2; i += blockDim.x) {
+      for (unsigned i = threadIdx.x; i < comparators; i += blockDim.x) {
         // The first pass of a merge compares mirrored places, the others shifted ones.
-        const std::size_t low = i / stride * 2 * stride + i % stride;
-        const std::size_t high =
-            stride == size / 2 ? i / stride * size + size - 1 - i % stride : low + stride;
+        const unsigned low = (i >> bit << (bit + 1)) | (i & (stride - 1));
+        const unsigned high = bit + 1 == merge ? low ^ (2 * stride - 1) : low + stride;
         if (high >= count) continue;
         const Item a = list[low];
         const Item b = list[high];
@@ -37,6 +39,25 @@ struct ByIdentity {
     return a.identity < b.identity;
   }
 };
+
+// Sorts a list by identity: one that fits there in shared memory, as numbers of 64 bits. `room`
+// holds kSharedCandidates. Called by all threads.
+inline constexpr std::size_t kSharedCandidates = 2048;
+__device__ inline void sort_by_identity(Candidate* list, std::size_t count, std::uint64_t* room) {
+  if (count > kSharedCandidates) {
+    block_sort(list, count, ByIdentity{});
+    return;
+  }
+  for (std::size_t i = threadIdx.x; i < count; i += blockDim.x) {
+    room[i] = static_cast<std::uint64_t>(list[i].identity) << 32 | __float_as_uint(list[i].cosine);
+  }
+  block_sort(room, count, [](std::uint64_t a, std::uint64_t b) { return a < b; });
+  for (std::size_t i = threadIdx.x; i < count; i += blockDim.x) {
+    list[i] = {static_cast<std::int32_t>(room[i] >> 32),
+               __uint_as_float(static_cast<std::uint32_t>(room[i]))};
+  }
+  __syncthreads();
+}
 
 // Largest cosine first, ties to the smaller identity.
 struct ByCosine {

@@ -14,7 +14,7 @@
 #include <bit>
 
 #include "cuda/head/class_gradient.cuh"
-#include "cuda/head/update_row.cuh"
+#include "cuda/head/row_registers.cuh"
 #include "cuda/launch.h"
 #include "cuda/primitives.h"
 
@@ -27,7 +27,8 @@ constexpr std::size_t kTileColumns = kThreads * kThreadColumns;
 // Gradients of longer prototypes lie in global memory (beside the kernel's own shared arrays).
 constexpr std::size_t kSharedGradientBytes = 40 * 1024;
 constexpr std::size_t kGlobalGradientBytes = std::size_t{32} << 20;
-constexpr std::size_t kUpdateBlocks = 4096;
+// Enough that the last of them to run are few beside all.
+constexpr std::size_t kUpdateBlocks = 32768;
 
 __global__ void count_pairs_kernel(const RowState* rows, const std::uint32_t* counts,
                                    std::size_t batch, std::uint64_t* pair_counts) {
@@ -118,7 +119,26 @@ __global__ void embedding_gradient_kernel(PrototypeArrays prototypes, BatchArray
   }
 }
 
-// A block takes one segment at a time. `gradients` [blocks, D], or nullptr: shared memory.
+// A block takes one segment at a time; D ≤ kTileColumns.
+__global__ void __launch_bounds__(kThreads)
+    update_narrow_segments_kernel(PrototypeArrays prototypes, BatchArrays batch,
+                                  SupportArrays supports, const RowState* rows, PairArrays pairs,
+                                  GradientFactors factors, DeviceOptimizer optimizer) {
+  ALPHAMARGIN_SHARED(float, fresh, kTileColumns);
+  const std::size_t segments = *pairs.segments;
+  for (std::size_t segment = blockIdx.x; segment < segments; segment += gridDim.x) {
+    RowRegisters<kThreadColumns> row(prototypes, optimizer,
+                                     pairs.identities[pairs.starts[segment]]);
+    const double projection =
+        for_segment(pairs, segment, supports, rows, batch, factors,
+                    [&](std::size_t count, const double* coefficients, const std::size_t* places) {
+                      row.add(batch.unit, count, coefficients, places);
+                    });
+    row.finish(projection, fresh);
+  }
+}
+
+// The same for any D. `gradients` [blocks, D], or nullptr: shared memory.
 __global__ void update_segments_kernel(PrototypeArrays prototypes, BatchArrays batch,
                                        SupportArrays supports, const RowState* rows,
                                        PairArrays pairs, GradientFactors factors,
@@ -198,6 +218,15 @@ void sparse_embedding_gradients(const HeadCall& call, const Supports& supports,
 void update_sparse(const HeadCall& call, const Supports& supports, const SortedPairs& pairs,
                    const Optimizer& optimizer) {
   if (pairs.pairs == 0) return;
+  const GradientFactors factors =
+      GradientFactors::of(call.loss, call.counted, call.prototypes.identities);
+  if (call.prototypes.dim <= kTileColumns) {
+    launch(call.context, "update_narrow_segments_kernel", &update_narrow_segments_kernel,
+           {blocks_for(pairs.pairs, 1, kUpdateBlocks), kThreads}, call.prototypes, call.batch,
+           supports.arrays(), call.rows, PairArrays::of(pairs), factors,
+           DeviceOptimizer::of(optimizer));
+    return;
+  }
   const std::size_t bytes = call.prototypes.dim * sizeof(double);
   const bool in_shared = bytes <= kSharedGradientBytes;
   const std::size_t most =
@@ -207,9 +236,8 @@ void update_sparse(const HeadCall& call, const Supports& supports, const SortedP
                                  in_shared ? 0 : blocks * call.prototypes.dim);
   launch(call.context, "update_segments_kernel", &update_segments_kernel,
          {blocks, kThreads, in_shared ? bytes : 0}, call.prototypes, call.batch, supports.arrays(),
-         call.rows, PairArrays::of(pairs),
-         GradientFactors::of(call.loss, call.counted, call.prototypes.identities),
-         DeviceOptimizer::of(optimizer), gradients.data());
+         call.rows, PairArrays::of(pairs), factors, DeviceOptimizer::of(optimizer),
+         gradients.data());
 }
 
 }  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE

@@ -19,9 +19,15 @@ namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 namespace {
 
 constexpr unsigned kThreads = 128;
+// So many blocks a multiprocessor: all rows of a usual batch at once on the devices that have 132,
+// and registers for as many loads under way as exact_dot asks for.
+constexpr unsigned kBlocksOfProcessor = 8;
+// Blocks that share the candidates of a row, whose lists differ in length.
+constexpr unsigned kRescoreParts = 4;
 
 // The first group is short, so that bounds are good before most of the prototypes are seen; later
-// ones are three times what was seen before.
+// ones are three times what was seen before, and from a quarter of a million on as many: each ends
+// with a pass over all lists.
 constexpr std::size_t kFirstGroup = 256;
 constexpr std::size_t kLargestGroup = std::size_t{1} << 18;
 
@@ -52,11 +58,12 @@ __device__ float filter_bound(const DeviceLoss& loss, const RowSolution& lower_s
 }
 
 // A block per row: from the row's list a new bound, and from the bound a shorter list.
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kBlocksOfProcessor)
     tighten_kernel(DeviceLoss loss, PrototypeArrays prototypes, BatchArrays batch,
                    std::uint64_t fast, CandidateArrays candidates, RowState* rows,
                    std::uint32_t* sorted_counts, std::uint64_t* survivors, std::size_t row_limit,
                    double penalty) {
+  ALPHAMARGIN_SHARED(std::uint64_t, room, kSharedCandidates);
   const std::size_t row = blockIdx.x;
   RowState& state = rows[row];
   Candidate* list = candidates.lists + row * candidates.capacity;
@@ -80,7 +87,7 @@ __global__ void __launch_bounds__(kThreads)
   float bound = INFINITY;
   if (!dense && arrived > candidates.capacity) dense = true;
   if (!dense) {
-    if (arrived > before) block_sort(list, arrived, ByIdentity{});
+    if (arrived > before) sort_by_identity(list, arrived, room);
     bool out_of_range = false;
     const RowSolution lower =
         solve_row(loss, target, arrived, arrived, reference != nullptr,
@@ -101,8 +108,8 @@ __global__ void __launch_bounds__(kThreads)
   if (dense) state.dense = 1;
 }
 
-// A block per row, half a warp per candidate: exact cosines from the originals.
-__global__ void __launch_bounds__(kThreads)
+// Blocks (row, part), half a warp per candidate: exact cosines from the originals.
+__global__ void __launch_bounds__(kThreads, kBlocksOfProcessor)
     rescore_kernel(PrototypeArrays prototypes, BatchArrays batch, CandidateArrays candidates,
                    SupportArrays supports) {
   const std::size_t row = blockIdx.x;
@@ -110,7 +117,7 @@ __global__ void __launch_bounds__(kThreads)
   const Candidate* list = candidates.lists + row * candidates.capacity;
   const std::size_t first = supports.offsets[row];
   const std::size_t step = blockDim.x / kDotLanes;
-  for (std::size_t base = 0; base < count; base += step) {
+  for (std::size_t base = blockIdx.y * step; base < count; base += step * gridDim.y) {
     const std::size_t own = base + threadIdx.x / kDotLanes;
     const std::size_t j = own < count ? own : count - 1;
     const std::int32_t identity = list[j].identity;
@@ -171,7 +178,7 @@ __device__ void add_penalty(const TopArrays& top, std::size_t row, const std::in
 }
 
 // A block per row: threshold, posteriors, moments; the support is compacted in place.
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kBlocksOfProcessor)
     finish_kernel(DeviceLoss loss, const float* reference, SupportArrays supports,
                   const std::uint32_t* counts, TopArrays top, RowState* rows) {
   const std::size_t row = blockIdx.x;
@@ -271,7 +278,8 @@ Supports solve_sparse_rows(const HeadCall& call) {
   tighten();  // the target alone is a first bound
   for (std::size_t begin = 0; begin < identities;) {
     call.cancellation.check();
-    const std::size_t group = begin == 0 ? kFirstGroup : std::min(3 * begin, kLargestGroup);
+    const std::size_t group =
+        begin == 0 ? kFirstGroup : std::min(3 * begin, std::max(begin, kLargestGroup));
     const std::size_t end = std::min(identities, begin + group);
     filter_prototypes(context, call.prototypes, call.batch, candidates, begin, end);
     begin = end;
@@ -298,8 +306,9 @@ Supports solve_sparse_rows(const HeadCall& call) {
     launch(context, "keep_cosines_kernel", &keep_cosines_kernel,
            {static_cast<unsigned>(rows), kThreads}, candidates, supports.arrays());
   } else if (entries > 0) {
-    launch(context, "rescore_kernel", &rescore_kernel, {static_cast<unsigned>(rows), kThreads},
-           call.prototypes, call.batch, candidates, supports.arrays());
+    launch(context, "rescore_kernel", &rescore_kernel,
+           {dim3(static_cast<unsigned>(rows), kRescoreParts), kThreads}, call.prototypes,
+           call.batch, candidates, supports.arrays());
   }
   launch(context, "finish_kernel", &finish_kernel, {static_cast<unsigned>(rows), kThreads},
          call.loss, reference, supports.arrays(), counts.data(), call.top, call.rows);

@@ -68,9 +68,10 @@ __device__ inline void apply_optimizer(const PrototypeArrays& prototypes,
 
 // The norm and the shadow row of a prototype that the block has just written.
 __device__ inline void refresh_row(const PrototypeArrays& prototypes, std::size_t identity) {
-  const double norm = block_norm(prototypes.rows + identity * prototypes.dim, prototypes.dim);
+  const float* row = prototypes.rows + identity * prototypes.dim;
+  const double norm = block_norm(row, prototypes.dim);
   if (threadIdx.x == 0) prototypes.norms[identity] = norm;
-  write_shadow_row(prototypes, identity, norm);
+  write_shadow_row(prototypes, identity, row, norm);
 }
 
 // Called by all threads of a block. `sums` [D] holds Σ g x̂, element k written by its own thread (or
