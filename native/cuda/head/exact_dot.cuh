@@ -5,7 +5,7 @@
 // The order: 16 partial sums, the l-th of k ≡ l (mod 16) ascending; then s_l += s_{l+8}, s_{l+4},
 // s_{l+2}, s_{l+1}. Products of float32 are exact in float64. Half a warp computes one dot product:
 // a lane is a partial sum, and the tree is a butterfly (addition commutes, so all 16 lanes end with
-// the same bits). Traffic: both rows once, 64 bytes at a time.
+// the same bits). Traffic: both rows once, 64 bytes at a time, eight of them under way.
 
 #include "cuda/head/head_arrays.h"
 

@@ -5,8 +5,9 @@
 //   ∂w_j = (Σ_i g_ij x̂_i − (Σ_i g_ij c_ij) ŵ_j)/‖w_j‖
 //
 // Shapes: pairs [Σ support]; one block per (row, 512 columns of D), one block per segment.
-// Accumulation: float64, classes and rows ascending, the target of a row last: every sum has the
-// CPU's order, so equal posteriors give equal bits. No atomics.
+// Accumulation: float64, classes and rows ascending, the target of a row last. ∂x has the CPU's
+// order, so equal posteriors give equal bits; ∂w of few rows is a float32 sum there
+// (cpu/kernel_updates.inl). No atomics.
 // Traffic: O(Σ support · D): a prototype row once per row it supports, a unit embedding (in L2)
 // once per pair; the update reads and writes a touched prototype once.
 
