@@ -1,125 +1,28 @@
 #pragma once
 // Device-wide sort, scan and select: CUB on a GPU, the standard library on the emulated device.
-// All of them are deterministic.
+// All of them are deterministic. Compiled once, in primitives.cu: CUB takes longer than our
+// kernels.
 
 #include <cstddef>
 #include <cstdint>
 
 #include "cuda/device_context.h"
 
-#if defined(__CUDACC__)
-#include <thrust/iterator/counting_iterator.h>
-
-#include <cub/device/device_radix_sort.cuh>
-#include <cub/device/device_scan.cuh>
-#include <cub/device/device_select.cuh>
-#include <cuda/std/functional>
-#else
-#include <algorithm>
-#include <numeric>
-#include <vector>
-#endif
-
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 
-#if defined(__CUDACC__)
-// CUB's two calls: the first asks for the scratch it needs.
-template <class Operation>
-void with_cub_scratch(DeviceContext& context, MemoryAccount& scratch, const char* what,
-                      const Operation& operation) {
-  std::size_t bytes = 0;
-  check(operation(nullptr, bytes), what);
-  DeviceBuffer<unsigned char> memory(context, scratch, bytes == 0 ? 1 : bytes);
-  check(operation(memory.data(), bytes), what);
-}
-#endif
-
 // Stable sort of (key, value) pairs by the lowest `bits` bits of the key.
-template <class Key, class Value>
-void sort_pairs(DeviceContext& context, MemoryAccount& scratch, const Key* keys, Key* sorted_keys,
-                const Value* values, Value* sorted_values, std::size_t count, int bits) {
-  if (count == 0) return;
-#if defined(__CUDACC__)
-  with_cub_scratch(context, scratch, "sorting", [&](void* memory, std::size_t& bytes) {
-    return cub::DeviceRadixSort::SortPairs(memory, bytes, keys, sorted_keys, values, sorted_values,
-                                           static_cast<std::int64_t>(count), 0, bits,
-                                           context.stream());
-  });
-#else
-  static_cast<void>(scratch);
-  enqueue(context.stream(), [=] {
-    require_device_memory("sort_pairs", keys, count * sizeof(Key));
-    require_device_memory("sort_pairs", sorted_keys, count * sizeof(Key));
-    require_device_memory("sort_pairs", values, count * sizeof(Value));
-    require_device_memory("sort_pairs", sorted_values, count * sizeof(Value));
-    const Key mask = bits >= static_cast<int>(8 * sizeof(Key))
-                         ? static_cast<Key>(~Key{0})
-                         : static_cast<Key>((Key{1} << bits) - 1);
-    std::vector<std::size_t> order(count);
-    std::iota(order.begin(), order.end(), std::size_t{0});
-    std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-      return (keys[a] & mask) < (keys[b] & mask);
-    });
-    for (std::size_t i = 0; i < count; ++i) {
-      sorted_keys[i] = keys[order[i]];
-      sorted_values[i] = values[order[i]];
-    }
-  });
-#endif
-}
+void sort_pairs(DeviceContext& context, MemoryAccount& scratch, const std::uint32_t* keys,
+                std::uint32_t* sorted_keys, const std::uint64_t* values,
+                std::uint64_t* sorted_values, std::size_t count, int bits);
 
 // sums[i] = values[0] + … + values[i − 1].
-template <class In, class Out>
-void exclusive_sum(DeviceContext& context, MemoryAccount& scratch, const In* values, Out* sums,
-                   std::size_t count) {
-  if (count == 0) return;
-#if defined(__CUDACC__)
-  with_cub_scratch(context, scratch, "scanning", [&](void* memory, std::size_t& bytes) {
-    return cub::DeviceScan::ExclusiveScan(memory, bytes, values, sums, ::cuda::std::plus<>{},
-                                          Out{0}, static_cast<std::int64_t>(count),
-                                          context.stream());
-  });
-#else
-  static_cast<void>(scratch);
-  enqueue(context.stream(), [=] {
-    require_device_memory("exclusive_sum", values, count * sizeof(In));
-    require_device_memory("exclusive_sum", sums, count * sizeof(Out));
-    Out sum = 0;
-    for (std::size_t i = 0; i < count; ++i) {
-      const Out value = static_cast<Out>(values[i]);
-      sums[i] = sum;
-      sum += value;
-    }
-  });
-#endif
-}
+void exclusive_sum(DeviceContext& context, MemoryAccount& scratch, const std::uint32_t* values,
+                   std::uint64_t* sums, std::size_t count);
+void exclusive_sum(DeviceContext& context, MemoryAccount& scratch, const std::uint64_t* values,
+                   std::uint64_t* sums, std::size_t count);
 
 // The indices i < count with flags[i] ≠ 0, ascending, and how many there are.
-inline void select_indices(DeviceContext& context, MemoryAccount& scratch,
-                           const std::uint8_t* flags, std::uint32_t* selected,
-                           std::uint32_t* selected_count, std::size_t count) {
-  if (count == 0) {
-    context.fill_bytes(selected_count, 0, sizeof *selected_count);
-    return;
-  }
-#if defined(__CUDACC__)
-  const thrust::counting_iterator<std::uint32_t> indices(0);
-  with_cub_scratch(context, scratch, "selecting", [&](void* memory, std::size_t& bytes) {
-    return cub::DeviceSelect::Flagged(memory, bytes, indices, flags, selected, selected_count,
-                                      static_cast<std::int64_t>(count), context.stream());
-  });
-#else
-  static_cast<void>(scratch);
-  enqueue(context.stream(), [=] {
-    require_device_memory("select_indices", flags, count);
-    require_device_memory("select_indices", selected_count, sizeof *selected_count);
-    std::uint32_t kept = 0;
-    for (std::size_t i = 0; i < count; ++i) {
-      if (flags[i] != 0) selected[kept++] = static_cast<std::uint32_t>(i);
-    }
-    *selected_count = kept;
-  });
-#endif
-}
+void select_indices(DeviceContext& context, MemoryAccount& scratch, const std::uint8_t* flags,
+                    std::uint32_t* selected, std::uint32_t* selected_count, std::size_t count);
 
 }  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE

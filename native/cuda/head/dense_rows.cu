@@ -344,20 +344,6 @@ class DenseSolver {
 
 }  // namespace
 
-std::vector<std::uint32_t> find_dense_rows(const HeadCall& call) {
-  std::vector<RowState> states(call.batch.rows);
-  {
-    const StreamDrain drain(call.context);
-    call.context.download(states.data(), call.rows, states.size() * sizeof(RowState));
-  }
-  call.context.synchronize();
-  std::vector<std::uint32_t> dense;
-  for (std::size_t row = 0; row < states.size(); ++row) {
-    if (states[row].dense != 0) dense.push_back(static_cast<std::uint32_t>(row));
-  }
-  return dense;
-}
-
 void solve_dense_rows(const HeadCall& call, const std::vector<std::uint32_t>& dense_rows) {
   if (dense_rows.empty()) return;
   DenseSolver(call, dense_rows).solve();

@@ -77,14 +77,16 @@ class ForwardPass {
       mark_all_dense(labels);
     } else {
       supports_ = solve_sparse_rows(call_);
-      dense_rows_ = find_dense_rows(call_);
+      finish_rows();
+      for (std::size_t row = 0; row < states_.size(); ++row) {
+        if (states_[row].dense != 0) dense_rows_.push_back(static_cast<std::uint32_t>(row));
+      }
       overflow_rows_ = dense_rows_.size();
     }
-    if (!dense_rows_.empty()) solve_dense_rows(call_, dense_rows_);
-    finish_losses(call_);
-    rows_.download(states_.data());
-    supports_.counts.download(counts_.data());
-    head.context.synchronize();
+    if (call_.loss.is_softmax() || overflow_rows_ > 0) {
+      solve_dense_rows(call_, dense_rows_);
+      finish_rows();
+    }
     cancellation.check();
   }
 
@@ -99,6 +101,14 @@ class ForwardPass {
   void set_prototypes(const PrototypeArrays& prototypes) { call_.prototypes = prototypes; }
 
  private:
+  // Losses, and what the host must know of the rows: one wait for the device.
+  void finish_rows() {
+    finish_losses(call_);
+    rows_.download(states_.data());
+    supports_.counts.download(counts_.data());
+    call_.context.synchronize();
+  }
+
   // By exact cosines, in one more pass of the filter.
   void find_top_classes(const Loss& loss, const std::int32_t* labels) {
     const std::size_t rows = states_.size();

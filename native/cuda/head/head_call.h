@@ -90,13 +90,12 @@ Supports solve_sparse_rows(const HeadCall& call);
 
 // dense_rows.cu ---------------------------------------------------------------------------------
 
-// The indices of the rows marked dense, ascending; downloads the row states (synchronises).
-std::vector<std::uint32_t> find_dense_rows(const HeadCall& call);
-
-// Solves those rows: solution, others, own, excess_cosine, support.
+// Solves the rows marked dense, whose indices ascend: solution, others, own, excess_cosine,
+// support.
 void solve_dense_rows(const HeadCall& call, const std::vector<std::uint32_t>& dense_rows);
 
-// loss of every row with a target from its solution and moments (row_loss of cpu/row_solver.h).
+// loss of every row with a target from its solution and moments (row_loss of cpu/row_solver.h);
+// rows without a solution have none.
 void finish_losses(const HeadCall& call);
 
 // dense_posterior.cu -----------------------------------------------------------------------------
