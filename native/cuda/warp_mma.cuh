@@ -68,13 +68,7 @@ void mma_of_warp(unsigned char (*lanes)[kLaneBytes]) {
     }
     for (unsigned e = 0; e < 4; ++e) c[group + 8 * (e / 2)][2 * (i % 4) + e % 2] = lane.c[e];
   }
-  for (unsigned row = 0; row < 16; ++row) {
-    for (unsigned k = 0; k < kInner; ++k) {
-      for (unsigned column = 0; column < 8; ++column) {
-        c[row][column] += static_cast<typename Elements::Exact>(a[row][k]) * b[k][column];
-      }
-    }
-  }
+  add_products(a, b, c);
   for (unsigned i = 0; i < kWarpSize; ++i) {
     std::memcpy(&lane, lanes[i], sizeof lane);
     for (unsigned e = 0; e < 4; ++e) {

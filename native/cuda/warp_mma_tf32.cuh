@@ -50,13 +50,7 @@ inline void tf32_mma_of_warp(unsigned char (*lanes)[kLaneBytes]) {
       b[member + 4 * word][group] = value(lane.b.words[word]);
     for (unsigned e = 0; e < 4; ++e) c[group + 8 * (e / 2)][2 * member + e % 2] = lane.c[e];
   }
-  for (unsigned row = 0; row < 16; ++row) {
-    for (unsigned k = 0; k < 8; ++k) {
-      for (unsigned column = 0; column < 8; ++column) {
-        c[row][column] += static_cast<double>(a[row][k]) * b[k][column];
-      }
-    }
-  }
+  add_products(a, b, c);
   for (unsigned i = 0; i < kWarpSize; ++i) {
     std::memcpy(&lane, lanes[i], sizeof lane);
     for (unsigned e = 0; e < 4; ++e)

@@ -82,13 +82,7 @@ void multiply(Launch& launch, const Thread* const (&lanes)[kWarp], std::size_t i
     }
   };
   if (product.accumulates) exchange(true);
-  for (unsigned row = 0; row < kWarpRows; ++row) {
-    for (unsigned k = 0; k < kProductDepth; ++k) {
-      for (unsigned column = 0; column < kProductColumns; ++column) {
-        sums[row][column] += static_cast<double>(a[row][k]) * b[k][column];
-      }
-    }
-  }
+  add_products(a, b, sums);
   exchange(false);
 }
 

@@ -59,4 +59,19 @@ inline float cut_off(double sum) {
   return result;
 }
 
+// sums += a·b of a tile. Not instrumented by sanitizers: it reads and writes what its types say,
+// and it is most of what emulated tensor cores do.
+template <unsigned kRows, unsigned kInner, unsigned kColumns, class Element, class Sum>
+__attribute__((no_sanitize("address", "undefined"))) inline void add_products(
+    const Element (&a)[kRows][kInner], const Element (&b)[kInner][kColumns],
+    Sum (&sums)[kRows][kColumns]) {
+  for (unsigned row = 0; row < kRows; ++row) {
+    for (unsigned k = 0; k < kInner; ++k) {
+      for (unsigned column = 0; column < kColumns; ++column) {
+        sums[row][column] += static_cast<Sum>(a[row][k]) * static_cast<Sum>(b[k][column]);
+      }
+    }
+  }
+}
+
 }  // namespace alphamargin::emulated
