@@ -1,3 +1,5 @@
+// See primitives.h. The emulated device runs them as work of the stream, like kernels.
+
 #include "cuda/primitives.h"
 
 #if defined(__CUDACC__)

@@ -242,6 +242,56 @@ void test_class_step_accuracy(const KernelSet& set) {
   });
 }
 
+// The gradient of an embedding at any angle to its prototype, down to where x̂ − c ŵ is all but
+// nothing, against float64: the numerical contract's 1e-5, of which unit rows may take half.
+void test_class_step_aligned(const KernelSet& set) {
+  constexpr std::size_t kDim = 256;
+  Source source(7);
+  std::vector<double> along(kDim);
+  std::vector<double> across(kDim);
+  double product = 0;
+  for (std::size_t k = 0; k < kDim; ++k) along[k] = source.number();
+  for (std::size_t k = 0; k < kDim; ++k) across[k] = source.number();
+  const auto normalize = [](std::vector<double>& values) {
+    double square = 0;
+    for (const double value : values) square += value * value;
+    for (double& value : values) value /= std::sqrt(square);
+  };
+  normalize(along);
+  for (std::size_t k = 0; k < kDim; ++k) product += along[k] * across[k];
+  for (std::size_t k = 0; k < kDim; ++k) across[k] -= product * along[k];
+  normalize(across);
+  for (const double angle : {1.5, 0.5, 0.1, 0.05, 0.045, 0.04, 0.01, 1e-3, 1e-4}) {
+    std::vector<float> row(kDim);
+    std::vector<float> unit(kDim);
+    for (std::size_t k = 0; k < kDim; ++k) {
+      row[k] = static_cast<float>(along[k]);
+      unit[k] = static_cast<float>(std::cos(angle) * along[k] + std::sin(angle) * across[k]);
+    }
+    const float* const embedding = unit.data();
+    const double coefficient = -0.37;
+    ClassGradient gradient;
+    gradient.pairs = 1;
+    gradient.coefficients = &coefficient;
+    gradient.embeddings = &embedding;
+    gradient.inverse_norm = 1 / std::sqrt(set.dot(row.data(), row.data(), kDim));
+    gradient.projection =
+        coefficient * set.dot(unit.data(), row.data(), kDim) * gradient.inverse_norm;
+    std::vector<double> expected(kDim);
+    set.class_gradient(gradient, row.data(), kDim, expected.data());
+    std::vector<float> got(kDim, 0.0f);
+    set.class_step(gradient, {0.1f, 0.9f, 0}, kDim, row.data(), got.data(), RowsAhead{});
+    double error = 0;
+    double size = 0;
+    for (std::size_t k = 0; k < kDim; ++k) {
+      error += (got[k] - expected[k]) * (got[k] - expected[k]);
+      size += expected[k] * expected[k];
+    }
+    const double relative = std::sqrt(error / size);
+    if (!(relative <= 5e-6)) differ("angle " + text(angle), 0, relative, 5e-6);
+  }
+}
+
 void test_descend(const KernelSet& set) {
   for (const std::size_t count : counts()) {
     Source source(count);
@@ -266,6 +316,7 @@ const std::vector<KernelTest> kClassTests = {
     {"class_gradient", test_class_gradient},
     {"class_step", test_class_step},
     {"class_step against float64", test_class_step_accuracy},
+    {"class_step of aligned rows", test_class_step_aligned},
     {"descend", test_descend},
 };
 
