@@ -6,7 +6,7 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 
 /** Options of a part; a full run takes minutes, a quick one seconds. */
-export const options = parseArgs({
+export const { values: options, positionals } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
     seed: { type: 'string', default: '1' },
@@ -15,7 +15,7 @@ export const options = parseArgs({
     log: { type: 'string' },
   },
   allowPositionals: true,
-}).values;
+});
 
 /** A number for a full run, and one for a quick one. */
 export const amount = (full, quick) => (options.quick ? quick : full);
