@@ -325,9 +325,9 @@ export class PrototypeHead implements Disposable {
   /**
    * Re-initialisation of A3M: every prototype becomes the normalised mean of the L2-normalised
    * embeddings of its class over the batches, and its optimiser state is zeroed. Classes without
-   * a sample keep theirs; rows labelled −1 are passed over. Sums exist for the classes seen only; restrict a pass with `identities`
-   * to bound the memory. If the batches fail, nothing changes. With sub-centres, each becomes the
-   * mean of the samples it is nearest to; those without any stay.
+   * a sample keep theirs; rows labelled −1 are passed over. Sums exist for the classes seen only;
+   * restrict a pass with `identities` to bound the memory. If the batches fail, nothing changes.
+   * With sub-centres, each becomes the mean of the samples it is nearest to; those without any stay.
    *
    * @returns Number of prototypes that were replaced.
    * @see Koutsianos et al. 2025, arXiv 2511.13621.

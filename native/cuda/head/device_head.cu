@@ -1,7 +1,6 @@
 // The prototype head on the device: a call's order of parts, as in head/prototype_head.cc.
 //
-//   prepare → start_rows → sparse rows, dense rows → losses → row states to the host → check_update
-//   → backward and update
+//   forward pass → row states to the host → check_update → backward and update
 //
 // Everything runs in order on the head's own stream; the host waits where it decides something or
 // takes a result. Checks and allocations come before the first write to the head's state.
@@ -22,140 +21,16 @@
 #include "cuda/head/device_head.h"
 #include "cuda/head/device_state.h"
 #include "cuda/head/filter.h"
+#include "cuda/head/forward_pass.h"
 #include "cuda/head/head_backward.h"
 #include "cuda/head/nearest.h"
 #include "cuda/head/shadow.cuh"
-#include "cuda/launch.h"
 #include "cuda/transfer.h"
 #include "head/class_means.h"
 #include "head/posterior_rows.h"
 
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 namespace {
-
-constexpr unsigned kThreads = 128;
-
-__global__ void mark_dense_kernel(RowState* rows, std::size_t count) {
-  const std::size_t row = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (row < count && rows[row].ignored == 0) rows[row].dense = 1;
-}
-
-// What the calls of a head read besides the batch.
-struct HeadView {
-  DeviceContext& context;
-  PrototypeArrays prototypes;
-  std::size_t scratch_budget;
-  bool fast;
-};
-
-// The whole forward pass of a batch, and what it leaves for the backward pass.
-class ForwardPass {
- public:
-  ForwardPass(const HeadView& head, MemoryAccount& scratch, const RealMatrix& embeddings,
-              const std::int32_t* labels, const Loss& loss, const Cancellation& cancellation)
-      : states_(embeddings.rows()),
-        counts_(embeddings.rows()),
-        counted_(count_rows(labels, embeddings.rows(), head.prototypes.identities)),
-        batch_(head.context, scratch, embeddings, head.prototypes.int8_shadow != nullptr, labels),
-        rows_(head.context, scratch, embeddings.rows()),
-        call_{head.context,
-              scratch,
-              head.prototypes,
-              batch_.arrays(),
-              DeviceLoss::of(loss),
-              counted_,
-              rows_.data(),
-              head.scratch_budget,
-              head.fast,
-              cancellation,
-              {}},
-        drain_(head.context) {
-    batch_.check("embeddings");
-    start_rows(call_, loss, batch_.labels());
-    if (loss.top_penalty > 0 && labels != nullptr) find_top_classes(loss, labels);
-    if (call_.loss.is_softmax()) {
-      mark_all_dense(labels);
-    } else {
-      supports_ = solve_sparse_rows(call_);
-      finish_rows();
-      for (std::size_t row = 0; row < states_.size(); ++row) {
-        if (states_[row].dense != 0) dense_rows_.push_back(static_cast<std::uint32_t>(row));
-      }
-      overflow_rows_ = dense_rows_.size();
-    }
-    if (call_.loss.is_softmax() || overflow_rows_ > 0) {
-      solve_dense_rows(call_, dense_rows_);
-      finish_rows();
-    }
-    cancellation.check();
-  }
-
-  const HeadCall& call() const { return call_; }
-  const Supports& supports() const { return supports_; }
-  const std::vector<RowState>& states() const { return states_; }
-  const std::vector<std::uint32_t>& counts() const { return counts_; }
-  const std::vector<std::uint32_t>& dense_rows() const { return dense_rows_; }
-  std::size_t overflow_rows() const { return overflow_rows_; }
-
-  // The optimiser's arrays may be made after the forward pass.
-  void set_prototypes(const PrototypeArrays& prototypes) { call_.prototypes = prototypes; }
-
- private:
-  // Losses, and what the host must know of the rows: one wait for the device.
-  void finish_rows() {
-    finish_losses(call_);
-    rows_.download(states_.data());
-    supports_.counts.download(counts_.data());
-    call_.context.synchronize();
-  }
-
-  // By exact cosines, in one more pass of the filter.
-  void find_top_classes(const Loss& loss, const std::int32_t* labels) {
-    const std::size_t rows = states_.size();
-    const std::size_t k = std::min(loss.top_count + 1, call_.prototypes.identities);
-    std::vector<std::int32_t> identities(rows * k);
-    std::vector<float> cosines(rows * k);
-    nearest(call_.context, call_.scratch, call_.prototypes, call_.batch, k, identities.data(),
-            cosines.data(), call_.cancellation);
-    const std::size_t count = std::min(loss.top_count, k);
-    top_classes_.assign(rows * count, -1);
-    for (std::size_t row = 0; row < rows; ++row) {
-      std::size_t found = 0;
-      for (std::size_t rank = 0; rank < k && found < count; ++rank) {
-        const std::int32_t identity = identities[row * k + rank];
-        if (identity != labels[row]) top_classes_[row * count + found++] = identity;
-      }
-    }
-    top_ = to_device(call_.context, call_.scratch, top_classes_.data(), top_classes_.size());
-    call_.top = {top_.data(), count, loss.top_penalty};
-  }
-  void mark_all_dense(const std::int32_t* labels) {
-    const std::size_t count = states_.size();
-    launch(call_.context, "mark_dense_kernel", &mark_dense_kernel,
-           {blocks_for(count, kThreads, 0x7fffffff), kThreads}, call_.rows, count);
-    for (std::size_t row = 0; row < count; ++row) {
-      if (labels != nullptr && labels[row] == kIgnoredLabel) continue;
-      dense_rows_.push_back(static_cast<std::uint32_t>(row));
-    }
-    supports_.offsets = DeviceBuffer<std::uint64_t>(call_.context, call_.scratch, count + 1);
-    supports_.counts = DeviceBuffer<std::uint32_t>(call_.context, call_.scratch, count);
-    supports_.offsets.fill_bytes(0);
-    supports_.counts.fill_bytes(0);
-  }
-
-  std::vector<RowState> states_;
-  std::vector<std::uint32_t> counts_;
-  std::vector<std::uint32_t> dense_rows_;
-  std::size_t overflow_rows_ = 0;
-  std::size_t counted_;
-  PreparedBatch batch_;
-  DeviceBuffer<RowState> rows_;
-  HeadCall call_;
-  Supports supports_;
-  std::vector<std::int32_t> top_classes_;  // read until the context is synchronised
-  DeviceBuffer<std::int32_t> top_;
-  StreamDrain drain_;
-};
 
 // Largest Σ_i |g_ij| any class can have, for check_update.
 double largest_coefficient(const Loss& loss, const std::vector<RowState>& states) {
