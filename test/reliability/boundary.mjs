@@ -12,7 +12,8 @@ import { inspect } from 'node:util';
 import * as api from 'alphamargin';
 import * as data from 'alphamargin/data';
 import * as verification from 'alphamargin/verification';
-import { CATALOGUE, exportedNames, memberKey } from './boundary/catalogue.mjs';
+import { CATALOGUE } from './boundary/catalogue.mjs';
+import { exportedNames, memberKey } from './boundary/exported-names.mjs';
 import { detach, Hostility, isTypedArray } from './boundary/hostility.mjs';
 import {
   amount,

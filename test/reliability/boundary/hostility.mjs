@@ -1,44 +1,17 @@
 // Hostile arguments: values of every wrong kind, and objects that throw, lie, change their answers or
 // act while they are read. One Hostility belongs to one call and remembers what it may answer for.
 import { chooser } from '../support.mjs';
+import {
+  FLOAT_SPECIALS,
+  INTEGER_SPECIALS,
+  isHonest,
+  NUMBERS,
+  STRINGS,
+  TYPED_ARRAYS,
+} from './hostile-values.mjs';
 
 /** What the caller's own code throws: the package must hand it on or wrap it, never replace it. */
 class HostileError extends Error {}
-
-const TYPED_ARRAYS = [
-  Float32Array,
-  Float64Array,
-  Int32Array,
-  Uint32Array,
-  Int16Array,
-  Uint16Array,
-  Int8Array,
-  Uint8Array,
-  Uint8ClampedArray,
-  BigInt64Array,
-  BigUint64Array,
-];
-
-const NUMBERS = [
-  ...[0, -0, 1, -1, 2, 3, 7, 0.5, -0.5, 1.5, 1e-45, 1e-310, 1e308, -1e308],
-  ...[Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY],
-  ...[2 ** 24 + 1, 2 ** 31 - 1, 2 ** 31, -(2 ** 31), 2 ** 32, 2 ** 32 + 1],
-  ...[2 ** 53 - 1, 2 ** 53, 2 ** 53 + 2, -(2 ** 53), 2 ** 63, 2 ** 64],
-];
-
-const STRINGS = [
-  ...['', ' ', 'x', '0', '-1', '1e999', '\0', 'a\0b', '\ud800', '\ufeff'],
-  ...['__proto__', 'constructor', '../..', 'cpu', 'cuda', 'cuda:0', 'cuda:7'],
-  ...['cuda:999999999', 'auto', 'float16', 'float32', 'int32', 'NaN', '💥'],
-  'x'.repeat(5000),
-];
-
-const FLOAT_SPECIALS = [
-  ...[Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY],
-  ...[3.4028234663852886e38, -3.4028234663852886e38, 1e-45, 1e-38, -0, 0, 1e20],
-];
-
-const INTEGER_SPECIALS = [-1, 0, 1, 2 ** 31 - 1, -(2 ** 31), 2 ** 24 + 1];
 
 export const isTypedArray = (value) =>
   ArrayBuffer.isView(value) && !(value instanceof DataView);
@@ -445,18 +418,6 @@ export class Hostility {
     }
   }
 }
-
-const isHonest = (view) => {
-  const plain = TYPED_ARRAYS.some(
-    (Type) => Object.getPrototypeOf(view) === Type.prototype,
-  );
-  return (
-    plain &&
-    Object.getOwnPropertySymbols(view).length === 0 &&
-    !Object.hasOwn(view, 'length') &&
-    !Object.hasOwn(view, 'constructor')
-  );
-};
 
 /** Places below the arguments whose value can be replaced. */
 function placesIn(root) {
