@@ -20,30 +20,54 @@ bool select_above(const float* tile, const float* bounds, std::uint32_t* masks) 
   return any;
 }
 
-// `multiply` of the including file, over blocks of the depth.
-template <std::size_t kTile, class Multiply>
-inline void multiply_in_blocks(const Multiply& multiply, std::size_t rows, std::size_t columns,
-                               std::size_t depth, const float* left, const float* right,
-                               float* tile) {
-  alignas(64) double sums[kTile];
+// `multiply` of the including file, over blocks of the depth; rows of the result `stride` apart.
+template <std::size_t kTileRows, std::size_t kTileColumns, class Multiply>
+inline void multiply_in_blocks(const Multiply& multiply, std::size_t depth, const float* left,
+                               const float* right, float* out, std::size_t stride) {
+  constexpr std::size_t kTile = kTileRows * kTileColumns;
+  alignas(64) float tile[kTile];
   if (depth <= kDepthBlock) {
     multiply(depth, left, right, tile);
+    for (std::size_t i = 0; i < kTileRows; ++i) {
+      for (std::size_t j = 0; j < kTileColumns; ++j) {
+        out[i * stride + j] = tile[i * kTileColumns + j];
+      }
+    }
     return;
   }
+  alignas(64) double sums[kTile];
   for (double& sum : sums) sum = 0;
-  for (std::size_t begin = 0; begin < depth; begin += kDepthBlock) {
-    multiply(depth - begin < kDepthBlock ? depth - begin : kDepthBlock, left + begin * rows,
-             right + begin * columns, tile);
+  std::size_t begin = 0;
+  for (; begin + kDepthBlock < depth; begin += kDepthBlock) {
+    multiply(kDepthBlock, left + begin * kTileRows, right + begin * kTileColumns, tile);
     for (std::size_t i = 0; i < kTile; ++i) sums[i] += static_cast<double>(tile[i]);
   }
-  for (std::size_t i = 0; i < kTile; ++i) tile[i] = static_cast<float>(sums[i]);
+  multiply(depth - begin, left + begin * kTileRows, right + begin * kTileColumns, tile);
+  for (std::size_t i = 0; i < kTileRows; ++i) {
+    for (std::size_t j = 0; j < kTileColumns; ++j) {
+      const std::size_t place = i * kTileColumns + j;
+      out[i * stride + j] = static_cast<float>(sums[place] + static_cast<double>(tile[place]));
+    }
+  }
 }
 
 void copy_columns(const float* rows, std::size_t stride, const float* factors, std::size_t count,
                   std::size_t width, std::size_t depth, float* panel) {
+  constexpr std::size_t kAhead = 16;
+  constexpr std::size_t kWidth = kLargestTileColumns;
+  const bool is_whole = count == kWidth && width == kWidth;
   for (std::size_t k = 0; k < depth; ++k) {
     const float* source = rows + k * stride;
     const float factor = factors == nullptr ? 1.0f : factors[k];
+    if (is_whole) {
+      // Two lines of a row that lie far from those of the next: nothing else asks for them early.
+      if (k + kAhead < depth) {
+        __builtin_prefetch(source + kAhead * stride);
+        __builtin_prefetch(source + kAhead * stride + 16);
+      }
+      for (std::size_t j = 0; j < kWidth; ++j) panel[k * kWidth + j] = source[j] * factor;
+      continue;
+    }
     for (std::size_t j = 0; j < count; ++j) panel[k * width + j] = source[j] * factor;
     for (std::size_t j = count; j < width; ++j) panel[k * width + j] = 0;
   }

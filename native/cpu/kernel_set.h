@@ -62,8 +62,10 @@ struct KernelSet {
   // so it does not depend on its place in the tile.
   void (*multiply)(std::size_t depth, const float* left, const float* right, float* tile);
 
-  // The same with sums that are float64 across blocks of kDepthBlock elements, rounded once.
-  void (*multiply_long)(std::size_t depth, const float* left, const float* right, float* tile);
+  // The same with sums that are float64 across blocks of kDepthBlock elements, rounded once; rows
+  // of the result are `stride` floats apart.
+  void (*multiply_long)(std::size_t depth, const float* left, const float* right, float* out,
+                        std::size_t stride);
 
   // Bit j of masks[i] = tile[i][j] > bounds[i]; returns whether any bit is set.
   bool (*select)(const float* tile, const float* bounds, std::uint32_t* masks);

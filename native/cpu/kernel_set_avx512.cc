@@ -35,8 +35,9 @@ void multiply(std::size_t depth, const float* left, const float* right, float* t
   }
 }
 
-void multiply_long(std::size_t depth, const float* left, const float* right, float* tile) {
-  multiply_in_blocks<kRows * kColumns>(multiply, kRows, kColumns, depth, left, right, tile);
+void multiply_long(std::size_t depth, const float* left, const float* right, float* out,
+                   std::size_t stride) {
+  multiply_in_blocks<kRows, kColumns>(multiply, depth, left, right, out, stride);
 }
 
 // 16 rows × 16 elements, transposed in registers: from panel[16·columns] to panel[columns·16].

@@ -24,8 +24,9 @@ void multiply(std::size_t depth, const float* left, const float* right, float* t
   }
 }
 
-void multiply_long(std::size_t depth, const float* left, const float* right, float* tile) {
-  multiply_in_blocks<kRows * kColumns>(multiply, kRows, kColumns, depth, left, right, tile);
+void multiply_long(std::size_t depth, const float* left, const float* right, float* out,
+                   std::size_t stride) {
+  multiply_in_blocks<kRows, kColumns>(multiply, depth, left, right, out, stride);
 }
 
 void quantize(const float* values, float factor, std::size_t count, std::size_t stride,

@@ -1,6 +1,9 @@
 #include "cpu/matrix_product.h"
 
 #include <algorithm>
+#include <mutex>
+#include <numeric>
+#include <vector>
 
 #include "cpu/kernel_set.h"
 
@@ -23,14 +26,30 @@ void pack_panel(const KernelSet& kernels, const MatrixView& view, bool stored_by
                        panel);
 }
 
-// A whole row of a tile is worth no call.
-void copy_row(const float* row, std::size_t count, float* out) {
-  if (count == kLargestTileColumns) {
-    std::copy_n(row, kLargestTileColumns, out);
-  } else {
-    std::copy_n(row, count, out);
+// Parts of a buffer that pieces of work hold one after another, so that a piece writes where
+// another has ended, in cache, and not where nobody has been for long. As many as there are pieces:
+// one is always free.
+class Strips {
+ public:
+  explicit Strips(std::size_t count) : free_(count) {
+    std::iota(free_.rbegin(), free_.rend(), std::size_t{0});
   }
-}
+
+  std::size_t take() {
+    const std::lock_guard lock(mutex_);
+    const std::size_t strip = free_.back();
+    free_.pop_back();
+    return strip;
+  }
+  void give_back(std::size_t strip) {
+    const std::lock_guard lock(mutex_);
+    free_.push_back(strip);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::size_t> free_;
+};
 
 std::size_t divided_up(std::size_t value, std::size_t by) { return (value + by - 1) / by; }
 
@@ -65,22 +84,30 @@ void packed_product(Runtime& runtime, const Buffer<float>& left, Buffer<float>& 
   const std::size_t row_panels = divided_up(rows, tile_rows);
   const std::size_t column_panels = divided_up(columns, tile_columns);
 
-  // A piece packs its own column panel, so only as many as there are threads are hot at a time.
   room.resize(column_panels * tile_columns * inner);
+  Strips strips(column_panels);
   runtime.pool.run(column_panels, [&](std::size_t panel) {
     const std::size_t first = panel * tile_columns;
     const std::size_t count = std::min(tile_columns, columns - first);
-    float* packed = room.data() + first * inner;
+    const std::size_t strip = strips.take();
+    float* packed = room.data() + strip * tile_columns * inner;
     pack_panel(kernels, right, right.transposed, first, count, tile_columns, inner, packed);
-    float tile[kLargestTileRows * kLargestTileColumns];
     for (std::size_t row_panel = 0; row_panel < row_panels; ++row_panel) {
       const std::size_t begin = row_panel * tile_rows;
-      kernels.multiply_long(inner, left.data() + begin * inner, packed, tile);
-      const std::size_t end = std::min(rows, begin + tile_rows);
-      for (std::size_t i = begin; i < end; ++i) {
-        copy_row(tile + (i - begin) * tile_columns, count, out + i * columns + first);
+      const std::size_t height = std::min(tile_rows, rows - begin);
+      const float* const panel_rows = left.data() + begin * inner;
+      float* const place = out + begin * columns + first;
+      if (height == tile_rows && count == tile_columns) {
+        kernels.multiply_long(inner, panel_rows, packed, place, columns);
+        continue;
+      }
+      float tile[kLargestTileRows * kLargestTileColumns];
+      kernels.multiply_long(inner, panel_rows, packed, tile, tile_columns);
+      for (std::size_t i = 0; i < height; ++i) {
+        std::copy_n(tile + i * tile_columns, count, place + i * columns);
       }
     }
+    strips.give_back(strip);
   });
 }
 

@@ -10,8 +10,6 @@ namespace {
 
 // ---- register tiles
 
-using Multiply = decltype(KernelSet::multiply);
-
 // A float32 sum of n products, fused or not, is off by at most γ_n Σ|ab|, γ_n = nu/(1 − nu), and by
 // half a denormal for each product. Where blocks of kDepthBlock are summed in float64, n is the
 // size of a block; then come the float64 sum and one rounding to float32.
@@ -26,7 +24,9 @@ double tile_bound(std::size_t depth, bool blocks, double absolute, double exact)
   return bound;
 }
 
-void check_tiles(const KernelSet& set, Multiply multiply, bool blocks) {
+// multiply(depth, left, right, tile) as KernelSet's.
+template <class Multiply>
+void check_tiles(const KernelSet& set, const Multiply& multiply, bool blocks) {
   for (const std::size_t depth : kDims) {
     Source source(depth);
     const std::string where = sized("depth", depth);
@@ -65,7 +65,24 @@ void check_tiles(const KernelSet& set, Multiply multiply, bool blocks) {
 
 void test_multiply(const KernelSet& set) { check_tiles(set, set.multiply, false); }
 
-void test_multiply_long(const KernelSet& set) { check_tiles(set, set.multiply_long, true); }
+// Into a wider matrix, whose other columns stay as they are.
+void test_multiply_long(const KernelSet& set) {
+  constexpr float kUntouched = 7;
+  const std::size_t stride = set.tile_columns + 3;
+  std::vector<float> out(set.tile_rows * stride);
+  const auto multiply = [&](std::size_t depth, const float* left, const float* right, float* tile) {
+    std::fill(out.begin(), out.end(), kUntouched);
+    set.multiply_long(depth, left, right, out.data(), stride);
+    for (std::size_t i = 0; i < set.tile_rows; ++i) {
+      const float* const row = out.data() + i * stride;
+      std::copy_n(row, set.tile_columns, tile + i * set.tile_columns);
+      expect_bits(sized("beside a tile, depth", depth),
+                  std::vector<float>(row + set.tile_columns, row + stride),
+                  std::vector<float>(stride - set.tile_columns, kUntouched));
+    }
+  };
+  check_tiles(set, multiply, true);
+}
 
 void test_select(const KernelSet& set) {
   for (std::size_t round = 0; round < 50; ++round) {
