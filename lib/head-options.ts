@@ -49,8 +49,9 @@ export interface PrototypeHeadOptions {
   precision?: 'exact' | 'fast';
   /**
    * Bytes that the sparse supports of one batch may take before rows stream through the classes
-   * again instead. Default 48 MiB, on a GPU 96 MiB: its batches are larger, and such rows cost it
-   * more.
+   * again instead. On the CPU rows that do, as those of α = 1, have their share for cosines that they
+   * would compute again. Default 48 MiB, on a GPU 96 MiB: its batches are larger, and such rows
+   * cost it more.
    */
   scratchBudget?: number;
   /**

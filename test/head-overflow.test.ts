@@ -1,5 +1,16 @@
+import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { PrototypeHead, setThreadCount, sgd, tensor } from '../lib/index.js';
+import {
+  a3m,
+  arcFace,
+  cosFace,
+  type LossSpecification,
+  PrototypeHead,
+  qMargin,
+  setThreadCount,
+  sgd,
+  tensor,
+} from '../lib/index.js';
 import { contract, expectLoss, relativeError } from './helpers/contract.js';
 import { onDevice } from './helpers/emulation.js';
 import { familyNames, lossFamilies } from './helpers/losses.js';
@@ -95,6 +106,56 @@ describe.each([
       sparse.stats.touchedPrototypes - streamed.stats.touchedPrototypes;
     expect(untouched).toBeGreaterThanOrEqual(0);
     expect(untouched).toBeLessThanOrEqual(underflows);
+  });
+});
+
+describe('cosines kept from pass to pass', () => {
+  // Of the chunks of up to 1024 prototypes none, one and all are kept.
+  const [identities, dim, batch] = [2500, 19, 7];
+  const chunk = 4 * 1024 * batch;
+  const interTopK = { k: 3, penalty: 0.1 };
+
+  it.each<[string, LossSpecification, number]>([
+    ['softmax', cosFace({ alpha: 1, scale: 24, margin: 0.2 }), 1],
+    ['softmax, sub-centres', arcFace({ alpha: 1, scale: 24, margin: 0.2 }), 2],
+    ['softmax, inter-top-K', cosFace({ alpha: 1, scale: 24, interTopK }), 1],
+    ['overflow', qMargin({ alpha: 1.05, scale: 8, margin: 0.2 }), 1],
+    ['overflow, sub-centres', qMargin({ alpha: 1.05, scale: 8 }), 2],
+    ['overflow, not convex', a3m({ alpha: 3, scale: 1e-7, margin: 0.1 }), 1],
+  ])('change no bit: %s', async (_, loss, subCentres) => {
+    const prototypes = normalTensor(identities * subCentres, dim, 1);
+    const embeddings = normalTensor(batch, dim, 2);
+    const labels = randomLabels(batch, identities, 3);
+    const results = [];
+    for (const scratchBudget of [0, chunk, 3 * subCentres * chunk]) {
+      using head = new PrototypeHead({
+        ...{ identities, dim, subCentres, loss, prototypes, scratchBudget },
+        device: 'cpu',
+        optimizer: sgd({ learningRate: 0.1, momentum: 0.9 }),
+      });
+      const steps = [0, 1].map(() => head.stepSync(embeddings, labels));
+      for (const { stats } of steps) {
+        expect(stats.overflowRows).toBe(loss.alpha === 1 ? 0 : batch);
+      }
+      const posterior = head.posteriorSync(embeddings, labels);
+      const { data } = await head.prototypes();
+      results.push({
+        moved: steps[0]!.stats.movedBytes,
+        // Not the numbers: to show how many thousands of them differ takes minutes.
+        digests: [
+          ...steps.flatMap(({ losses, gradEmbeddings, supportSize }) => [
+            ...[losses, gradEmbeddings.data, supportSize],
+          ]),
+          ...[posterior.rowOffsets, posterior.columns, posterior.values, data],
+        ].map((values) => createHash('sha256').update(values).digest('hex')),
+      });
+    }
+    const [first, ...others] = results;
+    for (const { digests } of others) expect(digests).toEqual(first!.digests);
+    // Each chunk that is kept is read less often.
+    const [none, some, all] = results.map(({ moved }) => moved);
+    expect(none).toBeGreaterThan(some!);
+    expect(some).toBeGreaterThan(all!);
   });
 });
 

@@ -280,28 +280,50 @@ DenseRows::DenseRows(const HeadInputs& inputs, const SolvedBatch& solved)
   }
 }
 
-void DenseRows::cosines(const HeadInputs& inputs, std::size_t begin, std::size_t count,
-                        ChunkScratch& chunk) const {
-  const std::size_t dim = inputs.batch.dim;
+void DenseRows::find_factors(const HeadInputs& inputs, std::size_t begin, std::size_t count,
+                             ChunkScratch& chunk) {
   chunk.factors.resize(count);
   for (std::size_t j = 0; j < count; ++j) {
     chunk.factors[j] = static_cast<float>(1 / inputs.prototypes.norms[begin + j]);
   }
-  chunk.cosines.resize(size() * count);
+}
+
+float* DenseRows::cosines(const HeadInputs& inputs, std::size_t begin, std::size_t count,
+                          ChunkScratch& chunk) const {
+  KeptCosines& kept = *solved_.kept;
+  const std::size_t chunk_rows = chunk_size(inputs.prototypes);
+  const std::size_t place = begin / chunk_rows;
+  float* values = nullptr;
+  if (place < kept.chunks) {
+    values = kept.values.data() + place * size() * chunk_rows;
+    if (place < kept.filled) return values;
+  } else {
+    chunk.unkept.resize(size() * count);
+    values = chunk.unkept.data();
+  }
+  make_cosines(inputs, begin, count, chunk, values);
+  // Every pass is complete: chunks are filled in order.
+  if (place < kept.chunks) kept.filled = place + 1;
+  return values;
+}
+
+void DenseRows::make_cosines(const HeadInputs& inputs, std::size_t begin, std::size_t count,
+                             ChunkScratch& chunk, float* values) const {
+  const std::size_t dim = inputs.batch.dim;
+  find_factors(inputs, begin, count, chunk);
   packed_product(inputs.runtime, packed_unit_, chunk.panels.right,
                  {inputs.prototypes.row(begin), dim, true, chunk.factors.data()}, size(), dim,
-                 count, chunk.cosines.data());
+                 count, values);
+  bytes_read_ += count * dim * sizeof(float);
   if (sub_centres_ > 1) {
     inputs.runtime.pool.run(size(), [&](std::size_t i) {
-      keep_best_sub_centres(solved_.rows[indices_[i]], begin, count,
-                            chunk.cosines.data() + i * count);
+      keep_best_sub_centres(solved_.rows[indices_[i]], begin, count, values + i * count);
     });
   }
   if (penalties_.empty()) return;
   for (std::size_t i = 0; i < size(); ++i) {
-    for_top(i, begin, count, [&](std::size_t j) {
-      chunk.cosines[i * count + j] += static_cast<float>(penalties_[i]);
-    });
+    for_top(i, begin, count,
+            [&](std::size_t j) { values[i * count + j] += static_cast<float>(penalties_[i]); });
   }
 }
 
@@ -338,10 +360,29 @@ void find_top_classes(const HeadInputs& inputs, SolvedBatch& solved) {
   }
 }
 
+namespace {
+
+// Room for the cosines of as many chunks as fit the share of these rows in the budget, which they
+// do not need for candidates.
+void keep_cosines(const HeadInputs& inputs, SolvedBatch& solved) {
+  const auto rows = static_cast<std::size_t>(std::count_if(
+      solved.rows.begin(), solved.rows.end(), [](const SolvedRow& row) { return row.dense; }));
+  const std::size_t chunk_rows = chunk_size(inputs.prototypes);
+  const std::size_t all = (inputs.prototypes.identities + chunk_rows - 1) / chunk_rows;
+  const std::size_t chunk = rows * std::min(chunk_rows, inputs.prototypes.identities);
+  const std::size_t share = inputs.scratch_budget / inputs.batch.rows * rows;
+  const std::size_t chunks = std::min(all, share / sizeof(float) / chunk);
+  solved.kept = std::make_shared<KeptCosines>(
+      KeptCosines{make_buffer<float>(inputs.scratch, chunks * chunk), chunks, 0});
+}
+
+}  // namespace
+
 void solve_dense_rows(const HeadInputs& inputs, SolvedBatch& solved) {
+  if (!solved.has_dense_rows()) return;
   find_top_classes(inputs, solved);
+  keep_cosines(inputs, solved);
   const DenseRows rows(inputs, solved);
-  if (rows.empty()) return;
   if (inputs.loss.order.is_softmax()) {
     solve_softmax_rows(inputs, rows, solved);
   } else {

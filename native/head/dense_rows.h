@@ -1,7 +1,8 @@
 #pragma once
 // Rows that touch most classes (softmax, or supports beyond the scratch budget): the classes stream
 // past in chunks, once or a few times to solve, once more to differentiate. Cosines here are
-// float32 products (error about 1e-7); sums over classes are float64.
+// float32 products (error about 1e-7); sums over classes are float64. Those of the first chunks are
+// kept from pass to pass, within the budget.
 
 #include <algorithm>
 #include <cmath>
@@ -21,10 +22,10 @@ inline std::size_t chunk_size(const PrototypeView& prototypes) {
 // Buffers of a chunk, kept from chunk to chunk.
 struct ChunkScratch {
   explicit ChunkScratch(MemoryAccount& scratch)
-      : cosines(make_buffer<float>(scratch)),
+      : unkept(make_buffer<float>(scratch)),
         factors(make_buffer<float>(scratch)),
         panels(scratch) {}
-  Buffer<float> cosines;  // [R, count]
+  Buffer<float> unkept;   // cosines [R, count]
   Buffer<float> factors;  // 1/‖w‖ [count]
   ProductPanels panels;
 };
@@ -51,18 +52,18 @@ class DenseRows {
   std::size_t bytes_read() const { return bytes_read_; }
 
   // Streams all classes past the rows: body(i, cosines, begin, count) for every row and chunk,
-  // chunks in order, the rows of a chunk in parallel.
+  // chunks in order, the rows of a chunk in parallel. What a body writes to the cosines the next
+  // pass may see: no more than strike_target.
   template <class Body>
   void for_chunks(const HeadInputs& inputs, const Body& body) const {
     ChunkScratch chunk(inputs.scratch);
-    bytes_read_ += inputs.prototypes.identities * inputs.prototypes.dim * sizeof(float);
     const std::size_t chunk_rows = chunk_size(inputs.prototypes);
     for (std::size_t begin = 0; begin < inputs.prototypes.identities; begin += chunk_rows) {
       inputs.cancellation.check();
       const std::size_t count = std::min(chunk_rows, inputs.prototypes.identities - begin);
-      cosines(inputs, begin, count, chunk);
-      inputs.runtime.pool.run(
-          size(), [&](std::size_t i) { body(i, chunk.cosines.data() + i * count, begin, count); });
+      float* const values = cosines(inputs, begin, count, chunk);
+      inputs.runtime.pool.run(size(),
+                              [&](std::size_t i) { body(i, values + i * count, begin, count); });
     }
   }
 
@@ -79,13 +80,18 @@ class DenseRows {
   // The penalty of a row's top classes.
   double penalty(std::size_t i) const { return penalties_.empty() ? 0.0 : penalties_[i]; }
 
-  // Fills in the cosines and factors of the chunk [begin, begin + count); the cosines of a row's
+  // The cosines [R, count] of the chunk [begin, begin + count), kept or made now; those of a row's
   // top classes with their penalty; −∞ for sub-centres that are not their identity's best, and, if
   // identities have several, for those of the row's target.
-  void cosines(const HeadInputs& inputs, std::size_t begin, std::size_t count,
-               ChunkScratch& chunk) const;
+  float* cosines(const HeadInputs& inputs, std::size_t begin, std::size_t count,
+                 ChunkScratch& chunk) const;
+  // Fills in the factors of the chunk.
+  static void find_factors(const HeadInputs& inputs, std::size_t begin, std::size_t count,
+                           ChunkScratch& chunk);
 
  private:
+  void make_cosines(const HeadInputs& inputs, std::size_t begin, std::size_t count,
+                    ChunkScratch& chunk, float* values) const;
   void keep_best_sub_centres(const SolvedRow& row, std::size_t begin, std::size_t count,
                              float* cosines) const;
 

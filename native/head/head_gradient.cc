@@ -47,13 +47,15 @@ class DenseBackward {
     const std::size_t chunk_rows = chunk_size(inputs_.prototypes);
     for (std::size_t begin = 0; begin < identities; begin += chunk_rows) {
       const std::size_t count = std::min(chunk_rows, identities - begin);
-      rows_.cosines(inputs_, begin, count, chunk_);
+      DenseRows::find_factors(inputs_, begin, count, chunk_);
       // From cosines to coefficients in place; Σ_i g c per class is taken before they are lost.
+      coefficients_ = rows_.cosines(inputs_, begin, count, chunk_);
       to_coefficients(begin, count);
       if (grad_embeddings_ != nullptr) add_embedding_gradient(begin, count);
       if (state_ != nullptr) stats.touched += update_chunk(begin, count);
     }
-    stats.moved_bytes = 2 * identities * dim_ * sizeof(float);
+    solved_.kept->filled = 0;  // they are coefficients now
+    stats.moved_bytes = rows_.bytes_read() + identities * dim_ * sizeof(float);
     if (state_ != nullptr) stats.moved_bytes += stats.touched * state_->update_bytes();
     if (grad_embeddings_ != nullptr) {
       inputs_.runtime.pool.run(rows_.size(), [&](std::size_t i) {
@@ -71,7 +73,7 @@ class DenseBackward {
     class_projections_.resize(count);
     inputs_.runtime.pool.run(rows_.size(), [&](std::size_t i) {
       const SolvedRow& row = solved_.rows[rows_.index(i)];
-      float* values = chunk_.cosines.data() + i * count;
+      float* values = coefficients_ + i * count;
       float* product = products_.data() + i * count;
       const double factor = class_factor(inputs_);
       double projection = 0;
@@ -132,7 +134,7 @@ class DenseBackward {
   }
 
   void add_embedding_gradient(std::size_t begin, std::size_t count) {
-    matrix_product(inputs_.runtime, chunk_.panels, {chunk_.cosines.data(), count},
+    matrix_product(inputs_.runtime, chunk_.panels, {coefficients_, count},
                    {inputs_.prototypes.row(begin), dim_, false, chunk_.factors.data()},
                    rows_.size(), count, dim_, product_.data());
     inputs_.runtime.pool.run(rows_.size(), [&](std::size_t i) {
@@ -141,7 +143,7 @@ class DenseBackward {
   }
 
   std::size_t update_chunk(std::size_t begin, std::size_t count) {
-    matrix_product(inputs_.runtime, chunk_.panels, {chunk_.cosines.data(), count, true},
+    matrix_product(inputs_.runtime, chunk_.panels, {coefficients_, count, true},
                    {rows_.unit(), dim_}, count, rows_.size(), dim_, product_.data());
     // Sparse rows of the same batch, and all targets, add to the same prototypes.
     find_segments(begin, count);
@@ -186,7 +188,7 @@ class DenseBackward {
 
   bool has_coefficient(std::size_t j, std::size_t count) const {
     for (std::size_t i = 0; i < rows_.size(); ++i) {
-      if (chunk_.cosines[i * count + j] != 0) return true;
+      if (coefficients_[i * count + j] != 0) return true;
     }
     return false;
   }
@@ -198,7 +200,8 @@ class DenseBackward {
   const Optimizer& optimizer_;
   std::size_t dim_;
   DenseRows rows_;
-  ChunkScratch chunk_;  // its cosines become the coefficients
+  ChunkScratch chunk_;
+  float* coefficients_ = nullptr;  // of the chunk [R, count]
   Buffer<float> products_;
   Buffer<double> class_projections_;
   Buffer<float> product_;

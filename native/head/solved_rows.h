@@ -3,6 +3,7 @@
 // and, for rows solved sparsely, the classes of the support.
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "common/failure.h"
@@ -38,11 +39,20 @@ struct SolvedRow {
   bool ignored = false;      // takes no part
 };
 
+// Cosines of the rows solved densely with the first chunks of classes, as many as the budget holds
+// (dense_rows.h): passes after the first read them instead of making them again.
+struct KeptCosines {
+  Buffer<float> values;    // [chunks, rows, classes of a chunk]
+  std::size_t chunks = 0;  // that there is room for
+  std::size_t filled = 0;  // of them, the first so many
+};
+
 struct SolvedBatch {
   std::vector<SolvedRow> rows;
   std::vector<Buffer<SupportEntry>> entries;  // ascending identities; empty for dense rows
   // Of rows solved densely, the identities that have the inter-top-K penalty; empty without one.
   std::vector<std::vector<std::int32_t>> top;
+  std::shared_ptr<KeptCosines> kept;     // nullptr without dense rows
   std::vector<ClassRange> by_class;      // the same and the targets, transposed
   bool has_embedding_gradients = false;  // of the sparse rows, taken on the way
   std::size_t survivors = 0;
@@ -67,7 +77,7 @@ struct HeadInputs {
   const std::int32_t* labels;  // [B], checked, or nullptr: a posterior without a target
   std::size_t counted;         // rows that are not ignored
   const Loss& loss;
-  std::size_t scratch_budget;  // bytes the sparse rows may keep
+  std::size_t scratch_budget;  // bytes the rows may keep: candidates, or cosines of dense rows
   const Cancellation& cancellation;
   RecentThresholds* recent = nullptr;  // of the head; read and added to where rows are labelled
 
