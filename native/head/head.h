@@ -24,7 +24,7 @@ struct HeadSettings {
   std::size_t dim = 0;
   std::uint64_t seed = 0;
   const float* reference = nullptr;  // [C] or nullptr; copied
-  std::size_t scratch_budget = 0;    // bytes that the sparse rows of a call may keep
+  std::size_t scratch_budget = 0;    // bytes that the rows of a call may keep
   ShadowKind shadow = ShadowKind::kFixed16;
   std::size_t sub_centres = 1;  // prototypes of each identity; more than 1 on the CPU only
   FilterTier filter = FilterTier::kAuto;  // on a GPU
