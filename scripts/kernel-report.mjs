@@ -1,7 +1,7 @@
 // What ptxas says of every kernel: registers, shared memory and spills per architecture. Compiles the
-// device's half of the CUDA sources with all warnings as errors, so it is also the check that they
-// build for every architecture that is shipped. Exits with 1 when a source does not compile, a kernel of the filter or
-// of the tensor cores spills, or one of the filter has other instructions than
+// device's half of the CUDA sources with all warnings as errors, so it is also the check that it builds
+// for every architecture that is shipped. Exits with 1 when a source does not compile, a kernel of the
+// filter or of the tensor cores spills, or one of the filter has other instructions than
 // scripts/instruction-counts.mjs expects.
 //
 //   node scripts/kernel-report.mjs [--arch=90a] [--only=filter] [--json FILE]

@@ -256,6 +256,20 @@ void measure_rows(const HeadInputs& inputs, const DenseRows& rows, SolvedBatch& 
   }
 }
 
+// Room for the cosines of as many chunks as fit the share of these rows in the budget, which they
+// do not need for candidates.
+void keep_cosines(const HeadInputs& inputs, SolvedBatch& solved) {
+  const auto rows = static_cast<std::size_t>(std::count_if(
+      solved.rows.begin(), solved.rows.end(), [](const SolvedRow& row) { return row.dense; }));
+  const std::size_t chunk_rows = chunk_size(inputs.prototypes);
+  const std::size_t all = (inputs.prototypes.identities + chunk_rows - 1) / chunk_rows;
+  const std::size_t chunk = rows * std::min(chunk_rows, inputs.prototypes.identities);
+  const std::size_t share = inputs.scratch_budget / inputs.batch.rows * rows;
+  const std::size_t chunks = std::min(all, share / sizeof(float) / chunk);
+  solved.kept = std::make_shared<KeptCosines>(
+      KeptCosines{make_buffer<float>(inputs.scratch, chunks * chunk), chunks, 0});
+}
+
 }  // namespace
 
 DenseRows::DenseRows(const HeadInputs& inputs, const SolvedBatch& solved)
@@ -359,24 +373,6 @@ void find_top_classes(const HeadInputs& inputs, SolvedBatch& solved) {
     }
   }
 }
-
-namespace {
-
-// Room for the cosines of as many chunks as fit the share of these rows in the budget, which they
-// do not need for candidates.
-void keep_cosines(const HeadInputs& inputs, SolvedBatch& solved) {
-  const auto rows = static_cast<std::size_t>(std::count_if(
-      solved.rows.begin(), solved.rows.end(), [](const SolvedRow& row) { return row.dense; }));
-  const std::size_t chunk_rows = chunk_size(inputs.prototypes);
-  const std::size_t all = (inputs.prototypes.identities + chunk_rows - 1) / chunk_rows;
-  const std::size_t chunk = rows * std::min(chunk_rows, inputs.prototypes.identities);
-  const std::size_t share = inputs.scratch_budget / inputs.batch.rows * rows;
-  const std::size_t chunks = std::min(all, share / sizeof(float) / chunk);
-  solved.kept = std::make_shared<KeptCosines>(
-      KeptCosines{make_buffer<float>(inputs.scratch, chunks * chunk), chunks, 0});
-}
-
-}  // namespace
 
 void solve_dense_rows(const HeadInputs& inputs, SolvedBatch& solved) {
   if (!solved.has_dense_rows()) return;

@@ -15,7 +15,8 @@ namespace {
 
 constexpr std::size_t kPieces = 64;
 
-// Chunk by chunk over all classes: cosines again, coefficients, both products, update.
+// Chunk by chunk over all classes: cosines (kept, or made again), coefficients, both products,
+// update.
 class DenseBackward {
  public:
   DenseBackward(const HeadInputs& inputs, const SolvedBatch& solved, float* grad_embeddings,
