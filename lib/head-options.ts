@@ -55,10 +55,10 @@ export interface PrototypeHeadOptions {
    */
   scratchBudget?: number;
   /**
-   * What the filter reads. `'auto'`: a copy of the unit prototypes in half precision, 16-bit fixed
-   * point on the CPU and float16 on a GPU, 2·C·D bytes. `'none'` (CPU only): the float32
-   * prototypes themselves, which takes no memory and about 1.6 times as long. Results agree
-   * within the numerical contract. Default `'auto'`.
+   * What the filter reads. `'auto'`: a copy of the unit prototypes of low precision; on the CPU
+   * bytes with a scale for each row, C·D + 8·C bytes (none for D > 65,536), on a GPU see `filter`.
+   * `'none'` (CPU only): the float32 prototypes themselves, which takes no memory and up to twice
+   * as long. Results agree within the numerical contract. Default `'auto'`.
    */
   shadow?: 'auto' | 'none';
   /**

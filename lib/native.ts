@@ -312,7 +312,7 @@ export interface NativeBackend {
     reference: Float32Array | null,
     /** Bytes the sparse rows of a call may keep before they take the streaming path. */
     scratchBudget: number,
-    /** Whether the filter of the CPU has a fixed-point copy of the prototypes. */
+    /** Whether the filter of the CPU has a copy of the prototypes in bytes. */
     hasShadow: boolean,
     /** Prototypes of each identity, CPU only. */
     subCentres: number,

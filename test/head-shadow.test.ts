@@ -20,7 +20,7 @@ import {
 } from './helpers/random.js';
 
 /*
- * The filter reads a 16-bit copy of the prototypes, or the float32 prototypes themselves. What it
+ * The filter reads a copy of the prototypes in bytes, or the float32 prototypes themselves. What it
  * reads may change how much it lets through, never a result.
  */
 
@@ -58,21 +58,29 @@ describe.runIf(!onDevice)('what the filter reads', () => {
       fc.constantFrom(2, 25, 300, 1500),
       fc.constantFrom(1, 3, 8, 19, 111, 513),
       fc.constantFrom(0.05, 1),
+      fc.constantFrom(1, 30, 3000),
       fc.nat(1e6),
     ],
-    { numRuns: 40 },
-  )('changes no result', async (alpha, scale, identities, dim, noise, seed) => {
-    const prototypes = normalTensor(identities, dim, seed);
-    const labels = randomLabels(11, identities, seed);
-    const embeddings = clusteredEmbeddings(prototypes, labels, noise, seed);
-    const loss = lossFamilies.qMargin(alpha, scale);
-    await expectSameResults(loss, prototypes, embeddings, labels);
-  });
+    { numRuns: 80 },
+  )(
+    'changes no result',
+    async (alpha, scale, identities, dim, noise, spike, seed) => {
+      const prototypes = normalTensor(identities, dim, seed);
+      const labels = randomLabels(11, identities, seed);
+      const embeddings = clusteredEmbeddings(prototypes, labels, noise, seed);
+      // An element that dwarfs the others takes their digits in bytes.
+      for (let row = 0; row < identities; row += 1 + (seed % 3)) {
+        prototypes.data[row * dim + ((7 * row) % dim)]! *= spike;
+      }
+      const loss = lossFamilies.qMargin(alpha, scale);
+      await expectSameResults(loss, prototypes, embeddings, labels);
+    },
+  );
 
   it.each([
     ['axes, whose largest element is 1', [1, 0, 0, 0], [0, 0, -1, 0]],
     ['elements that round to a half', [0.5, 0.5, 0.5, 0.5], [0.5, -0.5, 0, 0]],
-    ['elements too small for 16 bits', [1, 1e-6, -1e-6, 0], [1, 0, 0, 1e-30]],
+    ['elements too small for bytes', [1, 1e-6, -1e-6, 0], [1, 0, 0, 1e-30]],
     ['norms far from 1', [2e-10, 0, 0, 0], [0, 9e9, 0, 0]],
   ])('takes %s', async (_, first, second) => {
     const rows = Array.from({ length: 40 }, (_, j) =>
@@ -87,6 +95,34 @@ describe.runIf(!onDevice)('what the filter reads', () => {
       Int32Array.of(0, 1),
     );
   });
+
+  // One element is 1, all others are just below the middle between two bytes, and round alike: the
+  // cosine with a vector of ones loses 0.03 of 0.334, all that the bound allows for.
+  const lossy = Float32Array.from({ length: 64 }, (_, k) =>
+    k === 0 ? 1 : 3.499 / 127,
+  );
+  const ones = (count: number) =>
+    Float32Array.from({ length: 64 }, (_, k) => (k < count ? 1 : 0));
+  it.each([
+    ['a prototype', ones(64), lossy, ones(7), 0.3307],
+    ['an embedding', lossy, ones(64), ones(20), 0.3328],
+  ])(
+    'finds %s that bytes put far behind others',
+    (_, query, nearest, other, cosine) => {
+      const [identities, dim] = [700, 64];
+      const rows = new Float32Array(identities * dim);
+      for (let row = 0; row < identities; row += 1) rows.set(other, row * dim);
+      rows.set(nearest, 500 * dim);
+      using head = headOf(
+        lossFamilies.qMargin(1.25, 24),
+        tensor(rows, [identities, dim]),
+      );
+      const found = head.nearestSync(tensor(query, [1, dim]), { k: 2 });
+      expect([...found.identities]).toEqual([500, 0]);
+      expect(found.cosines[0]).toBeCloseTo(0.3341, 3);
+      expect(found.cosines[1]).toBeCloseTo(cosine, 3);
+    },
+  );
 
   it('follows every change of a prototype', async () => {
     const [identities, dim] = [613, 37];
@@ -136,9 +172,9 @@ describe.runIf(!onDevice)('what the filter reads', () => {
     const bytes = identities * (4 * dim + 8);
     expect(head.memory().prototypes).toBe(bytes);
     const { stats } = head.evaluateSync(embeddings, labels);
-    // Filled up to 1008 rows of 32 elements.
-    expect(head.memory().prototypes).toBe(bytes + 2 * 1008 * 32);
-    expect(stats.movedBytes).toBeGreaterThan(2 * 32 * identities);
+    // Filled up to 1008 rows of 32 elements, with a scale and a residual.
+    expect(head.memory().prototypes).toBe(bytes + 1008 * (32 + 8));
+    expect(stats.movedBytes).toBeGreaterThan((32 + 8) * identities);
     const stepped = head.stepSync(embeddings, labels).stats;
     expect(stepped.movedBytes).toBeGreaterThanOrEqual(
       stats.movedBytes + stepped.touchedPrototypes * 3 * 4 * dim,
@@ -158,6 +194,31 @@ describe.runIf(!onDevice)('what the filter reads', () => {
       // And the row of each target.
       expect(movedBytes).toBe(passes * 4 * dim * identities + 5 * 4 * dim);
     }
+  });
+});
+
+describe.runIf(!onDevice)('rows too wide for sums of bytes', () => {
+  it('are filtered without a shadow', () => {
+    const [identities, dim] = [5, 2 ** 16 + 1];
+    const prototypes = normalTensor(identities, dim, 1);
+    const queries = clusteredEmbeddings(prototypes, Int32Array.of(3), 0.5, 2);
+    using head = headOf(lossFamilies.qMargin(1.5, 16), prototypes);
+    expect(head.nearestSync(queries, { k: 1 }).identities).toEqual(
+      Int32Array.of(3),
+    );
+    expect(head.memory().prototypes).toBe(identities * (4 * dim + 8));
+  });
+  it('and the widest that are not', async () => {
+    const [identities, dim] = [5, 2 ** 16];
+    const labels = Int32Array.of(3, 0);
+    // All elements alike: the largest sums there are.
+    const same = Float32Array.from({ length: identities * dim }, (_, k) =>
+      k < dim ? -1 : 1 + (k % 7) * 1e-3,
+    );
+    const prototypes = tensor(same, [identities, dim]);
+    const embeddings = tensor(same.slice(3 * dim), [2, dim]);
+    const loss = lossFamilies.qMargin(1.5, 16);
+    await expectSameResults(loss, prototypes, embeddings, labels);
   });
 });
 

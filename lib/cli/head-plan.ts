@@ -33,10 +33,15 @@ export interface HeadPlan {
 
 const roundedUp = (value: number, to: number) => Math.ceil(value / to) * to;
 
+const WIDEST_CPU_SHADOW = 2 ** 16;
+
 /** Bytes of the shadow: rows are filled up to what the filter reads at a time. */
 const SHADOWS: Readonly<Record<PlanPlace, (sizes: PlanSizes) => number>> = {
+  // A scale and a residual for each row; none for rows too wide for it.
   cpu: ({ identities, dim }) =>
-    2 * roundedUp(identities, 24) * roundedUp(dim, 8),
+    dim > WIDEST_CPU_SHADOW
+      ? 0
+      : roundedUp(identities, 24) * (roundedUp(dim, 16) + 8),
   'cpu-no-shadow': () => 0,
   gpu: ({ identities, dim }) => 2 * identities * roundedUp(dim, 32),
   // A scale and a residual for each row.

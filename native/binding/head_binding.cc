@@ -181,8 +181,7 @@ class HeadBinding : public Napi::ObjectWrap<HeadBinding> {
       require_length(info.Env(), "reference", reference.size, identities);
     }
     const std::size_t budget = read_size(info[5], "scratchBudget");
-    const ShadowKind shadow =
-        info[6].ToBoolean().Value() ? ShadowKind::kFixed16 : ShadowKind::kNone;
+    const ShadowKind shadow = info[6].ToBoolean().Value() ? ShadowKind::kBytes : ShadowKind::kNone;
     const FilterTier filter = read_filter(info[8]);
     const bool fast = info[9].ToBoolean().Value();
     try {

@@ -165,6 +165,51 @@ ALPHAMARGIN_INLINE Double8 plus_exact_product(const Double8& sum, const Double8&
 #endif
 }
 
+// sum + a·b, rounded once.
+ALPHAMARGIN_INLINE Single16 fused(const Single16& sum, const Single16& a, const Single16& b) {
+  Single16 result;
+  for_parts([&](int i) __attribute__((always_inline)) {
+#if defined(__AVX512F__)
+    result.part[i] = reinterpret_cast<WholeVector>(
+        _mm512_fmadd_ps(reinterpret_cast<__m512>(a.part[i]), reinterpret_cast<__m512>(b.part[i]),
+                        reinterpret_cast<__m512>(sum.part[i])));
+#elif defined(__FMA__)
+    result.part[i] = reinterpret_cast<WholeVector>(
+        _mm256_fmadd_ps(reinterpret_cast<__m256>(a.part[i]), reinterpret_cast<__m256>(b.part[i]),
+                        reinterpret_cast<__m256>(sum.part[i])));
+#elif defined(ALPHAMARGIN_NEON)
+    result.part[i] = reinterpret_cast<WholeVector>(vfmaq_f32(
+        reinterpret_cast<float32x4_t>(sum.part[i]), reinterpret_cast<float32x4_t>(a.part[i]),
+        reinterpret_cast<float32x4_t>(b.part[i])));
+#else
+    for (int lane = 0; lane < 2 * kVectorLanes; ++lane) {
+      result.part[i][lane] = __builtin_fmaf(a.part[i][lane], b.part[i][lane], sum.part[i][lane]);
+    }
+#endif
+  });
+  return result;
+}
+
+// Lanes l and l + 8, then l + 4, l + 2, l + 1.
+ALPHAMARGIN_INLINE float sum_of_lanes(const Single16& sums) {
+#if defined(__AVX512F__)
+  const auto whole = reinterpret_cast<__m512>(sums.part[0]);
+  const __m256 eight =
+      _mm256_add_ps(_mm512_castps512_ps256(whole), _mm512_extractf32x8_ps(whole, 1));
+#elif defined(__AVX2__)
+  const __m256 eight =
+      _mm256_add_ps(reinterpret_cast<__m256>(sums.part[0]), reinterpret_cast<__m256>(sums.part[1]));
+#endif
+#if defined(__AVX2__)
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+#else
+  const WholeVector four = (sums.part[0] + sums.part[2]) + (sums.part[1] + sums.part[3]);
+  return (four[0] + four[2]) + (four[1] + four[3]);
+#endif
+}
+
 // `value` where a > limit, `other` elsewhere.
 ALPHAMARGIN_INLINE Double8 where_above(const Double8& a, double limit, const Double8& value,
                                        const Double8& other) {

@@ -219,26 +219,60 @@ ThresholdSums sums_above(int exponent, double beta, double threshold, const floa
   }
 }
 
-// One chunk of at most 8 elements, rounded and filled up.
-inline void quantize_chunk(const float* values, float factor, std::size_t count,
-                           std::int16_t* out) {
-  for (std::size_t k = 0; k < kChunk; ++k) {
-    out[k] = k < count ? static_cast<std::int16_t>(__builtin_lrintf(values[k] * factor))
-                       : std::int16_t{0};
+float largest_size(const float* values, std::size_t count) {
+  // Without their sign, numbers are in the order of their bits.
+  typedef std::int32_t BitsVector __attribute__((vector_size(sizeof(WholeVector))));
+  BitsVector best[kVectorParts] = {};
+  std::size_t k = 0;
+  for (; k + 16 <= count; k += 16) {
+    const Single16 next = Single16::load(values + k);
+    for_parts([&](int i) __attribute__((always_inline)) {
+      const BitsVector bits = reinterpret_cast<BitsVector>(next.part[i]) & 0x7fffffff;
+      best[i] = bits > best[i] ? bits : best[i];
+    });
   }
+  float sizes[16];
+  __builtin_memcpy(sizes, best, sizeof sizes);
+  for (; k < count; ++k) {
+    const float size = __builtin_fabsf(values[k]);
+    sizes[0] = size > sizes[0] ? size : sizes[0];
+  }
+  for (const float size : sizes) sizes[0] = size > sizes[0] ? size : sizes[0];
+  return sizes[0];
 }
 
-// Appends the lanes of a group's sums that are set in `mask`: bit class · rows + row.
-inline std::size_t append_hits(std::uint32_t mask, std::uint32_t rows, std::uint32_t first_class,
-                               std::uint32_t first_row, const std::int32_t* sums, FilterHit* hits) {
-  std::size_t count = 0;
-  for (; mask != 0; mask &= mask - 1) {
-    const auto lane = static_cast<std::uint32_t>(__builtin_ctz(mask));
-    hits[count++] = {
-        (first_class + lane / rows) * kRowsPerPlace + first_row + lane % rows,
-        static_cast<float>(sums[lane]) * static_cast<float>(1 / (kFixedScale * kFixedScale))};
+float dot_single(const float* a, const float* b, std::size_t count) {
+  Single16 low = 0.0f;
+  Single16 high = 0.0f;
+  std::size_t k = 0;
+  for (; k + 32 <= count; k += 32) {
+    low = fused(low, Single16::load(a + k), Single16::load(b + k));
+    high = fused(high, Single16::load(a + k + 16), Single16::load(b + k + 16));
   }
-  return count;
+  for (; k < count; k += 16) {
+    if (k + 16 <= count) {
+      low = fused(low, Single16::load(a + k), Single16::load(b + k));
+      continue;
+    }
+    float rest[2][16] = {};
+    __builtin_memcpy(rest[0], a + k, (count - k) * sizeof(float));
+    __builtin_memcpy(rest[1], b + k, (count - k) * sizeof(float));
+    low = fused(low, Single16::load(rest[0]), Single16::load(rest[1]));
+  }
+  return sum_of_lanes(low + high);
+}
+
+// One chunk of at most 16 elements, rounded and filled up.
+inline void quantize_chunk(const float* values, float factor, std::size_t count, std::uint8_t zero,
+                           std::uint8_t* out, Rounding& rounding) {
+  for (std::size_t k = 0; k < kChunk; ++k) {
+    const float scaled = k < count ? values[k] * factor : 0.0f;
+    const auto whole = static_cast<std::int32_t>(__builtin_lrintf(scaled));
+    const float rest = scaled - static_cast<float>(whole);
+    rounding.squares += rest * rest;
+    rounding.sum += whole;
+    out[k] = static_cast<std::uint8_t>(whole + zero);
+  }
 }
 
 [[maybe_unused]] double dot_in_double(const float* a, const float* b, std::size_t count) {

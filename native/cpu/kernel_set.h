@@ -2,11 +2,12 @@
 // The inner loops that depend on the instruction set. Each set is compiled in a file of its own
 // with its own flags and chosen once, at run time, by what the CPU can do.
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
 
-#include "cpu/fixed_point.h"
+#include "cpu/byte_vectors.h"
 #include "math/threshold.h"
 
 namespace alphamargin {
@@ -49,13 +50,27 @@ struct DescentRule {
 struct RowsAhead {
   const float* row = nullptr;            // [D]
   const float* velocity = nullptr;       // [D]
-  const std::int16_t* shadow = nullptr;  // of its group [kGroup·D]
+  const std::uint8_t* shadow = nullptr;  // of its group [kGroup·D]
 };
+
+// What rounding a vector left, and the sum of what it was rounded to.
+struct Rounding {
+  float squares = 0;  // Σ (factor·v_k − q_k)², in float32
+  std::int32_t sum = 0;
+};
+
+// Not less than √Σ (S v̂_k − q_k)² of a vector of `dim` elements, |q_k| ≤ 2^7: the sum in float32
+// may have lost D·2^-24 of itself, every product 2^-17.
+inline double residual_of(const Rounding& rounding, std::size_t dim) {
+  const auto count = static_cast<double>(dim);
+  return std::sqrt(rounding.squares * (1 + (count + 8) * 0x1p-23)) + 0x1p-16 * std::sqrt(count);
+}
 
 struct KernelSet {
   const char* name;
   std::size_t tile_rows;     // embeddings per register tile
   std::size_t tile_columns;  // prototypes per register tile, ≤ 32
+  int embedding_levels;      // largest |p_k| that `filter` takes of an embedding
 
   // tile [tile_rows, tile_columns] = left panel · right panel over `depth`; panels are interleaved:
   // left[k·tile_rows + i], right[k·tile_columns + j]. Every element sums over k in ascending order,
@@ -88,6 +103,10 @@ struct KernelSet {
   // `next` [count]: what will be `b` soon, see RowsAhead.
   double (*dot_wide)(const double* a, const float* b, std::size_t count, const float* next);
 
+  // Σ a_k b_k in float32: 32 sums of every 32nd product, fused, then pairwise. The same bits in
+  // every kernel set.
+  float (*dot_single)(const float* a, const float* b, std::size_t count);
+
   // sums[k] += factor · values[k], in float64.
   void (*accumulate)(double factor, const float* values, std::size_t count, double* sums);
 
@@ -95,14 +114,16 @@ struct KernelSet {
   void (*accumulate_rows)(std::size_t rows_count, const double* factors, const float* const* rows,
                           std::size_t count, double* sums);
 
-  // out[(k/8)·stride + k mod 8] = round(factor · values[k]) for k < count, ties to even; the last
-  // chunk of 8 is filled up with zeros.
-  void (*quantize)(const float* values, float factor, std::size_t count, std::size_t stride,
-                   std::int16_t* out);
+  // The largest |values[k]| of `count` ≥ 1 numbers.
+  float (*largest_size)(const float* values, std::size_t count);
 
-  // Appends the classes of a block above their row's bound, for every row in ascending order of
-  // classes; returns how many. `hits` has room for rows · kGroup · group_count.
-  std::size_t (*filter)(const FilterBlock& block, FilterHit* hits);
+  // out[(k/16)·stride + k mod 16] = q_k + zero (mod 256), q_k = round(factor·values[k]) for
+  // k < count, ties to even, |q_k| ≤ 127; the last chunk of 16 is filled up with `zero`.
+  Rounding (*quantize)(const float* values, float factor, std::size_t count, std::size_t stride,
+                       std::uint8_t zero, std::uint8_t* out);
+
+  // The classes of a block that pass: a mask for every group.
+  void (*filter)(const FilterBlock& block, GroupMask* masks);
 
   // Σ exp(β(cosines[j] − reference) − shift) in float64; −∞ gives 0.
   double (*exp_sum)(const SoftmaxTerm& term, const float* cosines, std::size_t count);

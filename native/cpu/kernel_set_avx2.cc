@@ -14,6 +14,9 @@ namespace {
 constexpr std::size_t kRows = 6;
 constexpr std::size_t kColumns = 16;
 
+// vpmaddubsw adds two products of an unsigned byte in 16 bits: 2·255·64 < 2^15.
+constexpr int kEmbeddingLevels = 64;
+
 void multiply(std::size_t depth, const float* left, const float* right, float* tile) {
   __m256 sums[kRows][2];
   for (auto& row : sums) row[0] = row[1] = _mm256_setzero_ps();
@@ -52,30 +55,57 @@ bool select(const float* tile, const float* bounds, std::uint32_t* masks) {
   return any != 0;
 }
 
-void quantize(const float* values, float factor, std::size_t count, std::size_t stride,
-              std::int16_t* out) {
+Rounding quantize(const float* values, float factor, std::size_t count, std::size_t stride,
+                  std::uint8_t zero, std::uint8_t* out) {
   const __m256 scale = _mm256_set1_ps(factor);
+  const __m128i flip = _mm_set1_epi8(static_cast<char>(zero));
+  __m256 squares = _mm256_setzero_ps();
+  __m256i sums = _mm256_setzero_si256();
+  // Eight elements as 16-bit numbers.
+  const auto round = [&](const float* eight) {
+    const __m256 scaled = _mm256_mul_ps(_mm256_loadu_ps(eight), scale);
+    const __m256i whole = _mm256_cvtps_epi32(scaled);
+    const __m256 rest = _mm256_sub_ps(scaled, _mm256_cvtepi32_ps(whole));
+    squares = _mm256_fmadd_ps(rest, rest, squares);
+    sums = _mm256_add_epi32(sums, whole);
+    return _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1));
+  };
   std::size_t k = 0;
   for (; k + kChunk <= count; k += kChunk) {
-    const __m256i whole = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(values + k), scale));
-    _mm_storeu_si128(
-        reinterpret_cast<__m128i*>(out + k / kChunk * stride),
-        _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1)));
+    const __m128i low = round(values + k);
+    const __m128i high = round(values + k + 8);
+    // Adding 128 to a byte is turning its highest bit.
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + k / kChunk * stride),
+                     _mm_xor_si128(_mm_packs_epi16(low, high), flip));
   }
-  if (k < count) quantize_chunk(values + k, factor, count - k, out + k / kChunk * stride);
+  Rounding rounding;
+  alignas(32) float square_lanes[8];
+  alignas(32) std::int32_t sum_lanes[8];
+  _mm256_store_ps(square_lanes, squares);
+  _mm256_store_si256(reinterpret_cast<__m256i*>(sum_lanes), sums);
+  for (std::size_t lane = 0; lane < 8; ++lane) {
+    rounding.squares += square_lanes[lane];
+    rounding.sum += sum_lanes[lane];
+  }
+  if (k < count) {
+    quantize_chunk(values + k, factor, count - k, zero, out + k / kChunk * stride, rounding);
+  }
+  return rounding;
 }
 
 // The sums of a tile over all chunks, in assembly: the compiler copies every accumulator in every
-// turn. Meanwhile the group behind is brought into the first cache. `length`: elements of a group;
+// turn. Meanwhile the group behind is brought into the first cache. `length`: bytes of a group;
 // `step`: bytes of the panel from a chunk to the next.
-inline void multiply_tile(const std::int16_t* classes, std::size_t length,
-                          const std::int16_t* panel, std::size_t step, __m256i (&sums)[4][2]) {
+inline void multiply_tile(const std::uint8_t* classes, std::size_t length, const std::int8_t* panel,
+                          std::size_t step, __m256i (&sums)[4][2]) {
 #define ALPHAMARGIN_CLEAR(sum) "vpxor %" #sum ", %" #sum ", %" #sum "\n"
 #define ALPHAMARGIN_ROW(offset, low, high) \
   "vbroadcasti128 " #offset                \
   "(%[panel]), %%ymm10\n"                  \
-  "vpmaddwd %%ymm10, %%ymm8, %%ymm11\n"    \
-  "vpmaddwd %%ymm10, %%ymm9, %%ymm12\n"    \
+  "vpmaddubsw %%ymm10, %%ymm8, %%ymm11\n"  \
+  "vpmaddubsw %%ymm10, %%ymm9, %%ymm12\n"  \
+  "vpmaddwd %%ymm13, %%ymm11, %%ymm11\n"   \
+  "vpmaddwd %%ymm13, %%ymm12, %%ymm12\n"   \
   "vpaddd %%ymm11, %" #low ", %" #low      \
   "\n"                                     \
   "vpaddd %%ymm12, %" #high ", %" #high "\n"
@@ -84,6 +114,9 @@ inline void multiply_tile(const std::int16_t* classes, std::size_t length,
       ALPHAMARGIN_CLEAR(2) ALPHAMARGIN_CLEAR(3)
       ALPHAMARGIN_CLEAR(4) ALPHAMARGIN_CLEAR(5)
       ALPHAMARGIN_CLEAR(6) ALPHAMARGIN_CLEAR(7)
+      // Ones.
+      "vpcmpeqw %%ymm13, %%ymm13, %%ymm13\n"
+      "vpsrlw $15, %%ymm13, %%ymm13\n"
       ".p2align 5\n"
       "1:\n"
       "vmovdqa (%[classes]), %%ymm8\n"
@@ -100,53 +133,56 @@ inline void multiply_tile(const std::int16_t* classes, std::size_t length,
       : "=&x"(sums[0][0]), "=&x"(sums[0][1]), "=&x"(sums[1][0]), "=&x"(sums[1][1]),
         "=&x"(sums[2][0]), "=&x"(sums[2][1]), "=&x"(sums[3][0]), "=&x"(sums[3][1]),
         [classes] "+r"(classes), [panel] "+r"(panel)
-      : [step] "r"(step), [behind] "r"(length * sizeof(std::int16_t)), [end] "r"(classes + length)
-      : "memory", "cc", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12");
+      : [step] "r"(step), [behind] "r"(length), [end] "r"(classes + length)
+      : "memory", "cc", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13");
 #undef ALPHAMARGIN_ROW
 #undef ALPHAMARGIN_CLEAR
 }
 
 // Four rows with one group: eight accumulators of 2 classes × 4 partial sums each.
-inline std::size_t filter_tile(const FilterBlock& block, std::size_t row, std::size_t group,
-                               FilterHit* hits) {
+inline GroupMask filter_tile(const FilterBlock& block, std::size_t row, std::size_t group) {
   constexpr std::size_t kTileRows = 4;
   const std::size_t length = block.chunks * kGroup * kChunk;
   __m256i sums[kTileRows][2];
   multiply_tile(block.groups + group * length, length, block.panel + row * kChunk,
-                block.rows * kChunk * sizeof(std::int16_t), sums);
+                block.rows * kChunk, sums);
   // Four partial sums each to one: half a vector is then a class with its four rows.
-  const __m128i bounds = _mm_loadu_si128(reinterpret_cast<const __m128i*>(block.bounds + row));
-  const __m256i both = _mm256_broadcastsi128_si256(bounds);
-  std::uint32_t mask = 0;
-  alignas(32) std::int32_t totals[kGroup * kTileRows];
+  const __m256i offset = _mm256_broadcastsi128_si256(
+      _mm_loadu_si128(reinterpret_cast<const __m128i*>(block.offsets + row)));
+  const __m256 lower = _mm256_broadcast_ps(reinterpret_cast<const __m128*>(block.lowers + row));
+  const __m256 spread = _mm256_broadcast_ps(reinterpret_cast<const __m128*>(block.spreads + row));
+  const float* scales = block.scales + group * 2 * kGroup;
+  const auto two_of = [](const float* two) {
+    return _mm256_set_m128(_mm_set1_ps(two[1]), _mm_set1_ps(two[0]));
+  };
+  GroupMask mask = 0;
 #pragma GCC unroll 2
   for (std::size_t half = 0; half < 2; ++half) {
     const __m256i first = _mm256_hadd_epi32(sums[0][half], sums[1][half]);
     const __m256i second = _mm256_hadd_epi32(sums[2][half], sums[3][half]);
-    const __m256i total = _mm256_hadd_epi32(first, second);
-    _mm256_store_si256(reinterpret_cast<__m256i*>(totals + half * 8), total);
-    mask |= static_cast<std::uint32_t>(
-                _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpgt_epi32(total, both))))
-            << (8 * half);
+    const __m256 product =
+        _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_hadd_epi32(first, second), offset));
+    const __m256 least = _mm256_fmsub_ps(lower, two_of(scales + 2 * half),
+                                         _mm256_mul_ps(spread, two_of(scales + kGroup + 2 * half)));
+    mask |=
+        static_cast<std::uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(product, least, _CMP_GT_OQ)))
+        << (8 * half);
   }
-  return append_hits(mask, kTileRows, static_cast<std::uint32_t>(group * kGroup),
-                     static_cast<std::uint32_t>(row), totals, hits);
+  return mask;
 }
 
-std::size_t filter(const FilterBlock& block, FilterHit* hits) {
-  std::size_t found = 0;
+void filter(const FilterBlock& block, GroupMask* masks) {
   for (std::size_t group = 0; group < block.group_count; ++group) {
-    for (std::size_t row = 0; row < block.rows; row += 4) {
-      found += filter_tile(block, row, group, hits + found);
-    }
+    masks[group] = filter_tile(block, 0, group);
+    if (block.rows == kFilterRows) masks[group] |= filter_tile(block, 4, group) << 16;
   }
-  return found;
 }
 
 constexpr KernelSet kSet = {
     .name = "avx2",
     .tile_rows = kRows,
     .tile_columns = kColumns,
+    .embedding_levels = kEmbeddingLevels,
     .multiply = multiply,
     .multiply_long = multiply_long,
     .select = select,
@@ -154,8 +190,10 @@ constexpr KernelSet kSet = {
     .copy_columns = copy_columns,
     .dot = dot_in_double,
     .dot_wide = dot_wide,
+    .dot_single = dot_single,
     .accumulate = accumulate_in_double,
     .accumulate_rows = accumulate_rows,
+    .largest_size = largest_size,
     .quantize = quantize,
     .filter = filter,
     .exp_sum = exp_sum,

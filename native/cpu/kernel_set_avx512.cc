@@ -15,6 +15,13 @@ namespace {
 constexpr std::size_t kRows = 12;
 constexpr std::size_t kColumns = 32;
 
+#ifdef __AVX512VNNI__
+constexpr int kEmbeddingLevels = 127;
+#else
+// vpmaddubsw adds two products of an unsigned byte in 16 bits: 2·255·64 < 2^15.
+constexpr int kEmbeddingLevels = 64;
+#endif
+
 void multiply(std::size_t depth, const float* left, const float* right, float* tile) {
   __m512 sums[kRows][2];
   for (auto& row : sums) row[0] = row[1] = _mm512_setzero_ps();
@@ -134,16 +141,25 @@ double dot(const float* a, const float* b, std::size_t count) {
   return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
 }
 
-void quantize(const float* values, float factor, std::size_t count, std::size_t stride,
-              std::int16_t* out) {
-  const __m256 scale = _mm256_set1_ps(factor);
-  std::size_t k = 0;
-  for (; k + kChunk <= count; k += kChunk) {
-    const __m256i whole = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(values + k), scale));
+Rounding quantize(const float* values, float factor, std::size_t count, std::size_t stride,
+                  std::uint8_t zero, std::uint8_t* out) {
+  const __m512 scale = _mm512_set1_ps(factor);
+  const __m128i flip = _mm_set1_epi8(static_cast<char>(zero));
+  __m512 squares = _mm512_setzero_ps();
+  __m512i sums = _mm512_setzero_si512();
+  for (std::size_t k = 0; k < count; k += kChunk) {
+    const auto present =
+        static_cast<__mmask16>(count - k >= kChunk ? 0xffffu : (1u << (count - k)) - 1);
+    const __m512 scaled = _mm512_mul_ps(_mm512_maskz_loadu_ps(present, values + k), scale);
+    const __m512i whole = _mm512_cvtps_epi32(scaled);
+    const __m512 rest = _mm512_sub_ps(scaled, _mm512_cvtepi32_ps(whole));
+    squares = _mm512_fmadd_ps(rest, rest, squares);
+    sums = _mm512_add_epi32(sums, whole);
+    // Adding 128 to a byte is turning its highest bit.
     _mm_storeu_si128(reinterpret_cast<__m128i*>(out + k / kChunk * stride),
-                     _mm256_cvtepi32_epi16(whole));
+                     _mm_xor_si128(_mm512_cvtepi32_epi8(whole), flip));
   }
-  if (k < count) quantize_chunk(values + k, factor, count - k, out + k / kChunk * stride);
+  return {_mm512_reduce_add_ps(squares), _mm512_reduce_add_epi32(sums)};
 }
 
 // The sums of a tile over all chunks, in assembly: given intrinsics or single instructions, the
@@ -152,11 +168,15 @@ void quantize(const float* values, float factor, std::size_t count, std::size_t 
 // A row of the tile: a chunk of an embedding, broadcast into zmm30, with a line of every group.
 // `stride`: bytes from a group to the next.
 #ifdef __AVX512VNNI__
-#define ALPHAMARGIN_ADD_PRODUCTS(line, sum) "vpdpwssd %%zmm30, %%zmm" #line ", %" #sum "\n"
+#define ALPHAMARGIN_ADD_PRODUCTS(line, sum) "vpdpbusd %%zmm30, %%zmm" #line ", %" #sum "\n"
 #else
-#define ALPHAMARGIN_ADD_PRODUCTS(line, sum) \
-  "vpmaddwd %%zmm30, %%zmm" #line           \
-  ", %%zmm31\n"                             \
+// By name: an asm statement has no more operands than the tiles take already.
+alignas(64) __attribute__((used)) static const std::int16_t ones[32] asm("alphamargin_ones") = {
+    1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+#define ALPHAMARGIN_ADD_PRODUCTS(line, sum)              \
+  "vpmaddubsw %%zmm30, %%zmm" #line                      \
+  ", %%zmm31\n"                                          \
+  "vpmaddwd alphamargin_ones(%%rip), %%zmm31, %%zmm31\n" \
   "vpaddd %%zmm31, %" #sum ", %" #sum "\n"
 #endif
 #define ALPHAMARGIN_BROADCAST(offset) "vbroadcasti32x4 " #offset "(%[panel]), %%zmm30\n"
@@ -176,9 +196,8 @@ void quantize(const float* values, float factor, std::size_t count, std::size_t 
   "=&v"((a)[0]), "=&v"((a)[1]), "=&v"((a)[2]), "=&v"((b)[0]), "=&v"((b)[1]), "=&v"((b)[2])
 
 // rax: the tile behind, which is brought into the first cache meanwhile.
-inline void multiply_tile(const std::int16_t* classes, std::size_t stride,
-                          const std::int16_t* panel, const std::int16_t* end,
-                          __m512i (&sums)[8][3]) {
+inline void multiply_tile(const std::uint8_t* classes, std::size_t stride, const std::int8_t* panel,
+                          const std::int8_t* end, __m512i (&sums)[8][3]) {
 #define ALPHAMARGIN_ROW(offset, a, b, c) \
   ALPHAMARGIN_BROADCAST(offset)          \
   ALPHAMARGIN_ADD_PRODUCTS(24, a)        \
@@ -217,9 +236,8 @@ inline void multiply_tile(const std::int16_t* classes, std::size_t stride,
 }
 
 // rax: the second half of the groups.
-inline void multiply_tile(const std::int16_t* classes, std::size_t stride,
-                          const std::int16_t* panel, const std::int16_t* end,
-                          __m512i (&sums)[4][6]) {
+inline void multiply_tile(const std::uint8_t* classes, std::size_t stride, const std::int8_t* panel,
+                          const std::int8_t* end, __m512i (&sums)[4][6]) {
 #define ALPHAMARGIN_ROW(offset, a, b, c, d, e, f) \
   ALPHAMARGIN_BROADCAST(offset)                   \
   ALPHAMARGIN_ADD_PRODUCTS(24, a)                 \
@@ -267,74 +285,69 @@ inline __m512i add_halves(__m512i a, __m512i b) {
   return _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
 }
 
-// Appends the lanes of four classes × four rows that are set in `mask`.
-inline std::size_t append_group(__mmask16 mask, int first_place, __m512i sums, FilterHit* hits) {
-  static_assert(kRowsPerPlace == 16 && sizeof(FilterHit) == 8);
-  const __m512i lanes =
-      _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 32, 33, 34, 35, 48, 49, 50, 51);
-  const __m512i places =
-      _mm512_maskz_compress_epi32(mask, _mm512_add_epi32(_mm512_set1_epi32(first_place), lanes));
-  const __m512 unit = _mm512_set1_ps(static_cast<float>(1 / (kFixedScale * kFixedScale)));
-  const __m512i cosines = _mm512_maskz_compress_epi32(
-      mask, _mm512_castps_si512(_mm512_mul_ps(_mm512_cvtepi32_ps(sums), unit)));
-  const auto count = static_cast<std::size_t>(__builtin_popcount(mask));
-  const __m512i low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-  const auto written = static_cast<__mmask16>(count < 8 ? (1u << (2 * count)) - 1 : 0xffffu);
-  _mm512_mask_storeu_epi32(hits, written, _mm512_permutex2var_epi32(places, low, cosines));
-  if (count > 8) {
-    const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
-    const auto rest = static_cast<__mmask16>((1u << (2 * (count - 8))) - 1);
-    _mm512_mask_storeu_epi32(hits + 8, rest, _mm512_permutex2var_epi32(places, high, cosines));
-  }
-  return count;
+// Each of four numbers four times.
+inline __m512 repeat_each(const float* four) {
+  const __m512i order = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+  return _mm512_permutexvar_ps(order, _mm512_castps128_ps512(_mm_loadu_ps(four)));
 }
+
+// Of four rows, repeated for four classes.
+struct RowBounds {
+  __m512i offset;
+  __m512 lower;
+  __m512 spread;
+};
 
 // kTileRows × kTileGroups accumulators of 4 classes × 4 partial sums; 24 of the 32 registers.
 template <std::size_t kTileRows, std::size_t kTileGroups>
-inline std::size_t filter_tile(const FilterBlock& block, const __m512i* bounds, std::size_t group,
-                               FilterHit* hits) {
+inline void filter_tile(const FilterBlock& block, const RowBounds* bounds, std::size_t group,
+                        GroupMask* masks) {
   const std::size_t stride = block.chunks * kGroup * kChunk;
-  const std::int16_t* classes = block.groups + group * stride;
   __m512i sums[kTileRows][kTileGroups];
-  multiply_tile(classes, stride * sizeof(std::int16_t), block.panel,
+  multiply_tile(block.groups + group * stride, stride, block.panel,
                 block.panel + block.chunks * kTileRows * kChunk, sums);
-  std::size_t found = 0;
-#pragma GCC unroll 2
-  for (std::size_t i = 0; i < kTileRows; i += 4) {
 #pragma GCC unroll 6
-    for (std::size_t g = 0; g < kTileGroups; ++g) {
+  for (std::size_t g = 0; g < kTileGroups; ++g) {
+    const __m512 scale = repeat_each(block.scales + (group + g) * 2 * kGroup);
+    const __m512 rest = repeat_each(block.scales + (group + g) * 2 * kGroup + kGroup);
+    __mmask16 passes[2] = {};
+#pragma GCC unroll 2
+    for (std::size_t i = 0; i < kTileRows; i += 4) {
       // Four partial sums each to one: a quarter of the vector is then a class with its four rows.
       const __m512i first = add_halves(sums[i][g], sums[i + 1][g]);
       const __m512i second = add_halves(sums[i + 2][g], sums[i + 3][g]);
       const __m512i total = _mm512_add_epi32(_mm512_unpacklo_epi64(first, second),
                                              _mm512_unpackhi_epi64(first, second));
-      const __mmask16 mask = _mm512_cmpgt_epi32_mask(total, bounds[i / 4]);
-      if (__builtin_expect(mask == 0, 1)) continue;
-      const auto first_place = static_cast<int>((group + g) * kGroup * kRowsPerPlace + i);
-      found += append_group(mask, first_place, total, hits + found);
+      const RowBounds& bound = bounds[i / 4];
+      const __m512 least = _mm512_fmsub_ps(bound.lower, scale, _mm512_mul_ps(bound.spread, rest));
+      const __m512 product = _mm512_cvtepi32_ps(_mm512_sub_epi32(total, bound.offset));
+      passes[i / 4] = _mm512_cmp_ps_mask(product, least, _CMP_GT_OQ);
     }
+    masks[group + g] = static_cast<GroupMask>(passes[0]) | static_cast<GroupMask>(passes[1]) << 16;
   }
-  return found;
 }
 
 template <std::size_t kTileRows, std::size_t kTileGroups>
-std::size_t filter_panel(const FilterBlock& block, FilterHit* hits) {
+void filter_panel(const FilterBlock& block, GroupMask* masks) {
   static_assert(kGroupsPerStep % kTileGroups == 0 && kTileRows % 4 == 0);
-  __m512i bounds[kTileRows / 4];
+  RowBounds bounds[kTileRows / 4];
   for (std::size_t i = 0; i < kTileRows / 4; ++i) {
-    bounds[i] = _mm512_broadcast_i32x4(
-        _mm_loadu_si128(reinterpret_cast<const __m128i*>(block.bounds + 4 * i)));
+    bounds[i].offset = _mm512_broadcast_i32x4(
+        _mm_loadu_si128(reinterpret_cast<const __m128i*>(block.offsets + 4 * i)));
+    bounds[i].lower = _mm512_broadcast_f32x4(_mm_loadu_ps(block.lowers + 4 * i));
+    bounds[i].spread = _mm512_broadcast_f32x4(_mm_loadu_ps(block.spreads + 4 * i));
   }
-  std::size_t found = 0;
   for (std::size_t group = 0; group < block.group_count; group += kTileGroups) {
-    found += filter_tile<kTileRows, kTileGroups>(block, bounds, group, hits + found);
+    filter_tile<kTileRows, kTileGroups>(block, bounds, group, masks);
   }
-  return found;
 }
 
-std::size_t filter(const FilterBlock& block, FilterHit* hits) {
-  return block.rows == kFilterRows ? filter_panel<kFilterRows, 3>(block, hits)
-                                   : filter_panel<kFilterRowsShort, 6>(block, hits);
+void filter(const FilterBlock& block, GroupMask* masks) {
+  if (block.rows == kFilterRows) {
+    filter_panel<kFilterRows, 3>(block, masks);
+  } else {
+    filter_panel<kFilterRowsShort, 6>(block, masks);
+  }
 }
 
 std::size_t keep_above_vector(float bound, std::size_t count, std::int32_t* identities,
@@ -370,6 +383,7 @@ constexpr KernelSet kSet = {
     .name = kName,
     .tile_rows = kRows,
     .tile_columns = kColumns,
+    .embedding_levels = kEmbeddingLevels,
     .multiply = multiply,
     .multiply_long = multiply_long,
     .select = select,
@@ -377,8 +391,10 @@ constexpr KernelSet kSet = {
     .copy_columns = copy_columns,
     .dot = dot,
     .dot_wide = dot_wide,
+    .dot_single = dot_single,
     .accumulate = accumulate_in_double,
     .accumulate_rows = accumulate_rows,
+    .largest_size = largest_size,
     .quantize = quantize,
     .filter = filter,
     .exp_sum = exp_sum,

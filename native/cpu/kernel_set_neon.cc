@@ -18,6 +18,9 @@ constexpr std::size_t kRows = 8;
 constexpr std::size_t kColumns = 12;
 constexpr std::size_t kVectors = kColumns / 4;
 
+// Two products of bytes fit 16 bits.
+constexpr int kEmbeddingLevels = 127;
+
 void multiply(std::size_t depth, const float* left, const float* right, float* tile) {
   float32x4_t sums[kRows][kVectors];
   for (auto& row : sums) row[0] = row[1] = row[2] = vdupq_n_f32(0);
@@ -102,24 +105,47 @@ double dot(const float* a, const float* b, std::size_t count) {
   return vaddvq_f64(vaddq_f64(even, odd));
 }
 
-void quantize(const float* values, float factor, std::size_t count, std::size_t stride,
-              std::int16_t* out) {
+Rounding quantize(const float* values, float factor, std::size_t count, std::size_t stride,
+                  std::uint8_t zero, std::uint8_t* out) {
+  const uint8x16_t flip = vdupq_n_u8(zero);
+  float32x4_t squares = vdupq_n_f32(0);
+  int32x4_t sums = vdupq_n_s32(0);
+  // Eight elements.
+  const auto round = [&](const float* eight) {
+    int16x4_t halves[2];
+#pragma GCC unroll 2
+    for (std::size_t v = 0; v < 2; ++v) {
+      const float32x4_t scaled = vmulq_n_f32(vld1q_f32(eight + 4 * v), factor);
+      const int32x4_t whole = vcvtnq_s32_f32(scaled);
+      const float32x4_t rest = vsubq_f32(scaled, vcvtq_f32_s32(whole));
+      squares = vfmaq_f32(squares, rest, rest);
+      sums = vaddq_s32(sums, whole);
+      halves[v] = vqmovn_s32(whole);
+    }
+    return vqmovn_s16(vcombine_s16(halves[0], halves[1]));
+  };
   std::size_t k = 0;
   for (; k + kChunk <= count; k += kChunk) {
-    const int32x4_t low = vcvtnq_s32_f32(vmulq_n_f32(vld1q_f32(values + k), factor));
-    const int32x4_t high = vcvtnq_s32_f32(vmulq_n_f32(vld1q_f32(values + k + 4), factor));
-    vst1q_s16(out + k / kChunk * stride, vcombine_s16(vqmovn_s32(low), vqmovn_s32(high)));
+    const int8x8_t low = round(values + k);
+    const int8x8_t high = round(values + k + 8);
+    // Adding 128 to a byte is turning its highest bit.
+    vst1q_u8(out + k / kChunk * stride,
+             veorq_u8(vreinterpretq_u8_s8(vcombine_s8(low, high)), flip));
   }
-  if (k < count) quantize_chunk(values + k, factor, count - k, out + k / kChunk * stride);
+  Rounding rounding{vaddvq_f32(squares), vaddvq_s32(sums)};
+  if (k < count) {
+    quantize_chunk(values + k, factor, count - k, zero, out + k / kChunk * stride, rounding);
+  }
+  return rounding;
 }
 
-// Four rows with one group: 16 accumulators of one class × 4 partial sums, four vectors of classes
-// and four of embeddings.
-inline std::size_t filter_tile(const FilterBlock& block, std::size_t row, std::size_t group,
-                               FilterHit* hits) {
+// Four rows with one group: 16 accumulators of one class × 4 partial sums, four vectors of
+// embeddings, one of a class and the products.
+inline GroupMask filter_tile(const FilterBlock& block, std::size_t row, std::size_t group) {
   constexpr std::size_t kTileRows = 4;
-  const std::int16_t* panel = block.panel + row * kChunk;
-  const std::int16_t* classes = block.groups + group * block.chunks * kGroup * kChunk;
+  const std::int8_t* panel = block.panel + row * kChunk;
+  const std::uint8_t* classes = block.groups + group * block.chunks * kGroup * kChunk;
+  const uint8x16_t flip = vdupq_n_u8(kStoredZero);
   int32x4_t sums[kGroup][kTileRows];
 #pragma GCC unroll 4
   for (std::size_t j = 0; j < kGroup; ++j) {
@@ -127,53 +153,51 @@ inline std::size_t filter_tile(const FilterBlock& block, std::size_t row, std::s
     for (std::size_t i = 0; i < kTileRows; ++i) sums[j][i] = vdupq_n_s32(0);
   }
   for (std::size_t chunk = 0; chunk < block.chunks; ++chunk) {
-    int16x8_t embeddings[kTileRows];
+    int8x16_t embeddings[kTileRows];
 #pragma GCC unroll 4
-    for (std::size_t i = 0; i < kTileRows; ++i) embeddings[i] = vld1q_s16(panel + i * kChunk);
+    for (std::size_t i = 0; i < kTileRows; ++i) embeddings[i] = vld1q_s8(panel + i * kChunk);
 #pragma GCC unroll 4
     for (std::size_t j = 0; j < kGroup; ++j) {
-      const int16x8_t prototype = vld1q_s16(classes + j * kChunk);
-      // All low halves first: the two additions to one accumulator are not neighbours.
+      // Signed as they are meant: NEON multiplies no unsigned bytes by signed ones, and the sums
+      // need no offset.
+      const int8x16_t prototype =
+          vreinterpretq_s8_u8(veorq_u8(vld1q_u8(classes + j * kChunk), flip));
 #pragma GCC unroll 4
       for (std::size_t i = 0; i < kTileRows; ++i) {
-        sums[j][i] = vmlal_s16(sums[j][i], vget_low_s16(prototype), vget_low_s16(embeddings[i]));
-      }
-#pragma GCC unroll 4
-      for (std::size_t i = 0; i < kTileRows; ++i) {
-        sums[j][i] = vmlal_high_s16(sums[j][i], prototype, embeddings[i]);
+        const int16x8_t low = vmull_s8(vget_low_s8(prototype), vget_low_s8(embeddings[i]));
+        sums[j][i] = vpadalq_s16(sums[j][i], vmlal_high_s8(low, prototype, embeddings[i]));
       }
     }
     panel += block.rows * kChunk;
     classes += kGroup * kChunk;
   }
   // Four partial sums each to one: a vector is then a class with its four rows.
-  const int32x4_t bounds = vld1q_s32(block.bounds + row);
+  const float32x4_t lower = vld1q_f32(block.lowers + row);
+  const float32x4_t spread = vld1q_f32(block.spreads + row);
+  const float* scales = block.scales + group * 2 * kGroup;
+  uint32x4_t passes[kGroup];
   uint32x4_t any = vdupq_n_u32(0);
 #pragma GCC unroll 4
   for (std::size_t j = 0; j < kGroup; ++j) {
-    sums[j][0] = vpaddq_s32(vpaddq_s32(sums[j][0], sums[j][1]), vpaddq_s32(sums[j][2], sums[j][3]));
-    any = vorrq_u32(any, vcgtq_s32(sums[j][0], bounds));
+    const int32x4_t total =
+        vpaddq_s32(vpaddq_s32(sums[j][0], sums[j][1]), vpaddq_s32(sums[j][2], sums[j][3]));
+    const float32x4_t least =
+        vsubq_f32(vmulq_n_f32(lower, scales[j]), vmulq_n_f32(spread, scales[kGroup + j]));
+    passes[j] = vcgtq_f32(vcvtq_f32_s32(total), least);
+    any = vorrq_u32(any, passes[j]);
   }
   if (__builtin_expect(vmaxvq_u32(any) == 0, 1)) return 0;
-  std::uint32_t mask = 0;
-  std::int32_t totals[kGroup * kTileRows];
+  GroupMask mask = 0;
 #pragma GCC unroll 4
-  for (std::size_t j = 0; j < kGroup; ++j) {
-    vst1q_s32(totals + j * kTileRows, sums[j][0]);
-    mask |= mask_of(vcgtq_s32(sums[j][0], bounds)) << (j * kTileRows);
-  }
-  return append_hits(mask, kTileRows, static_cast<std::uint32_t>(group * kGroup),
-                     static_cast<std::uint32_t>(row), totals, hits);
+  for (std::size_t j = 0; j < kGroup; ++j) mask |= mask_of(passes[j]) << (j * kTileRows);
+  return mask;
 }
 
-std::size_t filter(const FilterBlock& block, FilterHit* hits) {
-  std::size_t found = 0;
+void filter(const FilterBlock& block, GroupMask* masks) {
   for (std::size_t group = 0; group < block.group_count; ++group) {
-    for (std::size_t row = 0; row < block.rows; row += 4) {
-      found += filter_tile(block, row, group, hits + found);
-    }
+    masks[group] = filter_tile(block, 0, group);
+    if (block.rows == kFilterRows) masks[group] |= filter_tile(block, 4, group) << 16;
   }
-  return found;
 }
 
 // For every mask of four lanes, the bytes of the lanes that are set, moved to the front.
@@ -244,6 +268,7 @@ constexpr KernelSet kSet = {
     .name = "neon",
     .tile_rows = kRows,
     .tile_columns = kColumns,
+    .embedding_levels = kEmbeddingLevels,
     .multiply = multiply,
     .multiply_long = multiply_long,
     .select = select,
@@ -251,8 +276,10 @@ constexpr KernelSet kSet = {
     .copy_columns = copy_columns,
     .dot = dot,
     .dot_wide = dot_wide,
+    .dot_single = dot_single,
     .accumulate = accumulate_in_double,
     .accumulate_rows = accumulate_rows,
+    .largest_size = largest_size,
     .quantize = quantize,
     .filter = filter,
     .exp_sum = exp_sum,

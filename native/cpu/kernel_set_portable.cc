@@ -9,6 +9,7 @@ namespace {
 
 constexpr std::size_t kRows = 4;
 constexpr std::size_t kColumns = 8;
+constexpr int kEmbeddingLevels = 127;
 
 void multiply(std::size_t depth, const float* left, const float* right, float* tile) {
   float sums[kRows][kColumns] = {};
@@ -29,48 +30,45 @@ void multiply_long(std::size_t depth, const float* left, const float* right, flo
   multiply_in_blocks<kRows, kColumns>(multiply, depth, left, right, out, stride);
 }
 
-void quantize(const float* values, float factor, std::size_t count, std::size_t stride,
-              std::int16_t* out) {
+Rounding quantize(const float* values, float factor, std::size_t count, std::size_t stride,
+                  std::uint8_t zero, std::uint8_t* out) {
+  Rounding rounding;
   for (std::size_t k = 0; k < count; k += kChunk) {
-    quantize_chunk(values + k, factor, count - k, out + k / kChunk * stride);
+    quantize_chunk(values + k, factor, count - k, zero, out + k / kChunk * stride, rounding);
   }
+  return rounding;
 }
 
-std::size_t filter(const FilterBlock& block, FilterHit* hits) {
-  std::size_t found = 0;
+void filter(const FilterBlock& block, GroupMask* masks) {
   for (std::size_t group = 0; group < block.group_count; ++group) {
-    const std::int16_t* classes = block.groups + group * block.chunks * kGroup * kChunk;
+    const std::uint8_t* classes = block.groups + group * block.chunks * kGroup * kChunk;
+    const float* scales = block.scales + group * 2 * kGroup;
+    masks[group] = 0;
     for (std::size_t row = 0; row < block.rows; ++row) {
-      // As unsigned numbers: partial sums may wrap.
-      std::uint32_t sums[kGroup] = {};
+      std::int32_t sums[kGroup] = {};
       for (std::size_t chunk = 0; chunk < block.chunks; ++chunk) {
-        const std::int16_t* x = block.panel + (chunk * block.rows + row) * kChunk;
-        const std::int16_t* w = classes + chunk * kGroup * kChunk;
+        const std::int8_t* x = block.panel + (chunk * block.rows + row) * kChunk;
+        const std::uint8_t* w = classes + chunk * kGroup * kChunk;
         for (std::size_t j = 0; j < kGroup; ++j) {
-          std::uint32_t sum = 0;
-          for (std::size_t k = 0; k < kChunk; ++k) {
-            sum += static_cast<std::uint32_t>(static_cast<std::int32_t>(x[k]) * w[j * kChunk + k]);
-          }
+          std::int32_t sum = 0;
+          for (std::size_t k = 0; k < kChunk; ++k) sum += x[k] * (w[j * kChunk + k] - kStoredZero);
           sums[j] += sum;
         }
       }
-      std::int32_t totals[kGroup];
-      std::uint32_t mask = 0;
       for (std::size_t j = 0; j < kGroup; ++j) {
-        totals[j] = static_cast<std::int32_t>(sums[j]);
-        mask |= static_cast<std::uint32_t>(totals[j] > block.bounds[row]) << j;
+        const float least = block.lowers[row] * scales[j] - block.spreads[row] * scales[kGroup + j];
+        masks[group] |= static_cast<GroupMask>(static_cast<float>(sums[j]) > least)
+                        << (row / 4 * 16 + 4 * j + row % 4);
       }
-      found += append_hits(mask, 1, static_cast<std::uint32_t>(group * kGroup),
-                           static_cast<std::uint32_t>(row), totals, hits + found);
     }
   }
-  return found;
 }
 
 constexpr KernelSet kSet = {
     .name = "portable",
     .tile_rows = kRows,
     .tile_columns = kColumns,
+    .embedding_levels = kEmbeddingLevels,
     .multiply = multiply,
     .multiply_long = multiply_long,
     .select = select_above<kRows, kColumns>,
@@ -78,8 +76,10 @@ constexpr KernelSet kSet = {
     .copy_columns = copy_columns,
     .dot = dot_in_double,
     .dot_wide = dot_wide,
+    .dot_single = dot_single,
     .accumulate = accumulate_in_double,
     .accumulate_rows = accumulate_rows,
+    .largest_size = largest_size,
     .quantize = quantize,
     .filter = filter,
     .exp_sum = exp_sum,

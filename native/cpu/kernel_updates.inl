@@ -149,10 +149,8 @@ double class_step_of(const Slope& slope_of, const DescentRule& rule, std::size_t
   for (; k + 16 <= count; k += 16) {
     if (soon.row != nullptr) __builtin_prefetch(soon.row + k);
     if (kHasVelocity && soon.velocity != nullptr) __builtin_prefetch(soon.velocity + k);
-    if (soon.shadow != nullptr) {
-      __builtin_prefetch(soon.shadow + kGroup * k);
-      __builtin_prefetch(soon.shadow + kGroup * k + kGroup * kChunk);
-    }
+    static_assert(kChunk == 16);
+    if (soon.shadow != nullptr) __builtin_prefetch(soon.shadow + kGroup * k);
     Single16 change = slope(k, row);
     if constexpr (kHasVelocity) {
       change = momentum * Single16::load(velocity + k) + change;

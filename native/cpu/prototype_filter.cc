@@ -11,37 +11,24 @@ namespace {
 // Rounding of x̂ and ŵ (2·2^-24 each) and of a D-term float32 sum (D·2^-24), with room to spare.
 double single_slack(std::size_t dim) { return (static_cast<double>(dim) + 8) * 0x1p-24; }
 
-// c − c̃ = x̂·(ŵ − w̃) + (x̂ − x̃)·w̃. No element of ŵ − w̃ exceeds kFixedRounding/S, so the first
-// term is at most that times Σ|x̂_k|; the second is at most ‖x̂ − x̃‖‖w̃‖.
-double fixed_slack(const float* unit, const std::int16_t* quantized, std::size_t stride,
-                   std::size_t dim) {
-  // A sum for each place in a chunk: they do not wait for each other.
-  double absolutes[kChunk] = {};
-  double squares[kChunk] = {};
-  for (std::size_t begin = 0; begin < dim; begin += kChunk) {
-    const std::int16_t* const chunk = quantized + begin / kChunk * stride;
-    const auto add = [&](std::size_t k) __attribute__((always_inline)) {
-      const double difference = unit[begin + k] - chunk[k] * (1 / kFixedScale);
-      absolutes[k] += std::fabs(unit[begin + k]);
-      squares[k] += difference * difference;
-    };
-    if (begin + kChunk <= dim) {
-      for (std::size_t k = 0; k < kChunk; ++k) add(k);
-    } else {
-      for (std::size_t k = 0; begin + k < dim; ++k) add(k);
+// Of x̂, of the sums of KernelSet::dot_single and of the division by the norm in float32.
+double look_slack(std::size_t dim) { return (static_cast<double>(dim) / 32 + 16) * 0x1p-24; }
+
+// The places that masks stand for, for every row in ascending order of classes; returns how many.
+std::size_t places_of(const GroupMask* masks, std::size_t groups, std::uint32_t* places) {
+  std::size_t count = 0;
+  for (std::size_t group = 0; group < groups; ++group) {
+    for (GroupMask mask = masks[group]; mask != 0; mask &= mask - 1) {
+      const auto bit = static_cast<std::uint32_t>(__builtin_ctz(mask));
+      const std::uint32_t identity = static_cast<std::uint32_t>(group * kGroup) + bit / 4 % 4;
+      places[count++] = identity * kRowsPerPlace + bit / 16 * 4 + bit % 4;
     }
   }
-  double absolute = 0;
-  double residual = 0;
-  for (std::size_t k = 0; k < kChunk; ++k) {
-    absolute += absolutes[k];
-    residual += squares[k];
-  }
-  const double rounding = kFixedRounding / kFixedScale;
-  const double longest = 1 + rounding * std::sqrt(static_cast<double>(dim));
-  // And float32 rounding: of x̂, and of c̃ when it is handed on.
-  return rounding * absolute + std::sqrt(residual) * longest + 4 * 0x1p-24;
+  return count;
 }
+
+// What float32 may lose of a bound's products with scales, as a cosine.
+constexpr double kBoundRounding = 1e-6;
 
 }  // namespace
 
@@ -53,38 +40,54 @@ PrototypeFilter::PrototypeFilter(Runtime& runtime, MemoryAccount& scratch,
       panel_count_((batch.rows + panel_rows_ - 1) / panel_rows_),
       is_active_(panel_count_, 0),
       slacks_(make_buffer<double>(scratch, batch.rows)),
-      fixed_panels_(make_buffer<std::int16_t>(scratch)),
-      fixed_bounds_(make_buffer<std::int32_t>(scratch)),
-      panels_(make_buffer<float>(scratch)),
-      bounds_(make_buffer<float>(scratch)) {
+      bounds_(make_buffer<float>(scratch, panel_count_ * panel_rows_)),
+      byte_panels_(make_buffer<std::int8_t>(scratch)),
+      offsets_(make_buffer<std::int32_t>(scratch)),
+      scales_(make_buffer<float>(scratch)),
+      residuals_(make_buffer<float>(scratch)),
+      lowers_(make_buffer<float>(scratch)),
+      spreads_(make_buffer<float>(scratch)),
+      panels_(make_buffer<float>(scratch)) {
   if (prototypes.shadow == nullptr) {
     prepare_single(runtime, scratch);
   } else {
-    prepare_fixed(runtime);
+    prepare_bytes(runtime);
   }
 }
 
 std::size_t PrototypeFilter::bytes_per_identity() const {
   return prototypes_.shadow == nullptr ? prototypes_.dim * sizeof(float)
-                                       : rounded_up(prototypes_.dim, kChunk) * sizeof(std::int16_t);
+                                       : shadow_bytes_per_identity(prototypes_.dim);
 }
 
-void PrototypeFilter::prepare_fixed(Runtime& runtime) {
+void PrototypeFilter::prepare_bytes(Runtime& runtime) {
+  const KernelSet& kernels = kernel_set();
   const std::size_t dim = batch_.dim;
   const std::size_t depth = rounded_up(dim, kChunk);
-  fixed_panels_.resize(panel_count_ * panel_rows_ * depth);
-  fixed_bounds_.resize(panel_count_ * panel_rows_);
+  const std::size_t rows = panel_count_ * panel_rows_;
+  std::fill(slacks_.begin(), slacks_.end(), look_slack(dim));
+  byte_panels_.resize(rows * depth);
+  for (Buffer<float>* numbers : {&scales_, &residuals_, &lowers_, &spreads_}) {
+    numbers->assign(rows, 0.0f);
+  }
+  offsets_.assign(rows, 0);
   runtime.pool.run(panel_count_, [&](std::size_t panel) {
     const std::size_t first = panel * panel_rows_;
     const std::size_t count = std::min(panel_rows_, batch_.rows - first);
     const std::size_t stride = (count > kFilterRowsShort ? kFilterRows : kFilterRowsShort) * kChunk;
-    std::int16_t* target = fixed_panels_.data() + first * depth;
-    if (count < panel_rows_) std::fill_n(target, panel_rows_ * depth, std::int16_t{0});
+    std::int8_t* const target = byte_panels_.data() + first * depth;
+    if (count < panel_rows_) std::fill_n(target, panel_rows_ * depth, std::int8_t{0});
     for (std::size_t i = 0; i < count; ++i) {
-      const float* unit = batch_.unit_row(first + i);
-      kernel_set().quantize(unit, static_cast<float>(kFixedScale), dim, stride,
-                            target + i * kChunk);
-      slacks_[first + i] = fixed_slack(unit, target + i * kChunk, stride, dim);
+      const std::size_t row = first + i;
+      const float* const unit = batch_.unit_row(row);
+      const float scale =
+          static_cast<float>(kernels.embedding_levels) / kernels.largest_size(unit, dim);
+      const Rounding rounding = kernels.quantize(
+          unit, scale, dim, stride, 0, reinterpret_cast<std::uint8_t*>(target + i * kChunk));
+      scales_[row] = scale;
+      residuals_[row] = static_cast<float>(residual_of(rounding, dim) / scale);
+      spreads_[row] = scale * (1 + residuals_[row]);
+      offsets_[row] = kStoredZero * rounding.sum;
     }
   });
 }
@@ -92,12 +95,10 @@ void PrototypeFilter::prepare_fixed(Runtime& runtime) {
 void PrototypeFilter::prepare_single(Runtime& runtime, MemoryAccount& scratch) {
   std::fill(slacks_.begin(), slacks_.end(), single_slack(batch_.dim));
   panels_ = float_panels(runtime, scratch, batch_);
-  bounds_.resize(panel_count_ * panel_rows_);
 }
 
 void PrototypeFilter::set_bounds(const float* bounds, std::size_t first_panel,
                                  std::size_t last_panel) {
-  constexpr double kLargest = 0x7fffffff;
   for (std::size_t panel = first_panel; panel < last_panel; ++panel) {
     const float* const end = bounds + std::min(batch_.rows, (panel + 1) * panel_rows_);
     is_active_[panel] = std::any_of(bounds + panel * panel_rows_, end,
@@ -105,15 +106,12 @@ void PrototypeFilter::set_bounds(const float* bounds, std::size_t first_panel,
   }
   for (std::size_t row = first_panel * panel_rows_; row < last_panel * panel_rows_; ++row) {
     // Rows that fill up the last panel can have no survivors.
-    const bool exists = row < batch_.rows;
-    if (prototypes_.shadow == nullptr) {
-      bounds_[row] = exists ? bounds[row] : INFINITY;
-      continue;
-    }
-    // Integer n: n > b ⇔ n > ⌊b⌋.
-    const double bound = exists ? bounds[row] * (kFixedScale * kFixedScale) : kLargest;
-    fixed_bounds_[row] =
-        static_cast<std::int32_t>(std::floor(std::clamp(bound, -kLargest, kLargest)));
+    bounds_[row] = row < batch_.rows ? bounds[row] : INFINITY;
+    if (prototypes_.shadow == nullptr) continue;
+    lowers_[row] = row < batch_.rows ? static_cast<float>((static_cast<double>(bounds[row]) -
+                                                           residuals_[row] - kBoundRounding) *
+                                                          scales_[row])
+                                     : INFINITY;
   }
 }
 
@@ -123,29 +121,63 @@ void PrototypeFilter::run(std::size_t begin, std::size_t end, std::size_t first_
   if (prototypes_.shadow == nullptr) {
     run_single(begin, end, first_panel, last_panel, room, found);
   } else {
-    run_fixed(begin, end, first_panel, last_panel, room, found);
+    run_bytes(begin, end, first_panel, last_panel, room, found);
   }
 }
 
-void PrototypeFilter::run_fixed(std::size_t begin, std::size_t end, std::size_t first_panel,
+void PrototypeFilter::run_bytes(std::size_t begin, std::size_t end, std::size_t first_panel,
                                 std::size_t last_panel, FilterRoom& room, PieceHits& found) const {
   const std::size_t depth = rounded_up(prototypes_.dim, kChunk);
   FilterBlock block{};
   block.chunks = depth / kChunk;
   block.groups = prototypes_.shadow + begin * depth;
+  block.scales = prototypes_.shadow_scales + begin * 2;
   block.group_count = rounded_up(end - begin, kIdentitiesPerStep) / kGroup;
-  room.hits.resize(kFilterRows * kGroup * block.group_count);
+  room.masks.resize(block.group_count);
+  room.places.resize(kFilterRows * kGroup * block.group_count);
+  std::uint8_t is_read[kPieceIdentities] = {};
   for (std::size_t panel = first_panel; panel < last_panel; ++panel) {
     found.ends[panel - first_panel] = static_cast<std::uint32_t>(found.hits.size());
     if (is_active_[panel] == 0) continue;
     const std::size_t first = panel * panel_rows_;
     block.rows = batch_.rows - first > kFilterRowsShort ? kFilterRows : kFilterRowsShort;
-    block.panel = fixed_panels_.data() + first * depth;
-    block.bounds = fixed_bounds_.data() + first;
-    const std::size_t count = kernel_set().filter(block, room.hits.data());
-    found.hits.insert(found.hits.end(), room.hits.data(), room.hits.data() + count);
+    block.panel = byte_panels_.data() + first * depth;
+    block.offsets = offsets_.data() + first;
+    block.lowers = lowers_.data() + first;
+    block.spreads = spreads_.data() + first;
+    kernel_set().filter(block, room.masks.data());
+    const std::size_t count = places_of(room.masks.data(), block.group_count, room.places.data());
+    look_again(begin, first, room.places.data(), count, found);
     found.ends[panel - first_panel] = static_cast<std::uint32_t>(found.hits.size());
+    for (std::size_t i = 0; i < count; ++i) is_read[room.places[i] / kRowsPerPlace] = 1;
+    found.pairs += count;
   }
+  for (const std::uint8_t is_one : is_read) found.prototypes += is_one;
+}
+
+void PrototypeFilter::look_again(std::size_t begin, std::size_t first_row,
+                                 const std::uint32_t* places, std::size_t count,
+                                 PieceHits& found) const {
+  constexpr std::size_t kAhead = 8;
+  const KernelSet& kernels = kernel_set();
+  const std::size_t dim = prototypes_.dim;
+  const auto identity_at = [&](std::size_t i) { return begin + places[i] / kRowsPerPlace; };
+  for (std::size_t i = 0; i < std::min(count, kAhead); ++i) {
+    prefetch_row(prototypes_.row(identity_at(i)), dim);
+  }
+  const std::size_t before = found.hits.size();
+  found.hits.resize(before + count);
+  FilterHit* next = found.hits.data() + before;
+  for (std::size_t i = 0; i < count; ++i) {
+    if (i + kAhead < count) prefetch_row(prototypes_.row(identity_at(i + kAhead)), dim);
+    const std::size_t row = first_row + places[i] % kRowsPerPlace;
+    const std::size_t identity = identity_at(i);
+    const float product = kernels.dot_single(batch_.unit_row(row), prototypes_.row(identity), dim);
+    // One that does not pass is overwritten by the next: no branch to mispredict.
+    *next = {places[i], product / static_cast<float>(prototypes_.norms[identity])};
+    next += next->cosine > bounds_[row] ? 1 : 0;
+  }
+  found.hits.resize(static_cast<std::size_t>(next - found.hits.data()));
 }
 
 void PrototypeFilter::run_single(std::size_t begin, std::size_t end, std::size_t first_panel,

@@ -5,17 +5,19 @@
 //   survivor (i, j)  ⇔  c̃_ij > bounds[i],   |c̃_ij − c_ij| ≤ slack(i)
 //
 // Shapes: prototypes [C, D], batch [B, D], bounds [B].
-// Two sources of c̃: the 16-bit shadow of the prototypes (fixed_point.h), whose sums are exact
-// integers, and where there is none the float32 prototypes themselves, packed on the way, summed
-// over ascending k. A class does not depend on its place in a tile either way.
+// Two sources of c̃. Where there is a shadow of the prototypes in bytes (byte_vectors.h), its sums
+// sort out, with certainty, nearly all classes that are below the bound; what they leave is looked
+// at again at once: c̃ is the cosine in float64, rounded to float32. Without a shadow the float32
+// prototypes themselves are packed on the way and summed over ascending k. Survivors depend neither
+// on a class's place in a tile nor, with a shadow, on the kernel set.
 // Traffic: every shadow (or prototype) row comes from memory once and is met by all B rows while it
 // is in cache; no [B, C] array exists.
 
 #include <cstdint>
 #include <vector>
 
+#include "cpu/byte_vectors.h"
 #include "cpu/embeddings.h"
-#include "cpu/fixed_point.h"
 
 namespace alphamargin {
 
@@ -24,7 +26,9 @@ struct PrototypeView {
   const double* norms;  // ‖w‖ [C]
   std::size_t identities;
   std::size_t dim;
-  const std::int16_t* shadow = nullptr;  // see fixed_point.h; nullptr: none
+  // See byte_vectors.h; nullptr: none.
+  const std::uint8_t* shadow = nullptr;
+  const float* shadow_scales = nullptr;
   // With sub-centres, so many rows one after another belong to one identity; `identities` above is
   // then the number of rows, and what is said of identities here holds for rows.
   std::size_t sub_centres = 1;
@@ -33,10 +37,23 @@ struct PrototypeView {
   const float* row(std::size_t identity) const { return rows + identity * dim; }
 };
 
+// Asks for a row that will be needed soon, as far as the second-level cache: whole rows at a time
+// are more than the first level can have under way.
+inline void prefetch_row(const float* row, std::size_t dim) {
+  constexpr std::size_t kLine = 64 / sizeof(float);
+  for (std::size_t k = 0; k < dim; k += kLine) __builtin_prefetch(row + k, 0, 2);
+}
+
 // Identities of one piece of parallel work: few enough to stay in a core's cache while all rows
 // pass over them.
 inline constexpr std::size_t kPieceIdentities = 192;
 static_assert(kPieceIdentities / 2 % kIdentitiesPerStep == 0);
+
+struct FilterHit {
+  std::uint32_t place;  // 16·(identity − first identity of the run) + row in the panel
+  float cosine;         // within the slack
+};
+inline constexpr std::uint32_t kRowsPerPlace = 16;
 
 // Survivors of a piece, panel after panel; within a panel a row's classes ascend.
 struct PieceHits {
@@ -44,13 +61,19 @@ struct PieceHits {
       : hits(make_buffer<FilterHit>(scratch)), ends(make_buffer<std::uint32_t>(scratch)) {}
   Buffer<FilterHit> hits;
   Buffer<std::uint32_t> ends;  // of each panel's hits
+  // What was looked at again, added up over the runs: pairs, and prototypes in each run.
+  std::size_t pairs = 0;
+  std::size_t prototypes = 0;
 };
 
 // Where the kernel writes, which may be many more than there are. For one run after another.
 struct FilterRoom {
   explicit FilterRoom(MemoryAccount& scratch)
-      : hits(make_buffer<FilterHit>(scratch)), packed(make_buffer<float>(scratch)) {}
-  Buffer<FilterHit> hits;
+      : masks(make_buffer<GroupMask>(scratch)),
+        places(make_buffer<std::uint32_t>(scratch)),
+        packed(make_buffer<float>(scratch)) {}
+  Buffer<GroupMask> masks;
+  Buffer<std::uint32_t> places;
   Buffer<float> packed;  // prototypes, where there is no shadow
 };
 
@@ -64,8 +87,9 @@ class PrototypeFilter {
   std::size_t panel_rows() const { return panel_rows_; }
   // Certified bound of |c̃ − c| for a row.
   double slack(std::size_t row) const { return slacks_[row]; }
-  // Bytes read for an identity.
+  // Bytes read for an identity, and more for each that is looked at again.
   std::size_t bytes_per_identity() const;
+  std::size_t bytes_per_look() const { return prototypes_.dim * sizeof(float); }
 
   std::size_t sub_centres() const { return prototypes_.sub_centres; }
   bool has_shadow() const { return prototypes_.shadow != nullptr; }
@@ -80,10 +104,12 @@ class PrototypeFilter {
            FilterRoom& room, PieceHits& found) const;
 
  private:
-  void prepare_fixed(Runtime& runtime);
+  void prepare_bytes(Runtime& runtime);
   void prepare_single(Runtime& runtime, MemoryAccount& scratch);
-  void run_fixed(std::size_t begin, std::size_t end, std::size_t first_panel,
+  void run_bytes(std::size_t begin, std::size_t end, std::size_t first_panel,
                  std::size_t last_panel, FilterRoom& room, PieceHits& found) const;
+  void look_again(std::size_t begin, std::size_t first_row, const std::uint32_t* places,
+                  std::size_t count, PieceHits& found) const;
   void run_single(std::size_t begin, std::size_t end, std::size_t first_panel,
                   std::size_t last_panel, FilterRoom& room, PieceHits& found) const;
 
@@ -93,10 +119,15 @@ class PrototypeFilter {
   std::size_t panel_count_;
   std::vector<std::uint8_t> is_active_;  // panels with a bound that is not +∞
   Buffer<double> slacks_;
-  Buffer<std::int16_t> fixed_panels_;
-  Buffer<std::int32_t> fixed_bounds_;
-  Buffer<float> panels_;
   Buffer<float> bounds_;
+  // Of embeddings as bytes, see FilterBlock.
+  Buffer<std::int8_t> byte_panels_;
+  Buffer<std::int32_t> offsets_;
+  Buffer<float> scales_;     // T
+  Buffer<float> residuals_;  // r
+  Buffer<float> lowers_;
+  Buffer<float> spreads_;
+  Buffer<float> panels_;  // of embeddings in float32
 };
 
 // Cosine of an embedding with a prototype, float64 from the float32 originals.

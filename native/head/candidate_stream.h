@@ -182,12 +182,16 @@ class CandidateStream {
   template <class MakeFinish>
   StreamStats by_rows(const MakeFinish& make_finish) {
     const std::size_t panels = filter_.panel_count();
-    // An even number: the second half of the rows begins in the middle of the classes, so that
-    // threads do not wait for the same part of the shadow to come from memory.
-    const std::size_t half = std::min(panels, kBlocksPerThread * runtime_.pool.size()) / 2;
+    // One for each thread: every block reads all that is looked at again. An even number: the
+    // second half of the rows begins in the middle of the classes, so that threads do not wait for
+    // the same part of the shadow to come from memory.
+    const std::size_t threads = runtime_.pool.size();
+    const std::size_t half =
+        std::min(panels, threads % 2 == 0 || threads == 1 ? threads + 1 : 2 * threads) / 2;
     const std::size_t blocks = 2 * half;
     std::vector<std::size_t> survivors(blocks, 0);
     std::vector<std::size_t> passes(blocks, 0);
+    std::vector<std::size_t> looks(blocks, 0);
     cancellation_.check();
     runtime_.pool.run(blocks, [&](std::size_t piece) {
       const bool is_second = piece % 2 != 0;
@@ -196,7 +200,7 @@ class CandidateStream {
       const std::size_t last = panels * (block + 1) / blocks;
       for (std::size_t panel = first; panel < last; ++panel) reserve(panel);
       do {
-        survivors[block] += pass_by_rows(first, last, is_second ? middle() : 0);
+        survivors[block] += pass_by_rows(first, last, is_second ? middle() : 0, looks[block]);
         ++passes[block];
       } while (restart(first, last));
       auto finish = make_finish();
@@ -209,14 +213,14 @@ class CandidateStream {
     for (const std::size_t count : survivors) stats.survivors += count;
     stats.bytes_read = *std::max_element(passes.begin(), passes.end()) * identities_ *
                        filter_.bytes_per_identity();
+    for (const std::size_t pairs : looks) stats.bytes_read += pairs * filter_.bytes_per_look();
     return stats;
   }
 
  private:
   // A shadow of this size stays in the processor's last cache while blocks of rows pass over it.
-  static constexpr std::size_t kCachedBytes = std::size_t{1} << 23;
+  static constexpr std::size_t kCachedBytes = std::size_t{1} << 22;
   static constexpr std::size_t kFewestPanels = 8;
-  static constexpr std::size_t kBlocksPerThread = 2;
   static constexpr std::size_t kSmallestSolve = kFirstGroup / 2;
 
   void pass_by_classes(StreamStats& stats) {
@@ -237,7 +241,10 @@ class CandidateStream {
       });
       const std::size_t kept = cut.pieces();
       const std::size_t end = std::min(group.end, begin + kept * group.piece);
-      for (std::size_t i = 0; i < kept; ++i) stats.survivors += found[i].hits.size();
+      for (std::size_t i = 0; i < kept; ++i) {
+        stats.survivors += found[i].hits.size();
+        stats.bytes_read += found[i].prototypes * filter_.bytes_per_look();
+      }
       stats.bytes_read += (end - begin) * filter_.bytes_per_identity();
       runtime_.pool.run(filter_.panel_count(), [&](std::size_t panel) {
         if (begin == 0) reserve(panel);
@@ -256,8 +263,10 @@ class CandidateStream {
     return identities_ / 2 / unit * unit;
   }
 
-  // Of the panels [first, last), from a class on and around; returns the survivors.
-  std::size_t pass_by_rows(std::size_t first, std::size_t last, std::size_t start) {
+  // Of the panels [first, last), from a class on and around; returns the survivors. Adds to `looks`
+  // the pairs that were looked at again.
+  std::size_t pass_by_rows(std::size_t first, std::size_t last, std::size_t start,
+                           std::size_t& looks) {
     std::size_t survivors = 0;
     PieceHits found(scratch_);
     FilterRoom room(scratch_);
@@ -280,6 +289,7 @@ class CandidateStream {
         tighten_panel(panel, seen == identities_);
       }
     }
+    looks += found.pairs;
     return survivors;
   }
 

@@ -53,11 +53,4 @@ std::vector<ClassRange> class_ranges(const HeadInputs& inputs, const SolvedBatch
 // How many classes ahead their rows are asked for.
 inline constexpr std::size_t kPrefetchAhead = 4;
 
-// Asks for a row that will be needed soon, as far as the second-level cache: whole rows at a time
-// are more than the first level can have under way.
-inline void prefetch_row(const float* row, std::size_t dim) {
-  constexpr std::size_t kLine = 64 / sizeof(float);
-  for (std::size_t k = 0; k < dim; k += kLine) __builtin_prefetch(row + k, 0, 2);
-}
-
 }  // namespace alphamargin

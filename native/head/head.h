@@ -13,7 +13,7 @@
 namespace alphamargin {
 
 // What the filter reads on the CPU (a head on a GPU has a shadow always, see FilterTier).
-enum class ShadowKind { kFixed16, kNone };
+enum class ShadowKind { kBytes, kNone };
 
 // Which kernels filter on a GPU (cuda/head/filter.h). kAuto chooses by device; kMmaInt8 reads an
 // int8 shadow in place of the float16 one.
@@ -25,7 +25,7 @@ struct HeadSettings {
   std::uint64_t seed = 0;
   const float* reference = nullptr;  // [C] or nullptr; copied
   std::size_t scratch_budget = 0;    // bytes that the rows of a call may keep
-  ShadowKind shadow = ShadowKind::kFixed16;
+  ShadowKind shadow = ShadowKind::kBytes;
   std::size_t sub_centres = 1;  // prototypes of each identity; more than 1 on the CPU only
   FilterTier filter = FilterTier::kAuto;  // on a GPU
   bool fast = false;                      // on a GPU: keep the filter's cosines (not with kMmaInt8)

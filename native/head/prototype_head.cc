@@ -48,7 +48,7 @@ PrototypeHead::PrototypeHead(std::shared_ptr<Runtime> runtime, const HeadSetting
       sub_centres_(settings.sub_centres),
       seed_(settings.seed),
       scratch_budget_(settings.scratch_budget),
-      shadow_(settings.shadow),
+      shadow_(settings.dim > kWidestShadow ? ShadowKind::kNone : settings.shadow),
       reference_(make_buffer<float>(runtime_->memory,
                                     settings.reference == nullptr ? 0 : settings.identities)) {
   state_.emplace(runtime_->memory, rows(), dim_, sub_centres_);
@@ -72,7 +72,7 @@ std::unique_lock<std::mutex> PrototypeHead::enter(bool fill) {
 }
 
 PrototypeView PrototypeHead::filtered_view() {
-  if (shadow_ == ShadowKind::kFixed16) state_->build_shadow(*runtime_);
+  if (shadow_ == ShadowKind::kBytes) state_->build_shadow(*runtime_);
   prototype_bytes_ = state_->prototype_bytes();
   return state_->view();
 }

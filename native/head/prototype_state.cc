@@ -51,13 +51,24 @@ PrototypeState::PrototypeState(MemoryAccount& account, std::size_t identities, s
       sub_centres_(sub_centres),
       prototypes_(make_buffer<float>(account, elements(identities, dim))),
       norms_(make_buffer<double>(account, identities)),
-      shadow_(make_buffer<std::int16_t>(account)),
+      shadow_(make_buffer<std::uint8_t>(account)),
+      shadow_scales_(make_buffer<float>(account)),
       momentum_(make_buffer<float>(account)),
       accumulator_(make_buffer<float>(account)) {}
 
-std::int16_t* PrototypeState::shadow_row(std::size_t identity) {
+void PrototypeState::write_shadow(std::size_t identity) {
+  const KernelSet& kernels = kernel_set();
+  const float* const row = prototypes_.data() + identity * dim_;
   const std::size_t depth = rounded_up(dim_, kChunk);
-  return shadow_.data() + identity / kGroup * kGroup * depth + identity % kGroup * kChunk;
+  const std::size_t group = identity / kGroup;
+  const std::size_t place = identity % kGroup;
+  const float factor = kPrototypeLevels / kernels.largest_size(row, dim_);
+  const Rounding rounding =
+      kernels.quantize(row, factor, dim_, kGroup * kChunk, kStoredZero,
+                       shadow_.data() + group * kGroup * depth + place * kChunk);
+  float* const scales = shadow_scales_.data() + group * 2 * kGroup + place;
+  scales[0] = static_cast<float>(factor * norms_[identity]);
+  scales[kGroup] = static_cast<float>(residual_of(rounding, dim_));
 }
 
 void PrototypeState::refresh_row(std::size_t identity) {
@@ -66,30 +77,34 @@ void PrototypeState::refresh_row(std::size_t identity) {
 }
 
 void PrototypeState::refresh_row(std::size_t identity, double square) {
-  const float* row = prototypes_.data() + identity * dim_;
   norms_[identity] = std::sqrt(square);
-  if (shadow_.empty()) return;
-  kernel_set().quantize(row, static_cast<float>(kFixedScale / norms_[identity]), dim_,
-                        kGroup * kChunk, shadow_row(identity));
+  if (!shadow_.empty()) write_shadow(identity);
 }
 
 void PrototypeState::build_shadow(Runtime& runtime) {
   if (!shadow_.empty()) return;
-  const std::size_t depth = rounded_up(dim_, kChunk);
-  shadow_.resize(elements(rounded_up(identities_, kIdentitiesPerStep), depth));
+  const std::size_t padded = rounded_up(identities_, kIdentitiesPerStep);
+  auto scales = make_buffer<float>(*shadow_.get_allocator().account(), 2 * padded);
+  shadow_.resize(elements(padded, rounded_up(dim_, kChunk)));
+  shadow_scales_.swap(scales);
   constexpr std::size_t kRowsPerPiece = 256;
-  runtime.pool.run((identities_ + kRowsPerPiece - 1) / kRowsPerPiece, [&](std::size_t piece) {
-    const std::size_t last = std::min(identities_, (piece + 1) * kRowsPerPiece);
-    for (std::size_t row = piece * kRowsPerPiece; row < last; ++row) {
-      kernel_set().quantize(prototypes_.data() + row * dim_,
-                            static_cast<float>(kFixedScale / norms_[row]), dim_, kGroup * kChunk,
-                            shadow_row(row));
-    }
+  static_assert(kRowsPerPiece % kGroup == 0);
+  runtime.pool.run((padded + kRowsPerPiece - 1) / kRowsPerPiece, [&](std::size_t piece) {
+    const std::size_t first = piece * kRowsPerPiece;
+    const std::size_t last = std::min(identities_, first + kRowsPerPiece);
+    for (std::size_t row = first; row < last; ++row) write_shadow(row);
   });
-  for (std::size_t row = identities_; row < rounded_up(identities_, kIdentitiesPerStep); ++row) {
+  // What fills up the last step never passes.
+  const std::size_t depth = rounded_up(dim_, kChunk);
+  for (std::size_t row = identities_; row < padded; ++row) {
+    const std::size_t group = row / kGroup;
+    const std::size_t place = row % kGroup;
     for (std::size_t k = 0; k < depth; k += kChunk) {
-      std::fill_n(shadow_row(row) + k * kGroup, kChunk, std::int16_t{0});
+      std::fill_n(shadow_.data() + (group * depth + k) * kGroup + place * kChunk, kChunk,
+                  kStoredZero);
     }
+    shadow_scales_[group * 2 * kGroup + place] = 0;
+    shadow_scales_[group * 2 * kGroup + kGroup + place] = 0;
   }
 }
 
@@ -207,16 +222,17 @@ RowsAhead PrototypeState::rows_ahead(std::size_t identity, std::size_t before) c
   RowsAhead ahead;
   ahead.row = prototypes_.data() + identity * dim_;
   if (!momentum_.empty()) ahead.velocity = momentum_.data() + identity * dim_;
-  // A shadow row shares its lines with the others of its group.
-  if (!shadow_.empty() && identity / kGroup != before / kGroup) {
-    const std::size_t depth = rounded_up(dim_, kChunk);
+  if (shadow_.empty()) return ahead;
+  const std::size_t depth = rounded_up(dim_, kChunk);
+  // The first bytes share their lines with the others of their group.
+  if (identity / kGroup != before / kGroup) {
     ahead.shadow = shadow_.data() + identity / kGroup * kGroup * depth;
   }
   return ahead;
 }
 
 std::size_t PrototypeState::update_bytes() const {
-  const std::size_t shadow = shadow_.empty() ? 0 : rounded_up(dim_, kChunk) * sizeof(std::int16_t);
+  const std::size_t shadow = shadow_.empty() ? 0 : shadow_bytes_per_identity(dim_);
   return 2 * sizeof(float) * dim_ * (momentum_.empty() ? 1 : 2) + shadow;
 }
 
@@ -237,8 +253,8 @@ void PrototypeState::reset_row(std::size_t identity, const float* values) {
 }
 
 std::size_t PrototypeState::prototype_bytes() const {
-  return prototypes_.size() * sizeof(float) + norms_.size() * sizeof(double) +
-         shadow_.size() * sizeof(std::int16_t);
+  return prototypes_.size() * sizeof(float) + norms_.size() * sizeof(double) + shadow_.size() +
+         shadow_scales_.size() * sizeof(float);
 }
 
 std::size_t PrototypeState::optimizer_bytes() const {

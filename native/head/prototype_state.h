@@ -28,6 +28,7 @@ class PrototypeState {
             identities_,
             dim_,
             shadow_.empty() ? nullptr : shadow_.data(),
+            shadow_scales_.data(),
             sub_centres_};
   }
 
@@ -69,7 +70,7 @@ class PrototypeState {
   std::size_t optimizer_bytes() const;
 
  private:
-  std::int16_t* shadow_row(std::size_t identity);
+  void write_shadow(std::size_t identity);
   // Norm and shadow of a row that was just written; `square` is that of its norm.
   void refresh_row(std::size_t identity, double square);
   void refresh_row(std::size_t identity);
@@ -79,7 +80,8 @@ class PrototypeState {
   std::size_t sub_centres_;
   Buffer<float> prototypes_;
   Buffer<double> norms_;
-  Buffer<std::int16_t> shadow_;  // see cpu/fixed_point.h
+  Buffer<std::uint8_t> shadow_;  // see cpu/byte_vectors.h
+  Buffer<float> shadow_scales_;
   Buffer<float> momentum_;
   Buffer<float> accumulator_;
   double momentum_bound_ = 0;  // ≥ the norm of every momentum row

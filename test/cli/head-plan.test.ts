@@ -92,7 +92,7 @@ describe('what fits', () => {
     expect(code).toBe(0);
     expect(stdout).toContain('A head of 10,000,000 identities, width 512');
     expect(stdout).toMatch(/prototypes and norms( +20\.6 GB){4}/);
-    expect(stdout).toMatch(/copy for the filter +10\.2 GB +0\.00 MB +10\.2 GB/);
+    expect(stdout).toMatch(/copy for the filter +5\.20 GB +0\.00 MB +10\.2 GB/);
     expect(stdout).toMatch(/Most identities in [\d.]+ GB, this machine:/);
   });
 });

@@ -21,8 +21,9 @@ struct KernelTest {
   void (*run)(const KernelSet& set);
 };
 
-// kernel_sets_products_test.cc, kernel_sets_classes_test.cc
+// kernel_sets_{products,bytes,classes}_test.cc
 extern const std::vector<KernelTest> kProductTests;
+extern const std::vector<KernelTest> kByteTests;
 extern const std::vector<KernelTest> kClassTests;
 // row_solver_test.cc
 std::size_t test_row_solver();

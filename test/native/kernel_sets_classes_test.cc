@@ -197,7 +197,7 @@ void test_class_step(const KernelSet& set) {
       std::vector<float> got_velocity = velocity;
       std::vector<float> expected_velocity = velocity;
       // What is asked for meanwhile changes nothing.
-      const std::vector<std::int16_t> shadow((row.size() + kChunk) * kGroup);
+      const std::vector<std::uint8_t> shadow((row.size() + kChunk) * kGroup);
       const RowsAhead ahead{row.data(), velocity.data(), shadow.data()};
       const double got_square = set.class_step(gradient, rule, row.size(), got.data(),
                                                moves ? got_velocity.data() : nullptr, ahead);

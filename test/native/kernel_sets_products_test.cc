@@ -1,4 +1,4 @@
-// Tests of the kernel sets: register tiles, panels, sums in float64, the fixed-point filter.
+// Tests of the kernel sets: register tiles, panels, sums.
 
 #include <algorithm>
 #include <cmath>
@@ -173,6 +173,28 @@ void test_dot(const KernelSet& set) {
   }
 }
 
+// 32 sums of fused products, then pairwise: at most count/32 + 6 roundings of each product.
+void test_dot_single(const KernelSet& set) {
+  for (const std::size_t count : counts()) {
+    Source source(count);
+    const std::vector<float> a = source.values(count);
+    const std::vector<float> b = source.values(count);
+    const float got = set.dot_single(a.data(), b.data(), count);
+    expect_bits(sized("count", count), got,
+                portable_kernel_set().dot_single(a.data(), b.data(), count));
+    double exact = 0;
+    double absolute = 0;
+    for (std::size_t k = 0; k < count; ++k) {
+      const double product = static_cast<double>(a[k]) * static_cast<double>(b[k]);
+      exact += product;
+      absolute += std::fabs(product);
+    }
+    const double roundings = static_cast<double>(count) / 32 + 6;
+    const double bound = roundings * (0x1p-24 * 1.001 * absolute + 0x1p-149);
+    if (!(std::fabs(got - exact) <= bound)) differ(sized("count", count), 0, got, exact);
+  }
+}
+
 void test_accumulate(const KernelSet& set) {
   for (const std::size_t count : counts()) {
     for (const double factor : {0.3, -1e-30, 0.0}) {
@@ -187,153 +209,12 @@ void test_accumulate(const KernelSet& set) {
   }
 }
 
-// ---- fixed point
-
-void test_quantize(const KernelSet& set) {
-  for (const std::size_t count : counts()) {
-    for (const std::size_t stride : {kChunk, kGroup * kChunk, kFilterRows * kChunk}) {
-      for (const bool ties : {false, true}) {
-        Source source(count);
-        std::vector<float> values = source.values(count);
-        const float factor = ties ? 1.0f : static_cast<float>(kFixedScale);
-        if (ties) {
-          for (float& value : values) value = std::floor(value * 32000) + 0.5f;
-        }
-        // What lies between the chunks must stay.
-        std::vector<std::int16_t> got((count + kChunk - 1) / kChunk * stride - stride + kChunk, 77);
-        std::vector<std::int16_t> expected = got;
-        set.quantize(values.data(), factor, count, stride, got.data());
-        portable_kernel_set().quantize(values.data(), factor, count, stride, expected.data());
-        const std::string where =
-            sized("count", count) + sized(", stride", stride) + (ties ? ", ties" : "");
-        expect_bits(where, got, expected);
-        for (std::size_t k = 0; k < count; ++k) {
-          const float whole = std::nearbyint(values[k] * factor);
-          const float rounded = got[k / kChunk * stride + k % kChunk];
-          if (rounded != whole) differ(where, k, rounded, whole);
-        }
-      }
-    }
-  }
-}
-
-struct alignas(64) CacheLine {
-  std::int16_t elements[kGroup * kChunk];
-};
-
-struct FilterCase {
-  std::size_t dim;
-  std::size_t rows;
-  std::size_t groups;
-  bool wraps;  // partial sums leave int32, totals do not
-};
-
-// Unit vectors, or rows whose halves cancel: 32767² summed up, then down again.
-std::vector<std::int16_t> fixed_vector(Source& source, const FilterCase& shape, bool prototype) {
-  const std::size_t depth = rounded_up(shape.dim, kChunk);
-  std::vector<std::int16_t> fixed(depth);
-  if (shape.wraps) {
-    for (std::size_t k = 0; k < depth; ++k) {
-      const bool down = prototype && k >= depth / 2;
-      const auto whole = static_cast<int>(32767 - source.below(3));
-      fixed[k] = static_cast<std::int16_t>(down ? -whole : whole);
-    }
-    return fixed;
-  }
-  const std::vector<float> values = source.values(shape.dim);
-  double square = 0;
-  for (const float value : values) square += static_cast<double>(value) * value;
-  const double factor = square > 0 ? kFixedScale / std::sqrt(square) : 0;
-  for (std::size_t k = 0; k < shape.dim; ++k) {
-    fixed[k] = static_cast<std::int16_t>(std::nearbyint(values[k] * factor));
-  }
-  return fixed;
-}
-
-void check_filter(const KernelSet& set, const FilterCase& shape, std::size_t round) {
-  Source source(shape.dim + shape.rows + shape.groups + round);
-  const std::size_t chunks = rounded_up(shape.dim, kChunk) / kChunk;
-  const std::size_t classes = shape.groups * kGroup;
-  std::vector<CacheLine> lines(shape.groups * chunks);
-  std::vector<CacheLine> panel((chunks * shape.rows + kGroup - 1) / kGroup);
-  std::vector<std::vector<std::int16_t>> prototypes;
-  for (std::size_t j = 0; j < classes; ++j) {
-    prototypes.push_back(fixed_vector(source, shape, true));
-    for (std::size_t k = 0; k < prototypes[j].size(); ++k) {
-      lines[j / kGroup * chunks + k / kChunk].elements[j % kGroup * kChunk + k % kChunk] =
-          prototypes[j][k];
-    }
-  }
-  std::vector<std::int32_t> bounds(shape.rows);
-  std::vector<std::vector<FilterHit>> expected(shape.rows);
-  for (std::size_t row = 0; row < shape.rows; ++row) {
-    const std::vector<std::int16_t> embedding = fixed_vector(source, shape, false);
-    std::vector<std::int64_t> totals(classes);
-    for (std::size_t k = 0; k < embedding.size(); ++k) {
-      const std::size_t place = (k / kChunk * shape.rows + row) * kChunk + k % kChunk;
-      panel[place / (kGroup * kChunk)].elements[place % (kGroup * kChunk)] = embedding[k];
-      for (std::size_t j = 0; j < classes; ++j) totals[j] += embedding[k] * prototypes[j][k];
-    }
-    // At, below and above the total of one class; none; all.
-    const std::int64_t tie = totals[source.below(classes)];
-    constexpr std::int64_t kLargest = 0x7fffffff;
-    const std::int64_t choices[] = {tie, tie - 1, tie + 1, kLargest, -kLargest};
-    const std::int64_t bound = choices[(row + round) % std::size(choices)];
-    bounds[row] = static_cast<std::int32_t>(bound);
-    for (std::size_t j = 0; j < classes; ++j) {
-      if (std::abs(totals[j]) > kLargest) throw std::logic_error("a total wraps");
-      if (totals[j] <= bound) continue;
-      expected[row].push_back(
-          {static_cast<std::uint32_t>(j * kRowsPerPlace + row),
-           static_cast<float>(totals[j]) * static_cast<float>(1 / (kFixedScale * kFixedScale))});
-    }
-  }
-  FilterBlock block{};
-  block.chunks = chunks;
-  block.rows = shape.rows;
-  block.panel = panel[0].elements;
-  block.bounds = bounds.data();
-  block.groups = lines[0].elements;
-  block.group_count = shape.groups;
-  std::vector<FilterHit> hits(shape.rows * classes);
-  hits.resize(set.filter(block, hits.data()));
-
-  // Only the order within a row is promised.
-  std::vector<std::vector<FilterHit>> got(shape.rows);
-  for (const FilterHit& hit : hits) got.at(hit.place % kRowsPerPlace).push_back(hit);
-  for (std::size_t row = 0; row < shape.rows; ++row) {
-    const std::string where = sized("dim", shape.dim) + sized(", rows", shape.rows) +
-                              sized(", groups", shape.groups) + (shape.wraps ? ", wrapping" : "") +
-                              sized(", row", row);
-    const std::size_t both = std::min(got[row].size(), expected[row].size());
-    for (std::size_t i = 0; i < both; ++i) {
-      expect_bits(where + sized(", place of hit", i), got[row][i].place, expected[row][i].place);
-      expect_bits(where + sized(", cosine of hit", i), got[row][i].cosine, expected[row][i].cosine);
-    }
-    expect_bits(where + ", number of hits", got[row].size(), expected[row].size());
-  }
-}
-
-void test_filter(const KernelSet& set) {
-  for (const std::size_t dim : kDims) {
-    for (const std::size_t rows : {kFilterRowsShort, kFilterRows}) {
-      for (const std::size_t steps : {1, 3}) {
-        for (const bool wraps : {false, true}) {
-          for (std::size_t round = 0; round < 5; ++round) {
-            check_filter(set, {dim, rows, steps * kGroupsPerStep, wraps}, round);
-          }
-        }
-      }
-    }
-  }
-}
-
 }  // namespace
 
 const std::vector<KernelTest> kProductTests = {
     {"multiply", test_multiply},     {"multiply_long", test_multiply_long}, {"select", test_select},
     {"interleave", test_interleave}, {"copy_columns", test_copy_columns},   {"dot", test_dot},
-    {"accumulate", test_accumulate}, {"quantize", test_quantize},           {"filter", test_filter},
+    {"dot_single", test_dot_single}, {"accumulate", test_accumulate},
 };
 
 }  // namespace alphamargin::test

@@ -12,6 +12,7 @@ namespace {
 
 int run() {
   std::vector<KernelTest> tests = kProductTests;
+  tests.insert(tests.end(), kByteTests.begin(), kByteTests.end());
   tests.insert(tests.end(), kClassTests.begin(), kClassTests.end());
   int failures = 0;
   try {
