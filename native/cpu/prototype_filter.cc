@@ -135,7 +135,7 @@ void PrototypeFilter::run_bytes(std::size_t begin, std::size_t end, std::size_t 
   block.group_count = rounded_up(end - begin, kIdentitiesPerStep) / kGroup;
   room.masks.resize(block.group_count);
   room.places.resize(kFilterRows * kGroup * block.group_count);
-  std::uint8_t is_read[kPieceIdentities] = {};
+  ReadRows is_read = {};
   for (std::size_t panel = first_panel; panel < last_panel; ++panel) {
     found.ends[panel - first_panel] = static_cast<std::uint32_t>(found.hits.size());
     if (is_active_[panel] == 0) continue;
@@ -147,31 +147,34 @@ void PrototypeFilter::run_bytes(std::size_t begin, std::size_t end, std::size_t 
     block.spreads = spreads_.data() + first;
     kernel_set().filter(block, room.masks.data());
     const std::size_t count = places_of(room.masks.data(), block.group_count, room.places.data());
-    look_again(begin, first, room.places.data(), count, found);
+    look_again(begin, first, room.places.data(), count, is_read, found);
     found.ends[panel - first_panel] = static_cast<std::uint32_t>(found.hits.size());
-    for (std::size_t i = 0; i < count; ++i) is_read[room.places[i] / kRowsPerPlace] = 1;
     found.pairs += count;
   }
   for (const std::uint8_t is_one : is_read) found.prototypes += is_one;
 }
 
 void PrototypeFilter::look_again(std::size_t begin, std::size_t first_row,
-                                 const std::uint32_t* places, std::size_t count,
+                                 const std::uint32_t* places, std::size_t count, ReadRows& is_read,
                                  PieceHits& found) const {
   constexpr std::size_t kAhead = 8;
   const KernelSet& kernels = kernel_set();
   const std::size_t dim = prototypes_.dim;
-  const auto identity_at = [&](std::size_t i) { return begin + places[i] / kRowsPerPlace; };
-  for (std::size_t i = 0; i < std::min(count, kAhead); ++i) {
-    prefetch_row(prototypes_.row(identity_at(i)), dim);
-  }
+  // A row that another panel of this run has looked at is in cache.
+  const auto ask_for = [&](std::size_t i) {
+    const std::size_t place = places[i] / kRowsPerPlace;
+    if (is_read[place] != 0) return;
+    is_read[place] = 1;
+    prefetch_row(prototypes_.row(begin + place), dim);
+  };
+  for (std::size_t i = 0; i < std::min(count, kAhead); ++i) ask_for(i);
   const std::size_t before = found.hits.size();
   found.hits.resize(before + count);
   FilterHit* next = found.hits.data() + before;
   for (std::size_t i = 0; i < count; ++i) {
-    if (i + kAhead < count) prefetch_row(prototypes_.row(identity_at(i + kAhead)), dim);
+    if (i + kAhead < count) ask_for(i + kAhead);
     const std::size_t row = first_row + places[i] % kRowsPerPlace;
-    const std::size_t identity = identity_at(i);
+    const std::size_t identity = begin + places[i] / kRowsPerPlace;
     const float product = kernels.dot_single(batch_.unit_row(row), prototypes_.row(identity), dim);
     // One that does not pass is overwritten by the next: no branch to mispredict.
     *next = {places[i], product / static_cast<float>(prototypes_.norms[identity])};

@@ -13,6 +13,7 @@
 // Traffic: every shadow (or prototype) row comes from memory once and is met by all B rows while it
 // is in cache; no [B, C] array exists.
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -104,12 +105,15 @@ class PrototypeFilter {
            FilterRoom& room, PieceHits& found) const;
 
  private:
+  // Prototypes of a run that were looked at again.
+  using ReadRows = std::array<std::uint8_t, kPieceIdentities>;
+
   void prepare_bytes(Runtime& runtime);
   void prepare_single(Runtime& runtime, MemoryAccount& scratch);
   void run_bytes(std::size_t begin, std::size_t end, std::size_t first_panel,
                  std::size_t last_panel, FilterRoom& room, PieceHits& found) const;
   void look_again(std::size_t begin, std::size_t first_row, const std::uint32_t* places,
-                  std::size_t count, PieceHits& found) const;
+                  std::size_t count, ReadRows& is_read, PieceHits& found) const;
   void run_single(std::size_t begin, std::size_t end, std::size_t first_panel,
                   std::size_t last_panel, FilterRoom& room, PieceHits& found) const;
 
