@@ -21,13 +21,20 @@ export class CallQueue {
 
   /** Runs `task` after all earlier ones have ended, however they ended. */
   run<Result>(task: () => Promise<Result> | Result): Promise<Result> {
-    const start = this.#pending === 0 ? attempt(task) : this.#tail.then(task);
+    const result = this.#pending === 0 ? attempt(task) : this.#tail.then(task);
     this.#pending += 1;
-    const result = start.finally(() => {
-      this.#pending -= 1;
-    });
-    // A failed task is its caller's affair, not the next one's.
-    this.#tail = result.catch(() => undefined);
+    this.#tail = this.#end(result);
     return result;
+  }
+
+  /** Waits for a task first of all, so that who waits for it too finds it ended. */
+  async #end(result: Promise<unknown>): Promise<void> {
+    try {
+      await result;
+    } catch {
+      // A failed task is its caller's affair, not the next one's.
+    } finally {
+      this.#pending -= 1;
+    }
   }
 }

@@ -46,6 +46,8 @@ import {
   type TensorLike,
 } from './tensor.js';
 
+type Changeable<T> = { -readonly [Key in keyof T]: T[Key] };
+
 /**
  * A classification head over many identities: one prototype w_j per identity, cosines
  * c_ij = x̂_i·ŵ_j with the embeddings, an α-divergence margin loss on them. One {@link step}
@@ -69,8 +71,8 @@ export class PrototypeHead implements Disposable {
   readonly #calls: HeadCalls;
   readonly #settings: ReturnType<typeof readHeadOptions>['settings'];
   readonly #reference: Float32Array | null;
-  #loss: LossSpecification;
-  #optimizer: OptimizerSpecification;
+  /** One object for all calls: to make it takes as long as all else that a call reads. */
+  readonly #context: Changeable<LabelledContext>;
 
   /**
    * @param options Sizes, loss, update rule and the rest; see {@link PrototypeHeadOptions}.
@@ -82,8 +84,6 @@ export class PrototypeHead implements Disposable {
     const given = readHeadOptions(name, options);
     const { identities, dim, seed, scratchBudget, subCentres } = given.settings;
     this.#settings = given.settings;
-    this.#loss = given.loss;
-    this.#optimizer = given.optimizer;
     this.#reference = readReference(name, given.reference, identities);
     const prototypes =
       given.prototypes === undefined
@@ -106,6 +106,13 @@ export class PrototypeHead implements Disposable {
       if (prototypes !== null) head.setPrototypes(null, prototypes);
       return new HeadCalls(backend, head);
     });
+    this.#context = {
+      ...this.#settings,
+      backend: given.backend,
+      calls: this.#calls,
+      loss: given.loss,
+      optimizer: given.optimizer,
+    };
   }
 
   /** Where the head lives: 'cpu', 'cuda:N'. */
@@ -130,28 +137,31 @@ export class PrototypeHead implements Disposable {
 
   /** Loss of the calls that follow; set it for margin schedules. */
   get loss(): LossSpecification {
-    return this.#loss;
+    return this.#context.loss;
   }
   set loss(loss: LossSpecification) {
-    this.#loss = checkLoss('PrototypeHead.loss', loss);
+    this.#context.loss = checkLoss('PrototypeHead.loss', loss);
   }
 
   /** Learning rate of the steps that follow; set it for schedules. */
   get learningRate(): number {
-    return this.#optimizer.learningRate;
+    return this.#context.optimizer.learningRate;
   }
   set learningRate(learningRate: number) {
     checkLearningRate(
       'PrototypeHead.learningRate',
       learningRate,
-      this.#optimizer.weightDecay,
+      this.#context.optimizer.weightDecay,
     );
-    this.#optimizer = Object.freeze({ ...this.#optimizer, learningRate });
+    this.#context.optimizer = Object.freeze({
+      ...this.#context.optimizer,
+      learningRate,
+    });
   }
 
   /** The update rule with its current learning rate. */
   get optimizer(): OptimizerSpecification {
-    return this.#optimizer;
+    return this.#context.optimizer;
   }
 
   /**
@@ -409,8 +419,8 @@ export class PrototypeHead implements Disposable {
     checkPath(name, path);
     const settings = {
       ...this.#settings,
-      loss: this.#loss,
-      optimizer: this.#optimizer,
+      loss: this.#context.loss,
+      optimizer: this.#context.optimizer,
     };
     await this.#calls.enqueue(name, this.save, {}, (native) =>
       writeCheckpoint(path, native, settings, this.#reference, extra),
@@ -472,16 +482,6 @@ export class PrototypeHead implements Disposable {
   }
 
   /** What reading arguments and labelled calls depend on. */
-  get #context(): LabelledContext {
-    return {
-      ...this.#settings,
-      backend: this.#calls.backend,
-      calls: this.#calls,
-      loss: this.#loss,
-      optimizer: this.#optimizer,
-    };
-  }
-
   /** {@link dispose}, at the end of a `using` block. */
   [Symbol.dispose](): void {
     this.dispose();

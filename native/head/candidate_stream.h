@@ -221,7 +221,8 @@ class CandidateStream {
   // A shadow of this size stays in the processor's last cache while blocks of rows pass over it.
   static constexpr std::size_t kCachedBytes = std::size_t{1} << 22;
   static constexpr std::size_t kFewestPanels = 8;
-  static constexpr std::size_t kSmallestSolve = kFirstGroup / 2;
+  // Solving so short a list costs less than the second looks that the better bound saves.
+  static constexpr std::size_t kSmallestSolve = 24;
 
   void pass_by_classes(StreamStats& stats) {
     for (std::size_t begin = 0; begin < identities_;) {
