@@ -83,18 +83,22 @@ export async function invoke<Result>(
   signal: AbortSignal | undefined,
   call: (cancel: Int32Array) => Promise<Result>,
 ): Promise<Result> {
-  const place = callPlace(caller);
   signal?.throwIfAborted();
   const cancel = new Int32Array(1);
   const abort = () => {
     cancel[0] = 1;
   };
   signal?.addEventListener('abort', abort, { once: true });
+  let place: CallPlace | undefined;
   try {
-    return await call(cancel);
+    const result = call(cancel);
+    // Now that the worker is on its way: this takes as long as to wake it.
+    place = callPlace(caller);
+    return await result;
   } catch (thrown) {
     // Whatever the reason is: it may be null, too.
     if (signal?.aborted && isAbort(thrown)) throw signal.reason;
+    place ??= callPlace(caller);
     throw typedError(functionName, thrown, place.stack);
   } finally {
     signal?.removeEventListener('abort', abort);

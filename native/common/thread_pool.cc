@@ -168,10 +168,7 @@ std::size_t ThreadPool::size() const {
 void ThreadPool::work(Worker& self) {
   for (;;) {
     std::shared_ptr<Job> job;
-    spin_until([this] {
-      return queued_.load(std::memory_order_relaxed) > 0 ||
-             resting_.load(std::memory_order_relaxed);
-    });
+    spin_until([this] { return queued_.load(std::memory_order_relaxed) > 0; });
     {
       std::unique_lock lock(mutex_);
       self.asleep = true;
@@ -214,7 +211,6 @@ void ThreadPool::run_pieces(std::size_t count, const Body& piece) {
     const std::lock_guard lock(mutex_);
     if (count > 1 && !workers_.empty()) {
       keep_off(current_processor());
-      resting_.store(false, std::memory_order_relaxed);
       jobs_.push_back(job);
       queued_ = jobs_.size();
       wake_.notify_all();

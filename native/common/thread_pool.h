@@ -33,10 +33,6 @@ class ThreadPool {
                        &piece});
   }
 
-  // Says that nothing follows for a while: threads that look around for work go to sleep at once,
-  // and the processor is free for who waited for the result. The next run ends it.
-  void rest() { resting_.store(true, std::memory_order_relaxed); }
-
   // Changes the number of threads for later calls.
   void resize(std::size_t threads);
   std::size_t size() const;
@@ -60,7 +56,6 @@ class ThreadPool {
   std::condition_variable wake_;
   std::deque<std::shared_ptr<Job>> jobs_;
   std::atomic<std::size_t> queued_{0};  // jobs_.size(), for a look without the lock
-  std::atomic<bool> resting_{false};
   std::vector<std::unique_ptr<Worker>> workers_;
   std::size_t size_ = 1;
   bool stopping_ = false;

@@ -133,7 +133,6 @@ HeadStats PrototypeHead::run(const RealMatrix& embeddings, const std::int32_t* l
       done = backward(inputs, solved, outputs.grad_embeddings.data, &*state_, *optimizer);
       state_->end_update(momentum_bound);
     }
-    runtime_->pool.rest();
     stats.touched_prototypes = done.touched;
     stats.moved_bytes = solved.bytes_read + done.moved_bytes;
   }
