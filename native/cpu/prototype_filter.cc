@@ -67,9 +67,10 @@ void PrototypeFilter::prepare_bytes(Runtime& runtime) {
   const std::size_t rows = panel_count_ * panel_rows_;
   std::fill(slacks_.begin(), slacks_.end(), look_slack(dim));
   byte_panels_.resize(rows * depth);
-  for (Buffer<float>* numbers : {&scales_, &residuals_, &lowers_, &spreads_}) {
-    numbers->assign(rows, 0.0f);
-  }
+  scales_.assign(rows, 1.0f);
+  residuals_.assign(rows, 0.0f);
+  spreads_.assign(rows, 0.0f);
+  lowers_.resize(rows);
   offsets_.assign(rows, 0);
   runtime.pool.run(panel_count_, [&](std::size_t panel) {
     const std::size_t first = panel * panel_rows_;
@@ -106,12 +107,12 @@ void PrototypeFilter::set_bounds(const float* bounds, std::size_t first_panel,
   }
   for (std::size_t row = first_panel * panel_rows_; row < last_panel * panel_rows_; ++row) {
     // Rows that fill up the last panel can have no survivors.
-    bounds_[row] = row < batch_.rows ? bounds[row] : INFINITY;
+    const bool exists = row < batch_.rows;
+    bounds_[row] = exists ? bounds[row] : INFINITY;
     if (prototypes_.shadow == nullptr) continue;
-    lowers_[row] = row < batch_.rows ? static_cast<float>((static_cast<double>(bounds[row]) -
-                                                           residuals_[row] - kBoundRounding) *
-                                                          scales_[row])
-                                     : INFINITY;
+    // What the bytes sort out would not pass the second look either: its slack is below the bound.
+    const double reserve = exists ? slacks_[row] + residuals_[row] + kBoundRounding : 0;
+    lowers_[row] = static_cast<float>((bounds_[row] - reserve) * scales_[row]);
   }
 }
 

@@ -6,12 +6,11 @@
 //
 // Shapes: prototypes [C, D], batch [B, D], bounds [B].
 // Two sources of c̃. Where there is a shadow of the prototypes in bytes (byte_vectors.h), its sums
-// sort out, with certainty, nearly all classes that are below the bound; what they leave is looked
-// at again at once: c̃ is the cosine in float64, rounded to float32. Without a shadow the float32
-// prototypes themselves are packed on the way and summed over ascending k. Survivors depend neither
-// on a class's place in a tile nor, with a shadow, on the kernel set.
-// Traffic: every shadow (or prototype) row comes from memory once and is met by all B rows while it
-// is in cache; no [B, C] array exists.
+// sort out most classes that are below the bound, and none above; what they leave is looked at
+// again at once, in float32, which gives c̃. Without a shadow the float32 prototypes themselves are
+// packed on the way and summed over ascending k. Survivors depend neither on a class's place in a
+// tile nor, with a shadow, on the kernel set. Traffic: every shadow (or prototype) row comes from
+// memory once and is met by all B rows while it is in cache; no [B, C] array exists.
 
 #include <array>
 #include <cstdint>
