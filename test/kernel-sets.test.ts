@@ -21,4 +21,37 @@ describe('the kernel sets', () => {
     expect(stdout).toContain('row solver: 4000 rows solved alike');
     expect(status).toBe(0);
   });
+
+  // The filter's bytes are coarser in some sets (native/cpu/byte_vectors.h); what is kept is not.
+  it('give a head the same bits and the same survivors', () => {
+    const script = fileURLToPath(
+      new URL('./helpers/head-run.mjs', import.meta.url),
+    );
+    const run = (instructionSet: string) => {
+      const { status, stderr, stdout } = spawnSync(process.execPath, [script], {
+        encoding: 'utf8',
+        env: { ...process.env, ALPHAMARGIN_INSTRUCTION_SET: instructionSet },
+      });
+      expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+      const { instructionSet: used, ...results } = JSON.parse(stdout) as {
+        instructionSet: string;
+        survivors: number[];
+        digest: string;
+      };
+      return { used, results };
+    };
+    const portable = run('portable');
+    expect(portable.used).toBe('portable');
+    // More than the supports, and far from all.
+    for (const count of portable.results.survivors) {
+      expect(count).toBeGreaterThan(500);
+      expect(count).toBeLessThan(40_000);
+    }
+    const sets =
+      process.arch === 'arm64' ? ['neon'] : ['avx2', 'avx512', 'avx512-vnni'];
+    for (const set of sets) {
+      // A set this CPU lacks falls back to the best below it.
+      expect(run(set).results, set).toEqual(portable.results);
+    }
+  });
 });
