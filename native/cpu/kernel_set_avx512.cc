@@ -1,5 +1,5 @@
 // Compiled twice, with -mavx512f and friends: as it is, and with -mavx512vnni, whose multiply-add
-// of 16-bit pairs makes two instructions of the filter one. Only called where the CPU has them.
+// of bytes makes three instructions of the filter one. Only called where the CPU has them.
 #include <immintrin.h>
 
 #include "cpu/kernel_set.h"
