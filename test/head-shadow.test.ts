@@ -175,6 +175,20 @@ describe.runIf(!onDevice)('what the filter reads', () => {
     // Filled up to 1008 rows of 32 elements, with a scale and a residual.
     expect(head.memory().prototypes).toBe(bytes + 1008 * (32 + 8));
     expect(stats.movedBytes).toBeGreaterThan((32 + 8) * identities);
+    // Rows whose support is every class look again at all of them: a prototype once for all rows while
+    // it is in cache, or, where threads share the rows, once for each. Then come the exact cosines.
+    using wide = headOf(lossFamilies.entmaxHead(1.1, 0.5), prototypes);
+    for (const [batch, rowsRead] of [
+      [5, 2 * identities],
+      [64, 64 * identities + 64 * (identities - 1)],
+    ] as const) {
+      const { stats } = wide.forwardSync(
+        normalTensor(batch, dim, 4),
+        randomLabels(batch, identities, 5),
+      );
+      expect(stats.support).toBe(batch * identities);
+      expect(stats.movedBytes).toBe((32 + 8) * identities + rowsRead * 4 * dim);
+    }
     const stepped = head.stepSync(embeddings, labels).stats;
     expect(stepped.movedBytes).toBeGreaterThanOrEqual(
       stats.movedBytes + stepped.touchedPrototypes * 3 * 4 * dim,

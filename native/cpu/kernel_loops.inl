@@ -249,11 +249,11 @@ float dot_single(const float* a, const float* b, std::size_t count) {
     low = fused(low, Single16::load(a + k), Single16::load(b + k));
     high = fused(high, Single16::load(a + k + 16), Single16::load(b + k + 16));
   }
-  for (; k < count; k += 16) {
-    if (k + 16 <= count) {
-      low = fused(low, Single16::load(a + k), Single16::load(b + k));
-      continue;
-    }
+  if (k + 16 <= count) {
+    low = fused(low, Single16::load(a + k), Single16::load(b + k));
+    k += 16;
+  }
+  if (k < count) {
     float rest[2][16] = {};
     __builtin_memcpy(rest[0], a + k, (count - k) * sizeof(float));
     __builtin_memcpy(rest[1], b + k, (count - k) * sizeof(float));

@@ -186,8 +186,7 @@ class CandidateStream {
     // second half of the rows begins in the middle of the classes, so that threads do not wait for
     // the same part of the shadow to come from memory.
     const std::size_t threads = runtime_.pool.size();
-    const std::size_t half =
-        std::min(panels, threads % 2 == 0 || threads == 1 ? threads + 1 : 2 * threads) / 2;
+    const std::size_t half = std::min(panels, threads % 2 == 0 ? threads : 2 * threads) / 2;
     const std::size_t blocks = 2 * half;
     std::vector<std::size_t> survivors(blocks, 0);
     std::vector<std::size_t> passes(blocks, 0);

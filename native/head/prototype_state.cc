@@ -83,29 +83,20 @@ void PrototypeState::refresh_row(std::size_t identity, double square) {
 
 void PrototypeState::build_shadow(Runtime& runtime) {
   if (!shadow_.empty()) return;
+  const std::size_t depth = rounded_up(dim_, kChunk);
   const std::size_t padded = rounded_up(identities_, kIdentitiesPerStep);
   auto scales = make_buffer<float>(*shadow_.get_allocator().account(), 2 * padded);
-  shadow_.resize(elements(padded, rounded_up(dim_, kChunk)));
+  shadow_.resize(elements(padded, depth));
   shadow_scales_.swap(scales);
+  // What fills up the last step never passes: zeros from the last group on, before its rows.
+  const std::size_t whole = identities_ / kGroup * kGroup;
+  std::fill_n(shadow_.data() + whole * depth, (padded - whole) * depth, kStoredZero);
+  std::fill_n(shadow_scales_.data() + 2 * whole, 2 * (padded - whole), 0.0f);
   constexpr std::size_t kRowsPerPiece = 256;
-  static_assert(kRowsPerPiece % kGroup == 0);
-  runtime.pool.run((padded + kRowsPerPiece - 1) / kRowsPerPiece, [&](std::size_t piece) {
-    const std::size_t first = piece * kRowsPerPiece;
-    const std::size_t last = std::min(identities_, first + kRowsPerPiece);
-    for (std::size_t row = first; row < last; ++row) write_shadow(row);
+  runtime.pool.run((identities_ + kRowsPerPiece - 1) / kRowsPerPiece, [&](std::size_t piece) {
+    const std::size_t last = std::min(identities_, (piece + 1) * kRowsPerPiece);
+    for (std::size_t row = piece * kRowsPerPiece; row < last; ++row) write_shadow(row);
   });
-  // What fills up the last step never passes.
-  const std::size_t depth = rounded_up(dim_, kChunk);
-  for (std::size_t row = identities_; row < padded; ++row) {
-    const std::size_t group = row / kGroup;
-    const std::size_t place = row % kGroup;
-    for (std::size_t k = 0; k < depth; k += kChunk) {
-      std::fill_n(shadow_.data() + (group * depth + k) * kGroup + place * kChunk, kChunk,
-                  kStoredZero);
-    }
-    shadow_scales_[group * 2 * kGroup + place] = 0;
-    shadow_scales_[group * 2 * kGroup + kGroup + place] = 0;
-  }
 }
 
 void PrototypeState::fill_random(Runtime& runtime, std::uint64_t seed) {
@@ -222,10 +213,9 @@ RowsAhead PrototypeState::rows_ahead(std::size_t identity, std::size_t before) c
   RowsAhead ahead;
   ahead.row = prototypes_.data() + identity * dim_;
   if (!momentum_.empty()) ahead.velocity = momentum_.data() + identity * dim_;
-  if (shadow_.empty()) return ahead;
-  const std::size_t depth = rounded_up(dim_, kChunk);
-  // The first bytes share their lines with the others of their group.
-  if (identity / kGroup != before / kGroup) {
+  // A shadow row shares its lines with the others of its group.
+  if (!shadow_.empty() && identity / kGroup != before / kGroup) {
+    const std::size_t depth = rounded_up(dim_, kChunk);
     ahead.shadow = shadow_.data() + identity / kGroup * kGroup * depth;
   }
   return ahead;
