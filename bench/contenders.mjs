@@ -4,12 +4,44 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
+import { backendInfo } from '../dist/index.js';
+import { evictorBytes } from './environment.mjs';
 
 const PYTHON = '/usr/bin/python3';
 const HINT = 'bash bench/peers/install.sh';
 
 function here(file) {
   return fileURLToPath(new URL(file, import.meta.url));
+}
+
+const AVX512_CORES = ['SkylakeX', 'Cooperlake', 'SapphireRapids'];
+const AVX2_CORES = [...AVX512_CORES, 'Haswell', 'Zen'];
+
+let openblasCore;
+
+/**
+ * The kernels that OpenBLAS must be told to use, or nothing where its own choice is right. A
+ * processor younger than the library gets kernels of 2004 otherwise, five times slower: no peer.
+ */
+function coreType() {
+  if (openblasCore === undefined) {
+    openblasCore = {};
+    const program = here('peers/build/sgemm');
+    const features = backendInfo().cpuFeatures;
+    const wanted = features.includes('avx512f')
+      ? { name: 'SkylakeX', equals: AVX512_CORES }
+      : features.includes('avx2') && { name: 'Haswell', equals: AVX2_CORES };
+    if (wanted && existsSync(program)) {
+      const { OPENBLAS_CORETYPE: _core, ...env } = process.env;
+      const options = { encoding: 'utf8', env, input: '' };
+      const text = execFileSync(program, ['1', '1', '1', '1'], options);
+      const { core } = JSON.parse(text.split('\n')[0]);
+      if (!wanted.equals.includes(core)) {
+        openblasCore = { OPENBLAS_CORETYPE: wanted.name };
+      }
+    }
+  }
+  return openblasCore;
 }
 
 /**
@@ -25,6 +57,8 @@ function environmentOf(threads) {
   } = process.env;
   return {
     ...env,
+    ...coreType(),
+    EVICTOR_BYTES: String(evictorBytes()),
     OPENBLAS_NUM_THREADS: String(threads),
     OMP_NUM_THREADS: String(threads),
     OMP_WAIT_POLICY: 'passive',

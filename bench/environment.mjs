@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import os from 'node:os';
 import { backendInfo } from '../dist/index.js';
 
@@ -45,4 +45,22 @@ export function environment(device) {
     instructionSet: info.instructionSet,
     cpuFeatures: info.cpuFeatures,
   };
+}
+
+/** Bytes that, once written, leave nothing of other arrays in any cache: twice the largest. */
+export function evictorBytes() {
+  const folder = '/sys/devices/system/cpu/cpu0/cache';
+  const sizes = list(folder, /^index/).map((index) =>
+    parseInt(readFileSync(`${folder}/${index}/size`, 'utf8'), 10),
+  );
+  return 2 * Math.max(2 ** 26, ...sizes.map((kilobytes) => kilobytes * 1024));
+}
+
+/** The names in a folder, none where there is no such folder. */
+function list(folder, pattern) {
+  try {
+    return readdirSync(folder).filter((name) => pattern.test(name));
+  } catch {
+    return [];
+  }
 }

@@ -95,7 +95,11 @@ async function profile(name, setting, threads) {
     const report = execFileSync(
       'perf',
       ['report', '--stdio', '--sort', 'dso,symbol', '-t', ';', '-i', data],
-      { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] },
+      {
+        encoding: 'utf8',
+        stdio: ['ignore', 'pipe', 'ignore'],
+        maxBuffer: 2 ** 26,
+      },
     );
     const { median } = summarize(times);
     const stages = stagesOf(report, median);
