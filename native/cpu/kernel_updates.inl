@@ -104,8 +104,7 @@ struct SlopeInSingle {
       const double factor = gradient.coefficients[i] * inverse;
       serves = serves && fits(factor);
       sizes += size_of(gradient.coefficients[i]);
-      factors[i] = static_cast<float>(factor);
-      embeddings[i] = gradient.embeddings[i];
+      terms[i] = {gradient.embeddings[i], static_cast<float>(factor)};
     }
     serves = serves && size_of(gradient.projection) <= kMostAligned * sizes;
   }
@@ -118,39 +117,48 @@ struct SlopeInSingle {
   ALPHAMARGIN_INLINE Single16 operator()(std::size_t k, const float* row) const {
     Single16 sum = of_row * Single16::load(row + k);
     for (std::size_t i = 0; i < pairs; ++i) {
-      sum = sum + factors[i] * Single16::load(embeddings[i] + k);
+      sum = sum + terms[i].factor * Single16::load(terms[i].embedding + k);
     }
     return sum;
   }
   float of_one(std::size_t k, float value) const {
     float sum = of_row * value;
-    for (std::size_t i = 0; i < pairs; ++i) sum += factors[i] * embeddings[i][k];
+    for (std::size_t i = 0; i < pairs; ++i) sum += terms[i].factor * terms[i].embedding[k];
     return sum;
   }
 
+  // Side by side: GCC copies an array of its own with `rep movs`, which costs more than the rest
+  // of a step of two pairs.
+  struct Term {
+    const float* embedding;
+    float factor;
+  };
   const std::size_t pairs;
   bool serves;
   float of_row = 0;
-  float factors[kMostPairs];
-  const float* embeddings[kMostPairs];
+  Term terms[kMostPairs];
 };
 
+// Inlined, so that the slope is a local of which the compiler knows that no store changes it. A
+// copy would do as well, but waits for every store of the last class: it reads what was just
+// written in other pieces.
 template <bool kHasVelocity, class Slope>
-double class_step_of(const Slope& slope_of, const DescentRule& rule, std::size_t count, float* row,
-                     float* velocity, const RowsAhead& ahead) {
-  // Copies: see GradientOfSixteen.
-  const Slope slope = slope_of;
-  const RowsAhead soon = ahead;
+ALPHAMARGIN_INLINE double class_step_of(const Slope& slope, const DescentRule& rule,
+                                        std::size_t count, float* row, float* velocity,
+                                        const RowsAhead& ahead) {
+  const float* const soon_row = ahead.row;
+  const float* const soon_velocity = ahead.velocity;
+  const std::uint8_t* const soon_shadow = ahead.shadow;
   const Single16 rate = rule.rate;
   const Single16 momentum = rule.momentum;
   // Σ w² in the order of `dot`: sixteen partial sums.
   Double8 squares[2];
   std::size_t k = 0;
   for (; k + 16 <= count; k += 16) {
-    if (soon.row != nullptr) __builtin_prefetch(soon.row + k);
-    if (kHasVelocity && soon.velocity != nullptr) __builtin_prefetch(soon.velocity + k);
+    if (soon_row != nullptr) __builtin_prefetch(soon_row + k);
+    if (kHasVelocity && soon_velocity != nullptr) __builtin_prefetch(soon_velocity + k);
     static_assert(kChunk == 16);
-    if (soon.shadow != nullptr) __builtin_prefetch(soon.shadow + kGroup * k);
+    if (soon_shadow != nullptr) __builtin_prefetch(soon_shadow + kGroup * k);
     Single16 change = slope(k, row);
     if constexpr (kHasVelocity) {
       change = momentum * Single16::load(velocity + k) + change;
@@ -177,12 +185,17 @@ double class_step_of(const Slope& slope_of, const DescentRule& rule, std::size_t
   return sum_of_sixteen(sums);
 }
 
+template <class Slope>
+ALPHAMARGIN_INLINE double class_step_with(const Slope& slope, const DescentRule& rule,
+                                          std::size_t count, float* row, float* velocity,
+                                          const RowsAhead& ahead) {
+  return velocity == nullptr ? class_step_of<false>(slope, rule, count, row, velocity, ahead)
+                             : class_step_of<true>(slope, rule, count, row, velocity, ahead);
+}
+
 double class_step(const ClassGradient& gradient, const DescentRule& rule, std::size_t count,
                   float* row, float* velocity, const RowsAhead& ahead) {
-  const auto step = [&](const auto& slope) {
-    return velocity == nullptr ? class_step_of<false>(slope, rule, count, row, velocity, ahead)
-                               : class_step_of<true>(slope, rule, count, row, velocity, ahead);
-  };
   const SlopeInSingle slope(gradient, rule.decay);
-  return slope.serves ? step(slope) : step(SlopeInDouble(gradient, rule.decay));
+  if (slope.serves) return class_step_with(slope, rule, count, row, velocity, ahead);
+  return class_step_with(SlopeInDouble(gradient, rule.decay), rule, count, row, velocity, ahead);
 }

@@ -209,18 +209,6 @@ void PrototypeState::update_row(const Optimizer& optimizer, std::size_t identity
   refresh_row(identity);
 }
 
-RowsAhead PrototypeState::rows_ahead(std::size_t identity, std::size_t before) const {
-  RowsAhead ahead;
-  ahead.row = prototypes_.data() + identity * dim_;
-  if (!momentum_.empty()) ahead.velocity = momentum_.data() + identity * dim_;
-  // A shadow row shares its lines with the others of its group.
-  if (!shadow_.empty() && identity / kGroup != before / kGroup) {
-    const std::size_t depth = rounded_up(dim_, kChunk);
-    ahead.shadow = shadow_.data() + identity / kGroup * kGroup * depth;
-  }
-  return ahead;
-}
-
 std::size_t PrototypeState::update_bytes() const {
   const std::size_t shadow = shadow_.empty() ? 0 : shadow_bytes_per_identity(dim_);
   return 2 * sizeof(float) * dim_ * (momentum_.empty() ? 1 : 2) + shadow;

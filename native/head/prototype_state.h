@@ -49,11 +49,20 @@ class PrototypeState {
                       double largest_coefficient) const;
   // One row's update with its gradient (whose inverse_norm is filled in here); `gradient_row` [D]
   // is scratch. ensure_optimizer and check_update came before.
-  // What rows_ahead() returned is asked for meanwhile.
+  // What ask_for() filled in is asked for meanwhile.
   void update_row(const Optimizer& optimizer, std::size_t identity, ClassGradient& gradient,
                   double* gradient_row, const RowsAhead& ahead);
-  // The rows that an update will need soon; `before` is the identity asked for before.
-  RowsAhead rows_ahead(std::size_t identity, std::size_t before) const;
+  // Fills in the rows that an update will need soon; `before` is the identity asked for before.
+  // Field by field: a copy of all would wait for every store of the last update.
+  void ask_for(std::size_t identity, std::size_t before, RowsAhead& ahead) const {
+    ahead.row = prototypes_.data() + identity * dim_;
+    if (!momentum_.empty()) ahead.velocity = momentum_.data() + identity * dim_;
+    // A shadow row shares its lines with the others of its group.
+    if (!shadow_.empty() && identity / kGroup != before / kGroup) {
+      const std::size_t depth = rounded_up(dim_, kChunk);
+      ahead.shadow = shadow_.data() + identity / kGroup * kGroup * depth;
+    }
+  }
   // Bytes an update of one row reads and writes.
   std::size_t update_bytes() const;
   // Stores what check_update returned; once an update is complete.

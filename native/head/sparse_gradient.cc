@@ -1,6 +1,7 @@
 #include "head/sparse_gradient.h"
 
 #include <algorithm>
+#include <atomic>
 
 #include "cpu/kernel_set.h"
 #include "head/gradient_parts.h"
@@ -46,6 +47,9 @@ namespace {
 // Bytes of partial sums of ∂x at a time; a larger batch takes several passes over the classes.
 constexpr std::size_t kPartialBytes = std::size_t{1} << 24;
 
+// Parallel pieces of an update alone, so that no thread waits long for another.
+constexpr std::size_t kUpdatePieces = 32;
+
 class SparseBackward {
  public:
   SparseBackward(const HeadInputs& inputs, const SolvedBatch& solved, float* grad_embeddings,
@@ -61,11 +65,7 @@ class SparseBackward {
             std::min(inputs.batch.rows,
                      std::max<std::size_t>(16, kPartialBytes / (sizeof(double) * dim_ * ranges_)))),
         partial_(make_buffer<double>(inputs.scratch)),
-        projections_(make_buffer<double>(inputs.scratch)),
-        gradient_rows_(make_buffer<double>(inputs.scratch, ranges_ * dim_)),
-        pairs_(ranges_, PairGradients(inputs.scratch, inputs.batch.rows)),
-        touched_(ranges_, 0),
-        read_(ranges_, 0) {}
+        projections_(make_buffer<double>(inputs.scratch)) {}
 
   BackwardStats run() {
     const std::size_t rows = inputs_.batch.rows;
@@ -81,10 +81,8 @@ class SparseBackward {
       pass(0, 0, true);
     }
     BackwardStats stats;
-    for (std::size_t range = 0; range < ranges_; ++range) {
-      stats.touched += touched_[range];
-      stats.moved_bytes += read_[range] * dim_ * sizeof(float);
-    }
+    stats.touched = touched_;
+    stats.moved_bytes = read_ * dim_ * sizeof(float);
     // What was read to be updated is counted there.
     if (state_ != nullptr) {
       stats.moved_bytes += stats.touched * (state_->update_bytes() - dim_ * sizeof(float));
@@ -95,8 +93,13 @@ class SparseBackward {
  private:
   // ∂x of the rows [first, last), range by range into partial sums; with `update` the classes too.
   void pass(std::size_t first, std::size_t last, bool update) {
-    inputs_.runtime.pool.run(ranges_, [&](std::size_t index) {
+    const std::size_t slices = last > first ? 1 : (kUpdatePieces + ranges_ - 1) / ranges_;
+    inputs_.runtime.pool.run(ranges_ * slices, [&](std::size_t piece) {
+      const std::size_t index = piece / slices;
       const ClassRange& range = solved_.by_class[index];
+      const std::size_t count = range.segments.size();
+      const std::size_t begin = count * (piece % slices) / slices;
+      const std::size_t end = count * (piece % slices + 1) / slices;
       double* partial = nullptr;
       double* projections = nullptr;
       if (last > first) {
@@ -105,30 +108,31 @@ class SparseBackward {
         std::fill_n(partial, (last - first) * dim_, 0.0);
         std::fill_n(projections, last - first, 0.0);
       }
-      for (std::size_t i = 0; i < range.segments.size(); ++i) {
+      PairGradients pairs(inputs_.scratch, inputs_.batch.rows);
+      auto gradient_row = make_buffer<double>(inputs_.scratch, update ? dim_ : 0);
+      std::size_t touched = 0;
+      for (std::size_t i = begin; i < end; ++i) {
         RowsAhead ahead;
-        if (i + kPrefetchAhead < range.segments.size()) {
-          const auto soon = static_cast<std::size_t>(range.segments[i + kPrefetchAhead].identity);
-          const auto before =
-              static_cast<std::size_t>(range.segments[i + kPrefetchAhead - 1].identity);
+        if (i + kPrefetchAhead < count) {
+          const ClassSegment* const soon = range.segments.data() + i + kPrefetchAhead;
+          const auto next = static_cast<std::size_t>(soon->identity);
           if (update) {
-            ahead = state_->rows_ahead(soon, before);
+            state_->ask_for(next, static_cast<std::size_t>((soon - 1)->identity), ahead);
           } else {
-            prefetch_row(inputs_.prototypes.row(soon), dim_);
+            prefetch_row(inputs_.prototypes.row(next), dim_);
           }
         }
         const auto identity = static_cast<std::size_t>(range.segments[i].identity);
-        PairGradients& pairs = pairs_[index];
         pairs.collect(inputs_, solved_, range, range.segments[i]);
         if (pairs.size() == 0) continue;
         if (last > first) add_to_embeddings(pairs, identity, first, last, partial, projections);
         if (!update) continue;
         ClassGradient gradient = pairs.gradient();
-        state_->update_row(optimizer_, identity, gradient, gradient_rows_.data() + index * dim_,
-                           ahead);
-        ++touched_[index];
+        state_->update_row(optimizer_, identity, gradient, gradient_row.data(), ahead);
+        ++touched;
       }
-      read_[index] += range.segments.size();
+      touched_ += touched;
+      read_ += end - begin;
     });
   }
 
@@ -172,12 +176,10 @@ class SparseBackward {
   std::size_t dim_;
   std::size_t ranges_;
   std::size_t rows_per_pass_;
-  Buffer<double> partial_;        // Σ g ŵ [ranges, rows of a pass, D]
-  Buffer<double> projections_;    // Σ g c [ranges, rows of a pass]
-  Buffer<double> gradient_rows_;  // scratch of an update [ranges, D]
-  std::vector<PairGradients> pairs_;
-  std::vector<std::size_t> touched_;
-  std::vector<std::size_t> read_;
+  Buffer<double> partial_;      // Σ g ŵ [ranges, rows of a pass, D]
+  Buffer<double> projections_;  // Σ g c [ranges, rows of a pass]
+  std::atomic<std::size_t> touched_{0};
+  std::atomic<std::size_t> read_{0};
 };
 
 }  // namespace
