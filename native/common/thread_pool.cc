@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <exception>
 #include <new>
 #include <optional>
@@ -17,8 +18,9 @@ namespace alphamargin {
 namespace {
 
 // The parts of a step follow each other within microseconds, sooner than a sleeping thread wakes:
-// who has nothing to do looks around for about this many pauses (tens of microseconds) first.
-constexpr int kSpins = 4000;
+// who has nothing to do looks around for so long first. Waking costs up to a quarter of it where
+// the processors are virtual.
+constexpr std::chrono::microseconds kLookAround{200};
 
 void pause_briefly() {
 #if defined(__x86_64__)
@@ -37,13 +39,25 @@ int current_processor() {
 #endif
 }
 
+// A pause takes from 10 to 150 cycles, so time is what ends it.
 template <class Condition>
 bool spin_until(const Condition& condition) {
-  for (int i = 0; i < kSpins; ++i) {
-    if (condition()) return true;
-    pause_briefly();
-  }
+  constexpr int kPausesPerLook = 64;
+  const auto end = std::chrono::steady_clock::now() + kLookAround;
+  do {
+    for (int i = 0; i < kPausesPerLook; ++i) {
+      if (condition()) return true;
+      pause_briefly();
+    }
+  } while (std::chrono::steady_clock::now() < end);
   return false;
+}
+
+// The lock is only ever held for moments: shorter than it takes to sleep and be woken.
+std::unique_lock<std::mutex> locked(std::mutex& mutex) {
+  std::unique_lock lock(mutex, std::defer_lock);
+  if (!spin_until([&] { return lock.try_lock(); })) lock.lock();
+  return lock;
 }
 
 }  // namespace
@@ -54,32 +68,28 @@ struct ThreadPool::Worker {
   std::atomic<int> processor{-1};  // where it ran last
   bool asleep = false;
 #if defined(__linux__)
-  std::optional<cpu_set_t> home;  // where it may run, when it was kept off a processor
+  int avoided = -1;    // the processor that it is kept off
+  cpu_set_t home;      // where it may run otherwise
+  cpu_set_t narrowed;  // that without the one
 
   void keep_off(int taken) {
-    cpu_set_t others;
+    if (taken == avoided || taken < 0 || taken >= CPU_SETSIZE) return;
     const pthread_t handle = thread.native_handle();
-    if (taken < 0 || taken >= CPU_SETSIZE) return;
-    if (home) {
-      others = *home;
-    } else if (pthread_getaffinity_np(handle, sizeof others, &others) != 0) {
+    cpu_set_t now;
+    if (pthread_getaffinity_np(handle, sizeof now, &now) != 0) return;
+    // Somebody else may have moved it meanwhile.
+    if (avoided < 0 || !CPU_EQUAL(&now, &narrowed)) home = now;
+    narrowed = home;
+    CPU_CLR(static_cast<std::size_t>(taken), &narrowed);
+    if (CPU_COUNT(&narrowed) == 0 ||
+        pthread_setaffinity_np(handle, sizeof narrowed, &narrowed) != 0) {
+      narrowed = now;
       return;
     }
-    const cpu_set_t all = others;
-    CPU_CLR(static_cast<std::size_t>(taken), &others);
-    if (CPU_COUNT(&others) == 0 || pthread_setaffinity_np(handle, sizeof others, &others) != 0) {
-      return;
-    }
-    home = all;
-  }
-  void return_home() {
-    if (!home) return;
-    pthread_setaffinity_np(pthread_self(), sizeof *home, &*home);
-    home.reset();
+    avoided = taken;
   }
 #else
   void keep_off(int) {}
-  void return_home() {}
 #endif
 };
 
@@ -170,11 +180,14 @@ void ThreadPool::work(Worker& self) {
     std::shared_ptr<Job> job;
     spin_until([this] { return queued_.load(std::memory_order_relaxed) > 0; });
     {
-      std::unique_lock lock(mutex_);
-      self.asleep = true;
-      wake_.wait(lock, [this] { return stopping_ || !jobs_.empty(); });
-      self.asleep = false;
-      self.return_home();
+      std::unique_lock lock = locked(mutex_);
+      if (!stopping_ && jobs_.empty()) {
+        self.asleep = true;
+        ++asleep_;
+        wake_.wait(lock, [this] { return stopping_ || !jobs_.empty(); });
+        --asleep_;
+        self.asleep = false;
+      }
       if (stopping_) return;
       job = jobs_.front();
       if (job->next.load(std::memory_order_relaxed) >= job->count) {
@@ -190,8 +203,9 @@ void ThreadPool::work(Worker& self) {
 
 // The kernel may wake a worker where its caller runs: because it ran there last, or because woken
 // threads are put beside who wakes them. It would wait behind its caller until the kernel notices,
-// which takes milliseconds: longer than a short step. So it is kept off that processor until it is
-// awake.
+// which takes milliseconds: longer than a short step. So it is kept off that processor, until it is
+// called from another: a running thread that changes its own processors can wait for half a
+// millisecond, and everybody else for the lock.
 void ThreadPool::keep_off(int processor) {
   // Among many processors the kernel finds an idle one by itself.
   constexpr std::size_t kFewWorkers = 7;
@@ -208,13 +222,17 @@ void ThreadPool::run_pieces(std::size_t count, const Body& piece) {
   std::shared_ptr<Job> job;
   try {
     job = std::make_shared<Job>(count, piece);
-    const std::lock_guard lock(mutex_);
-    if (count > 1 && !workers_.empty()) {
-      keep_off(current_processor());
-      jobs_.push_back(job);
-      queued_ = jobs_.size();
-      wake_.notify_all();
+    bool must_wake = false;
+    if (count > 1) {
+      const std::unique_lock lock = locked(mutex_);
+      if (!workers_.empty()) {
+        keep_off(current_processor());
+        jobs_.push_back(job);
+        queued_ = jobs_.size();
+        must_wake = asleep_ > 0;
+      }
     }
+    if (must_wake) wake_.notify_all();
   } catch (const std::bad_alloc&) {
     if (!job) {
       Job alone(count, piece);
@@ -230,7 +248,7 @@ void ThreadPool::run_pieces(std::size_t count, const Body& piece) {
     job->done.wait(lock, is_done);
   }
   {
-    const std::lock_guard lock(mutex_);
+    const std::unique_lock lock = locked(mutex_);
     const auto place = std::find(jobs_.begin(), jobs_.end(), job);
     if (place != jobs_.end()) jobs_.erase(place);
     queued_ = jobs_.size();

@@ -57,6 +57,7 @@ class ThreadPool {
   std::deque<std::shared_ptr<Job>> jobs_;
   std::atomic<std::size_t> queued_{0};  // jobs_.size(), for a look without the lock
   std::vector<std::unique_ptr<Worker>> workers_;
+  std::size_t asleep_ = 0;
   std::size_t size_ = 1;
   bool stopping_ = false;
 };

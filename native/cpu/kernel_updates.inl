@@ -146,6 +146,8 @@ template <bool kHasVelocity, class Slope>
 ALPHAMARGIN_INLINE double class_step_of(const Slope& slope, const DescentRule& rule,
                                         std::size_t count, float* row, float* velocity,
                                         const RowsAhead& ahead) {
+  // Asked for to be written: lines that other cores have read as well are given up there meanwhile,
+  // not when a store waits for it.
   const float* const soon_row = ahead.row;
   const float* const soon_velocity = ahead.velocity;
   const std::uint8_t* const soon_shadow = ahead.shadow;
@@ -155,10 +157,10 @@ ALPHAMARGIN_INLINE double class_step_of(const Slope& slope, const DescentRule& r
   Double8 squares[2];
   std::size_t k = 0;
   for (; k + 16 <= count; k += 16) {
-    if (soon_row != nullptr) __builtin_prefetch(soon_row + k);
-    if (kHasVelocity && soon_velocity != nullptr) __builtin_prefetch(soon_velocity + k);
+    if (soon_row != nullptr) __builtin_prefetch(soon_row + k, 1);
+    if (kHasVelocity && soon_velocity != nullptr) __builtin_prefetch(soon_velocity + k, 1);
     static_assert(kChunk == 16);
-    if (soon_shadow != nullptr) __builtin_prefetch(soon_shadow + kGroup * k);
+    if (soon_shadow != nullptr) __builtin_prefetch(soon_shadow + kGroup * k, 1);
     Single16 change = slope(k, row);
     if constexpr (kHasVelocity) {
       change = momentum * Single16::load(velocity + k) + change;

@@ -85,28 +85,54 @@ void test_pool_of_one() {
 }
 
 #if defined(__linux__)
-int processors_allowed() {
+cpu_set_t processors_allowed() {
   cpu_set_t set;
-  return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 0;
+  CPU_ZERO(&set);
+  sched_getaffinity(0, sizeof set, &set);
+  return set;
 }
 
-// A sleeping worker is kept off its caller's processor until it is awake, and no longer.
+// A sleeping worker is kept off the processor of the caller that wakes it, and off no other:
+// whatever processors callers come from, it loses no more than that one.
 void test_processors() {
   ThreadPool pool(4);
-  const int all = processors_allowed();
-  std::vector<int> seen(64);
-  for (int round = 0; round < 5; ++round) {
-    // Long enough for the workers to fall asleep.
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    pool.run(seen.size(), [&](std::size_t i) {
-      std::this_thread::sleep_for(std::chrono::microseconds(200));
-      seen[i] = processors_allowed();
+  const cpu_set_t all = processors_allowed();
+  std::vector<std::thread::id> threads(64);
+  std::vector<cpu_set_t> seen(64);
+  // Whether callers from either of two processors have been left alone there. Once is enough: a
+  // busy machine may keep a worker from falling asleep.
+  bool left_alone[2] = {};
+  for (int round = 0; round < 6; ++round) {
+    // Every other caller is where the ones between it are not allowed to be.
+    std::thread caller([&] {
+      cpu_set_t own;
+      CPU_ZERO(&own);
+      for (int processor = 0, place = 0; processor < CPU_SETSIZE; ++processor) {
+        if (CPU_ISSET(processor, &all) && place++ == round % 2) CPU_SET(processor, &own);
+      }
+      if (CPU_COUNT(&own) > 0) sched_setaffinity(0, sizeof own, &own);
+      // Long enough for the workers to fall asleep.
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      pool.run(seen.size(), [&](std::size_t i) {
+        std::this_thread::sleep_for(std::chrono::microseconds(200));
+        seen[i] = processors_allowed();
+        threads[i] = std::this_thread::get_id();
+      });
+      bool is_alone = true;
+      for (std::size_t i = 0; i < seen.size(); ++i) {
+        if (threads[i] == std::this_thread::get_id()) continue;
+        is_alone = is_alone && !CPU_ISSET(static_cast<std::size_t>(sched_getcpu()), &seen[i]);
+        cpu_set_t lost;
+        CPU_XOR(&lost, &seen[i], &all);
+        expect(CPU_COUNT(&lost) <= 1, "a worker may use " + std::to_string(CPU_COUNT(&seen[i])) +
+                                          " of " + std::to_string(CPU_COUNT(&all)) + " processors");
+      }
+      if (is_alone) left_alone[round % 2] = true;
     });
-    for (const int count : seen) {
-      expect(count == all, "a piece ran on a thread that may use " + std::to_string(count) +
-                               " of " + std::to_string(all) + " processors");
-    }
+    caller.join();
   }
+  if (CPU_COUNT(&all) < 2) return;
+  expect(left_alone[0] && left_alone[1], "workers are where their caller is");
 }
 #endif
 
@@ -312,7 +338,7 @@ const test::Cases kCases = {
     {"several callers on one pool", &test_callers},
     {"a pool of one thread", &test_pool_of_one},
 #if defined(__linux__)
-    {"workers may use every processor", &test_processors},
+    {"workers are kept off one processor", &test_processors},
 #endif
     {"exceptions in pieces", &test_exceptions},
     {"resizing while jobs run", &test_resizing},
