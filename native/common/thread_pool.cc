@@ -22,14 +22,6 @@ namespace {
 // the processors are virtual.
 constexpr std::chrono::microseconds kLookAround{200};
 
-void pause_briefly() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
-
 // The processor this thread runs on, or −1.
 int current_processor() {
 #if defined(__linux__)

@@ -14,6 +14,15 @@
 
 namespace alphamargin {
 
+// For who looks again and again at what another thread is about to write.
+inline void pause_briefly() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
 class ThreadPool {
  public:
   explicit ThreadPool(std::size_t threads);

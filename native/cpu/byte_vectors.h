@@ -35,6 +35,8 @@ inline constexpr std::size_t kFilterRowsShort = 4;
 // Groups are read this many at a time; a shadow is filled up with zeros to a multiple.
 inline constexpr std::size_t kGroupsPerStep = 6;
 inline constexpr std::size_t kIdentitiesPerStep = kGroup * kGroupsPerStep;
+// Rows in float32 that a kernel asks for in a step: a line of each for every chunk.
+inline constexpr std::size_t kRowsPerStep = 2;
 // Sums of wider vectors could leave 32 bits.
 inline constexpr std::size_t kWidestShadow = std::size_t{1} << 16;
 
@@ -61,6 +63,9 @@ struct FilterBlock {
   const std::uint8_t* groups;   // [group_count][chunks][kGroup][kChunk]
   const float* scales;          // [group_count][2][kGroup]; prototypes whose S is 0 never pass
   std::size_t group_count;      // a multiple of kGroupsPerStep
+  // [group_count/kGroupsPerStep][kRowsPerStep] rows of kChunk·chunks float32 elements that will be
+  // needed soon, for a kernel to ask for meanwhile, as far as the second-level cache.
+  const float* const* ahead;
 };
 
 // Which classes of a group passed for which rows of a panel: bit 16·⌊row/4⌋ + 4·class + row mod 4.

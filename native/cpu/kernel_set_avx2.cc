@@ -94,10 +94,10 @@ Rounding quantize(const float* values, float factor, std::size_t count, std::siz
 }
 
 // The sums of a tile over all chunks, in assembly: the compiler copies every accumulator in every
-// turn. Meanwhile the group behind is brought into the first cache. `length`: bytes of a group;
-// `step`: bytes of the panel from a chunk to the next.
+// turn. Meanwhile the group behind is brought into the first cache, and a row of float32 elements
+// into the second. `length`: bytes of a group; `step`: bytes of the panel from a chunk to the next.
 inline void multiply_tile(const std::uint8_t* classes, std::size_t length, const std::int8_t* panel,
-                          std::size_t step, __m256i (&sums)[4][2]) {
+                          std::size_t step, const float* ahead, __m256i (&sums)[4][2]) {
 #define ALPHAMARGIN_CLEAR(sum) "vpxor %" #sum ", %" #sum ", %" #sum "\n"
 #define ALPHAMARGIN_ROW(offset, low, high) \
   "vbroadcasti128 " #offset                \
@@ -122,17 +122,19 @@ inline void multiply_tile(const std::uint8_t* classes, std::size_t length, const
       "vmovdqa (%[classes]), %%ymm8\n"
       "vmovdqa 32(%[classes]), %%ymm9\n"
       "prefetcht0 (%[classes],%[behind])\n"
+      "prefetcht1 (%[ahead])\n"
       ALPHAMARGIN_ROW(0, 0, 1)
       ALPHAMARGIN_ROW(16, 2, 3)
       ALPHAMARGIN_ROW(32, 4, 5)
       ALPHAMARGIN_ROW(48, 6, 7)
+      "add $64, %[ahead]\n"
       "add $64, %[classes]\n"
       "add %[step], %[panel]\n"
       "cmp %[end], %[classes]\n"
       "jne 1b\n"
       : "=&x"(sums[0][0]), "=&x"(sums[0][1]), "=&x"(sums[1][0]), "=&x"(sums[1][1]),
         "=&x"(sums[2][0]), "=&x"(sums[2][1]), "=&x"(sums[3][0]), "=&x"(sums[3][1]),
-        [classes] "+r"(classes), [panel] "+r"(panel)
+        [classes] "+r"(classes), [panel] "+r"(panel), [ahead] "+r"(ahead)
       : [step] "r"(step), [behind] "r"(length), [end] "r"(classes + length)
       : "memory", "cc", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13");
 #undef ALPHAMARGIN_ROW
@@ -144,8 +146,13 @@ inline GroupMask filter_tile(const FilterBlock& block, std::size_t row, std::siz
   constexpr std::size_t kTileRows = 4;
   const std::size_t length = block.chunks * kGroup * kChunk;
   __m256i sums[kTileRows][2];
-  multiply_tile(block.groups + group * length, length, block.panel + row * kChunk,
-                block.rows * kChunk, sums);
+  // One row for three groups. A tile that has none asks for what it reads.
+  constexpr std::size_t kGroupsPerRow = kGroupsPerStep / kRowsPerStep;
+  const std::uint8_t* const classes = block.groups + group * length;
+  const float* const ahead = row == 0 && group % kGroupsPerRow == 0
+                                 ? block.ahead[group / kGroupsPerRow]
+                                 : reinterpret_cast<const float*>(classes);
+  multiply_tile(classes, length, block.panel + row * kChunk, block.rows * kChunk, ahead, sums);
   // Four partial sums each to one: half a vector is then a class with its four rows.
   const __m256i offset = _mm256_broadcastsi128_si256(
       _mm_loadu_si128(reinterpret_cast<const __m128i*>(block.offsets + row)));

@@ -162,11 +162,17 @@ Rounding quantize(const float* values, float factor, std::size_t count, std::siz
   return {_mm512_reduce_add_ps(squares), _mm512_reduce_add_epi32(sums)};
 }
 
+// What the sums of a tile read besides classes; an asm statement has no more operands than that.
+struct TileSource {
+  const std::int8_t* end;  // of the panel
+  const float* ahead[kRowsPerStep];
+};
+
 // The sums of a tile over all chunks, in assembly: given intrinsics or single instructions, the
 // compiler moves accumulators about or spills them, which takes twice as long.
 //
 // A row of the tile: a chunk of an embedding, broadcast into zmm30, with a line of every group.
-// `stride`: bytes from a group to the next.
+// `stride`: bytes from a group to the next. Meanwhile rows are asked for (FilterBlock::ahead).
 #ifdef __AVX512VNNI__
 #define ALPHAMARGIN_ADD_PRODUCTS(line, sum) "vpdpbusd %%zmm30, %%zmm" #line ", %" #sum "\n"
 #else
@@ -197,7 +203,7 @@ alignas(64) __attribute__((used)) static const std::int16_t ones[32] asm("alpham
 
 // rax: the tile behind, which is brought into the first cache meanwhile.
 inline void multiply_tile(const std::uint8_t* classes, std::size_t stride, const std::int8_t* panel,
-                          const std::int8_t* end, __m512i (&sums)[8][3]) {
+                          const TileSource& source, __m512i (&sums)[8][3]) {
 #define ALPHAMARGIN_ROW(offset, a, b, c) \
   ALPHAMARGIN_BROADCAST(offset)          \
   ALPHAMARGIN_ADD_PRODUCTS(24, a)        \
@@ -205,7 +211,9 @@ inline void multiply_tile(const std::uint8_t* classes, std::size_t stride, const
   ALPHAMARGIN_ADD_PRODUCTS(26, c)
   asm volatile(
       "lea (%[classes],%[stride],2), %%rax\n"
-      "add %[stride], %%rax\n" ALPHAMARGIN_CLEAR_ALL
+      "add %[stride], %%rax\n"
+      "mov (%[source]), %%rcx\n"
+      "mov 8(%[source]), %%rdx\n" ALPHAMARGIN_CLEAR_ALL
       ".p2align 5\n"
       "1:\n"
       "vmovdqa64 (%[classes]), %%zmm24\n"
@@ -214,6 +222,7 @@ inline void multiply_tile(const std::uint8_t* classes, std::size_t stride, const
       "prefetcht0 (%%rax)\n"
       "prefetcht0 (%%rax,%[stride])\n"
       "prefetcht0 (%%rax,%[stride],2)\n"
+      "prefetcht1 (%%rdx)\n"
       ALPHAMARGIN_ROW(0, 0, 1, 2)
       ALPHAMARGIN_ROW(16, 3, 4, 5)
       ALPHAMARGIN_ROW(32, 6, 7, 8)
@@ -223,21 +232,22 @@ inline void multiply_tile(const std::uint8_t* classes, std::size_t stride, const
       ALPHAMARGIN_ROW(96, 18, 19, 20)
       ALPHAMARGIN_ROW(112, 21, 22, 23)
       "add $64, %%rax\n"
+      "add $64, %%rdx\n"
       "add $64, %[classes]\n"
       "sub $-128, %[panel]\n"
-      "cmp %[end], %[panel]\n"
+      "cmp %%rcx, %[panel]\n"
       "jne 1b\n"
       : ALPHAMARGIN_SUMS_OF_TWO(sums[0], sums[1]), ALPHAMARGIN_SUMS_OF_TWO(sums[2], sums[3]),
         ALPHAMARGIN_SUMS_OF_TWO(sums[4], sums[5]), ALPHAMARGIN_SUMS_OF_TWO(sums[6], sums[7]),
         [classes] "+r"(classes), [panel] "+r"(panel)
-      : [stride] "r"(stride), [end] "r"(end)
-      : "memory", "cc", "rax", "xmm24", "xmm25", "xmm26", "xmm30", "xmm31");
+      : [stride] "r"(stride), [source] "r"(&source)
+      : "memory", "cc", "rax", "rcx", "rdx", "xmm24", "xmm25", "xmm26", "xmm30", "xmm31");
 #undef ALPHAMARGIN_ROW
 }
 
 // rax: the second half of the groups.
 inline void multiply_tile(const std::uint8_t* classes, std::size_t stride, const std::int8_t* panel,
-                          const std::int8_t* end, __m512i (&sums)[4][6]) {
+                          const TileSource& source, __m512i (&sums)[4][6]) {
 #define ALPHAMARGIN_ROW(offset, a, b, c, d, e, f) \
   ALPHAMARGIN_BROADCAST(offset)                   \
   ALPHAMARGIN_ADD_PRODUCTS(24, a)                 \
@@ -248,7 +258,10 @@ inline void multiply_tile(const std::uint8_t* classes, std::size_t stride, const
   ALPHAMARGIN_ADD_PRODUCTS(29, f)
   asm volatile(
       "lea (%[classes],%[stride],2), %%rax\n"
-      "add %[stride], %%rax\n" ALPHAMARGIN_CLEAR_ALL
+      "add %[stride], %%rax\n"
+      "mov (%[source]), %%rcx\n"
+      "mov 8(%[source]), %%rdx\n"
+      "mov 16(%[source]), %%rdi\n" ALPHAMARGIN_CLEAR_ALL
       ".p2align 5\n"
       "1:\n"
       "vmovdqa64 (%[classes]), %%zmm24\n"
@@ -257,21 +270,25 @@ inline void multiply_tile(const std::uint8_t* classes, std::size_t stride, const
       "vmovdqa64 (%%rax), %%zmm27\n"
       "vmovdqa64 (%%rax,%[stride]), %%zmm28\n"
       "vmovdqa64 (%%rax,%[stride],2), %%zmm29\n"
+      "prefetcht1 (%%rdx)\n"
+      "prefetcht1 (%%rdi)\n"
       ALPHAMARGIN_ROW(0, 0, 1, 2, 3, 4, 5)
       ALPHAMARGIN_ROW(16, 6, 7, 8, 9, 10, 11)
       ALPHAMARGIN_ROW(32, 12, 13, 14, 15, 16, 17)
       ALPHAMARGIN_ROW(48, 18, 19, 20, 21, 22, 23)
       "add $64, %%rax\n"
+      "add $64, %%rdx\n"
+      "add $64, %%rdi\n"
       "add $64, %[classes]\n"
       "add $64, %[panel]\n"
-      "cmp %[end], %[panel]\n"
+      "cmp %%rcx, %[panel]\n"
       "jne 1b\n"
       : ALPHAMARGIN_SUMS_OF_TWO(sums[0], sums[0] + 3), ALPHAMARGIN_SUMS_OF_TWO(sums[1], sums[1] + 3),
         ALPHAMARGIN_SUMS_OF_TWO(sums[2], sums[2] + 3), ALPHAMARGIN_SUMS_OF_TWO(sums[3], sums[3] + 3),
         [classes] "+r"(classes), [panel] "+r"(panel)
-      : [stride] "r"(stride), [end] "r"(end)
-      : "memory", "cc", "rax", "xmm24", "xmm25", "xmm26", "xmm27", "xmm28", "xmm29", "xmm30",
-        "xmm31");
+      : [stride] "r"(stride), [source] "r"(&source)
+      : "memory", "cc", "rax", "rcx", "rdx", "rdi", "xmm24", "xmm25", "xmm26", "xmm27", "xmm28",
+        "xmm29", "xmm30", "xmm31");
 #undef ALPHAMARGIN_ROW
 }
 
@@ -303,9 +320,14 @@ template <std::size_t kTileRows, std::size_t kTileGroups>
 inline void filter_tile(const FilterBlock& block, const RowBounds* bounds, std::size_t group,
                         GroupMask* masks) {
   const std::size_t stride = block.chunks * kGroup * kChunk;
+  // A tile of three groups asks for one row, one of six for two.
+  constexpr std::size_t kGroupsPerRow = kGroupsPerStep / kRowsPerStep;
+  const float* const* const ahead = block.ahead + group / kGroupsPerRow;
+  const TileSource source{block.panel + block.chunks * kTileRows * kChunk,
+                          {ahead[0], kTileGroups > kGroupsPerRow ? ahead[1] : nullptr}};
+  static_assert(offsetof(TileSource, end) == 0 && offsetof(TileSource, ahead) == 8);
   __m512i sums[kTileRows][kTileGroups];
-  multiply_tile(block.groups + group * stride, stride, block.panel,
-                block.panel + block.chunks * kTileRows * kChunk, sums);
+  multiply_tile(block.groups + group * stride, stride, block.panel, source, sums);
 #pragma GCC unroll 6
   for (std::size_t g = 0; g < kTileGroups; ++g) {
     const __m512 scale = repeat_each(block.scales + (group + g) * 2 * kGroup);

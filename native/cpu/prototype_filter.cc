@@ -1,6 +1,7 @@
 #include "cpu/prototype_filter.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "cpu/kernel_set.h"
@@ -26,6 +27,9 @@ std::size_t places_of(const GroupMask* masks, std::size_t groups, std::uint32_t*
   }
   return count;
 }
+
+// Panels that are filtered before what they leave is looked at again.
+constexpr std::size_t kPanelsAtOnce = 16;
 
 // What float32 may lose of a bound's products with scales, as a cosine.
 constexpr double kBoundRounding = 1e-6;
@@ -128,44 +132,66 @@ void PrototypeFilter::run(std::size_t begin, std::size_t end, std::size_t first_
 
 void PrototypeFilter::run_bytes(std::size_t begin, std::size_t end, std::size_t first_panel,
                                 std::size_t last_panel, FilterRoom& room, PieceHits& found) const {
+  constexpr std::size_t kMostAhead = kPieceIdentities / kIdentitiesPerStep * kRowsPerStep;
   const std::size_t depth = rounded_up(prototypes_.dim, kChunk);
+  std::array<const float*, kMostAhead> ahead;
   FilterBlock block{};
   block.chunks = depth / kChunk;
   block.groups = prototypes_.shadow + begin * depth;
   block.scales = prototypes_.shadow_scales + begin * 2;
   block.group_count = rounded_up(end - begin, kIdentitiesPerStep) / kGroup;
+  block.ahead = ahead.data();
+  const std::size_t rows_ahead = block.group_count / kGroupsPerStep * kRowsPerStep;
+  const std::size_t most_places = kFilterRows * kGroup * block.group_count;
   room.masks.resize(block.group_count);
-  room.places.resize(kFilterRows * kGroup * block.group_count);
-  ReadRows is_read = {};
-  for (std::size_t panel = first_panel; panel < last_panel; ++panel) {
-    found.ends[panel - first_panel] = static_cast<std::uint32_t>(found.hits.size());
-    if (is_active_[panel] == 0) continue;
-    const std::size_t first = panel * panel_rows_;
-    block.rows = batch_.rows - first > kFilterRowsShort ? kFilterRows : kFilterRowsShort;
-    block.panel = byte_panels_.data() + first * depth;
-    block.offsets = offsets_.data() + first;
-    block.lowers = lowers_.data() + first;
-    block.spreads = spreads_.data() + first;
-    kernel_set().filter(block, room.masks.data());
-    const std::size_t count = places_of(room.masks.data(), block.group_count, room.places.data());
-    look_again(begin, first, room.places.data(), count, is_read, found);
-    found.ends[panel - first_panel] = static_cast<std::uint32_t>(found.hits.size());
-    found.pairs += count;
+  room.places.resize(kPanelsAtOnce * most_places);
+  RowsOfRun rows;
+  // Some panels first, then all that they leave: what is looked at again comes from memory while
+  // the next panels are filtered.
+  for (std::size_t start = first_panel; start < last_panel; start += kPanelsAtOnce) {
+    const std::size_t stop = std::min(last_panel, start + kPanelsAtOnce);
+    std::array<std::size_t, kPanelsAtOnce> counts{};
+    for (std::size_t panel = start; panel < stop; ++panel) {
+      if (is_active_[panel] == 0) continue;
+      const std::size_t first = panel * panel_rows_;
+      block.rows = batch_.rows - first > kFilterRowsShort ? kFilterRows : kFilterRowsShort;
+      block.panel = byte_panels_.data() + first * depth;
+      block.offsets = offsets_.data() + first;
+      block.lowers = lowers_.data() + first;
+      block.spreads = spreads_.data() + first;
+      for (std::size_t i = 0; i < rows_ahead; ++i) {
+        // Without one, something that is in cache.
+        ahead[i] =
+            rows.has_next() ? prototypes_.row(begin + rows.take_next()) : batch_.unit_row(first);
+      }
+      kernel_set().filter(block, room.masks.data());
+      std::uint32_t* const places = room.places.data() + (panel - start) * most_places;
+      const std::size_t count = places_of(room.masks.data(), block.group_count, places);
+      counts[panel - start] = count;
+      for (std::size_t i = 0; i < count; ++i) rows.need(places[i] / kRowsPerPlace);
+    }
+    for (std::size_t panel = start; panel < stop; ++panel) {
+      const std::size_t count = counts[panel - start];
+      look_again(begin, panel * panel_rows_, room.places.data() + (panel - start) * most_places,
+                 count, rows, found);
+      found.ends[panel - first_panel] = static_cast<std::uint32_t>(found.hits.size());
+      found.pairs += count;
+    }
+    rows.asked = rows.count;
   }
-  for (const std::uint8_t is_one : is_read) found.prototypes += is_one;
+  found.prototypes += rows.count;
 }
 
 void PrototypeFilter::look_again(std::size_t begin, std::size_t first_row,
-                                 const std::uint32_t* places, std::size_t count, ReadRows& is_read,
+                                 const std::uint32_t* places, std::size_t count, RowsOfRun& rows,
                                  PieceHits& found) const {
   constexpr std::size_t kAhead = 8;
   const KernelSet& kernels = kernel_set();
   const std::size_t dim = prototypes_.dim;
-  // A row that another panel of this run has looked at is in cache.
   const auto ask_for = [&](std::size_t i) {
     const std::size_t place = places[i] / kRowsPerPlace;
-    if (is_read[place] != 0) return;
-    is_read[place] = 1;
+    if (rows.states[place] == RowState::kAskedFor) return;
+    rows.states[place] = RowState::kAskedFor;
     prefetch_row(prototypes_.row(begin + place), dim);
   };
   for (std::size_t i = 0; i < std::min(count, kAhead); ++i) ask_for(i);

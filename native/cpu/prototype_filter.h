@@ -12,6 +12,7 @@
 // tile nor, with a shadow, on the kernel set. Traffic: every shadow (or prototype) row comes from
 // memory once and is met by all B rows while it is in cache; no [B, C] array exists.
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <vector>
@@ -104,15 +105,33 @@ class PrototypeFilter {
            FilterRoom& room, PieceHits& found) const;
 
  private:
-  // Prototypes of a run that were looked at again.
-  using ReadRows = std::array<std::uint8_t, kPieceIdentities>;
+  // Prototypes of a run that are looked at again, and how far they are on their way from memory.
+  enum class RowState : std::uint8_t { kUnknown, kNeeded, kAskedFor };
+  struct RowsOfRun {
+    std::array<RowState, kPieceIdentities> states{};
+    std::array<std::uint16_t, kPieceIdentities + 1> needed;  // in the order in which they were met
+    std::size_t count = 0;
+    std::size_t asked = 0;  // the first so many of them
+
+    void need(std::size_t place) {
+      // Written in any case, kept if it is the first time: no branch to mispredict.
+      needed[count] = static_cast<std::uint16_t>(place);
+      count += states[place] == RowState::kUnknown ? 1 : 0;
+      states[place] = std::max(states[place], RowState::kNeeded);
+    }
+    bool has_next() const { return asked < count; }
+    std::size_t take_next() {
+      states[needed[asked]] = RowState::kAskedFor;
+      return needed[asked++];
+    }
+  };
 
   void prepare_bytes(Runtime& runtime);
   void prepare_single(Runtime& runtime, MemoryAccount& scratch);
   void run_bytes(std::size_t begin, std::size_t end, std::size_t first_panel,
                  std::size_t last_panel, FilterRoom& room, PieceHits& found) const;
   void look_again(std::size_t begin, std::size_t first_row, const std::uint32_t* places,
-                  std::size_t count, ReadRows& is_read, PieceHits& found) const;
+                  std::size_t count, RowsOfRun& rows, PieceHits& found) const;
   void run_single(std::size_t begin, std::size_t end, std::size_t first_panel,
                   std::size_t last_panel, FilterRoom& room, PieceHits& found) const;
 

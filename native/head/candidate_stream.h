@@ -19,6 +19,7 @@
 #include "common/failure.h"
 #include "cpu/kernel_set.h"
 #include "cpu/prototype_filter.h"
+#include "head/row_blocks.h"
 
 namespace alphamargin {
 
@@ -178,7 +179,7 @@ class CandidateStream {
   }
 
   // Threads take blocks of rows, each of which meets all groups; then finish(row) of its rows, with
-  // the function that make_finish() gives every block.
+  // the function that make_finish() gives every thread.
   template <class MakeFinish>
   StreamStats by_rows(const MakeFinish& make_finish) {
     const std::size_t panels = filter_.panel_count();
@@ -192,7 +193,7 @@ class CandidateStream {
     std::vector<std::size_t> passes(blocks, 0);
     std::vector<std::size_t> looks(blocks, 0);
     cancellation_.check();
-    runtime_.pool.run(blocks, [&](std::size_t piece) {
+    const auto stream = [&](std::size_t piece) -> RowBlocks::RowRange {
       const bool is_second = piece % 2 != 0;
       const std::size_t block = piece / 2 + (is_second ? half : 0);
       const std::size_t first = panels * block / blocks;
@@ -202,12 +203,9 @@ class CandidateStream {
         survivors[block] += pass_by_rows(first, last, is_second ? middle() : 0, looks[block]);
         ++passes[block];
       } while (restart(first, last));
-      auto finish = make_finish();
-      for (std::size_t row = first * filter_.panel_rows();
-           row < std::min(rows_, last * filter_.panel_rows()); ++row) {
-        finish(row);
-      }
-    });
+      return {first * filter_.panel_rows(), std::min(rows_, last * filter_.panel_rows())};
+    };
+    RowBlocks(blocks).run(runtime_.pool, stream, make_finish);
     StreamStats stats;
     for (const std::size_t count : survivors) stats.survivors += count;
     stats.bytes_read = *std::max_element(passes.begin(), passes.end()) * identities_ *

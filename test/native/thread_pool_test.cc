@@ -24,6 +24,7 @@
 #include "cases.h"
 #include "common/runtime.h"
 #include "head/prototype_head.h"
+#include "head/row_blocks.h"
 
 namespace alphamargin {
 namespace {
@@ -156,6 +157,60 @@ void test_exceptions() {
       expect(message == std::to_string(lowest), "not the exception of the lowest piece");
       expect(std::accumulate(ended.begin(), ended.end(), 0) == 24, "a piece did not run");
       run_jobs(pool, caller, 1);
+    }
+  });
+}
+
+// Every row is finished once, after its block, whatever fails; the lowest row's exception arrives,
+// or that of the lowest block without rows.
+void test_row_blocks() {
+  ThreadPool pool(4);
+  constexpr std::size_t kRows = 40;
+  on_threads(2, [&](std::size_t caller) {
+    for (std::size_t job = 0; job < 200; ++job) {
+      const std::size_t count = 1 + (caller + job) % 7;
+      const std::size_t bad_row = job % 4 == 1 ? job % kRows : kRows;
+      const std::size_t bad_block = job % 4 == 3 ? job % count : count;
+      std::vector<std::atomic<int>> prepared(count);
+      std::vector<std::atomic<int>> finished(kRows);
+      std::atomic<bool> is_early{false};
+      const auto block_of = [&](std::size_t row) {
+        std::size_t block = 0;
+        while (row >= kRows * (block + 1) / count) ++block;
+        return block;
+      };
+      std::string message;
+      try {
+        RowBlocks(count).run(
+            pool,
+            [&](std::size_t block) -> RowBlocks::RowRange {
+              if (block % 2 == 0) std::this_thread::yield();
+              if (block == bad_block) throw std::runtime_error("block");
+              ++prepared[block];
+              return {kRows * block / count, kRows * (block + 1) / count};
+            },
+            [&] {
+              return [&](std::size_t row) {
+                if (prepared[block_of(row)] != 1) is_early = true;
+                ++finished[row];
+                if (row >= bad_row && (row - bad_row) % 5 == 0) {
+                  throw std::runtime_error(std::to_string(row));
+                }
+              };
+            });
+      } catch (const std::runtime_error& error) {
+        message = error.what();
+      }
+      const std::string expected = bad_row < kRows     ? std::to_string(bad_row)
+                                   : bad_block < count ? "block"
+                                                       : "";
+      expect(message == expected, "got \"" + message + "\" instead of \"" + expected + "\"");
+      expect(!is_early, "a row was finished before its block");
+      for (std::size_t row = 0; row < kRows; ++row) {
+        const int times = block_of(row) == bad_block ? 0 : 1;
+        expect(finished[row] == times, "row " + std::to_string(row) + " was finished " +
+                                           std::to_string(finished[row]) + " times");
+      }
     }
   });
 }
@@ -341,6 +396,7 @@ const test::Cases kCases = {
     {"workers are kept off one processor", &test_processors},
 #endif
     {"exceptions in pieces", &test_exceptions},
+    {"rows in blocks", &test_row_blocks},
     {"resizing while jobs run", &test_resizing},
     {"pools that live for one job", &test_short_lives},
     {"heads that step at once on one pool", &test_heads},
