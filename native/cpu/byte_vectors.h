@@ -71,4 +71,10 @@ struct FilterBlock {
 // Which classes of a group passed for which rows of a panel: bit 16·⌊row/4⌋ + 4·class + row mod 4.
 using GroupMask = std::uint32_t;
 
+// The same as a list: kRowsPerPlace·class + row, group after group, in a group the rows 0 to 3
+// first, in ascending order of classes.
+inline constexpr std::uint32_t kRowsPerPlace = 16;
+// More than there are may be written.
+inline constexpr std::size_t kRoomForPlaces = 16;
+
 }  // namespace alphamargin

@@ -91,6 +91,19 @@ void copy_columns(const float* rows, std::size_t stride, const float* factors, s
   }
 }
 
+[[maybe_unused]] std::size_t places_of(const GroupMask* masks, std::size_t groups,
+                                       std::uint32_t* places) {
+  std::size_t count = 0;
+  for (std::size_t group = 0; group < groups; ++group) {
+    for (GroupMask mask = masks[group]; mask != 0; mask &= mask - 1) {
+      const auto bit = static_cast<std::uint32_t>(__builtin_ctz(mask));
+      const std::uint32_t identity = static_cast<std::uint32_t>(group * kGroup) + bit / 4 % 4;
+      places[count++] = identity * kRowsPerPlace + bit / 16 * 4 + bit % 4;
+    }
+  }
+  return count;
+}
+
 // A candidate below the bound is overwritten by the next: no branch to mispredict.
 [[maybe_unused]] std::size_t keep_above(float bound, std::size_t count, std::int32_t* identities,
                                         float* cosines) {

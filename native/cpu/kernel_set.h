@@ -125,6 +125,9 @@ struct KernelSet {
   // The classes of a block that pass: a mask for every group.
   void (*filter)(const FilterBlock& block, GroupMask* masks);
 
+  // The places that masks stand for, see kRowsPerPlace; returns how many.
+  std::size_t (*places)(const GroupMask* masks, std::size_t groups, std::uint32_t* places);
+
   // Σ exp(β(cosines[j] − reference) − shift) in float64; −∞ gives 0.
   double (*exp_sum)(const SoftmaxTerm& term, const float* cosines, std::size_t count);
 

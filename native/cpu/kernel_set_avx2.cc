@@ -203,6 +203,7 @@ constexpr KernelSet kSet = {
     .largest_size = largest_size,
     .quantize = quantize,
     .filter = filter,
+    .places = places_of,
     .exp_sum = exp_sum,
     .exp_coefficients = exp_coefficients,
     .keep_above = keep_above,

@@ -372,6 +372,24 @@ void filter(const FilterBlock& block, GroupMask* masks) {
   }
 }
 
+std::size_t places_by_vector(const GroupMask* masks, std::size_t groups, std::uint32_t* places) {
+  // Of the first four rows with the first group.
+  const __m512i first =
+      _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 32, 33, 34, 35, 48, 49, 50, 51);
+  static_assert(kRowsPerPlace == 16 && kRoomForPlaces == 16);
+  std::size_t count = 0;
+  for (std::size_t group = 0; group < groups; ++group) {
+    const auto base = static_cast<int>(group * kGroup * kRowsPerPlace);
+    for (int half = 0; half < 2; ++half) {
+      const auto mask = static_cast<__mmask16>(masks[group] >> (16 * half));
+      const __m512i names = _mm512_add_epi32(first, _mm512_set1_epi32(base + 4 * half));
+      _mm512_storeu_si512(places + count, _mm512_maskz_compress_epi32(mask, names));
+      count += static_cast<std::size_t>(__builtin_popcount(mask));
+    }
+  }
+  return count;
+}
+
 std::size_t keep_above_vector(float bound, std::size_t count, std::int32_t* identities,
                               float* cosines) {
   const __m512 limit = _mm512_set1_ps(bound);
@@ -419,6 +437,7 @@ constexpr KernelSet kSet = {
     .largest_size = largest_size,
     .quantize = quantize,
     .filter = filter,
+    .places = places_by_vector,
     .exp_sum = exp_sum,
     .exp_coefficients = exp_coefficients,
     .keep_above = keep_above_vector,

@@ -15,19 +15,6 @@ double single_slack(std::size_t dim) { return (static_cast<double>(dim) + 8) * 0
 // Of x̂, of the sums of KernelSet::dot_single and of the division by the norm in float32.
 double look_slack(std::size_t dim) { return (static_cast<double>(dim) / 32 + 16) * 0x1p-24; }
 
-// The places that masks stand for, for every row in ascending order of classes; returns how many.
-std::size_t places_of(const GroupMask* masks, std::size_t groups, std::uint32_t* places) {
-  std::size_t count = 0;
-  for (std::size_t group = 0; group < groups; ++group) {
-    for (GroupMask mask = masks[group]; mask != 0; mask &= mask - 1) {
-      const auto bit = static_cast<std::uint32_t>(__builtin_ctz(mask));
-      const std::uint32_t identity = static_cast<std::uint32_t>(group * kGroup) + bit / 4 % 4;
-      places[count++] = identity * kRowsPerPlace + bit / 16 * 4 + bit % 4;
-    }
-  }
-  return count;
-}
-
 // Panels that are filtered before what they leave is looked at again.
 constexpr std::size_t kPanelsAtOnce = 16;
 
@@ -132,6 +119,7 @@ void PrototypeFilter::run(std::size_t begin, std::size_t end, std::size_t first_
 
 void PrototypeFilter::run_bytes(std::size_t begin, std::size_t end, std::size_t first_panel,
                                 std::size_t last_panel, FilterRoom& room, PieceHits& found) const {
+  const KernelSet& kernels = kernel_set();
   constexpr std::size_t kMostAhead = kPieceIdentities / kIdentitiesPerStep * kRowsPerStep;
   const std::size_t depth = rounded_up(prototypes_.dim, kChunk);
   std::array<const float*, kMostAhead> ahead;
@@ -142,7 +130,7 @@ void PrototypeFilter::run_bytes(std::size_t begin, std::size_t end, std::size_t 
   block.group_count = rounded_up(end - begin, kIdentitiesPerStep) / kGroup;
   block.ahead = ahead.data();
   const std::size_t rows_ahead = block.group_count / kGroupsPerStep * kRowsPerStep;
-  const std::size_t most_places = kFilterRows * kGroup * block.group_count;
+  const std::size_t most_places = kFilterRows * kGroup * block.group_count + kRoomForPlaces;
   room.masks.resize(block.group_count);
   room.places.resize(kPanelsAtOnce * most_places);
   RowsOfRun rows;
@@ -161,14 +149,13 @@ void PrototypeFilter::run_bytes(std::size_t begin, std::size_t end, std::size_t 
       block.spreads = spreads_.data() + first;
       for (std::size_t i = 0; i < rows_ahead; ++i) {
         // Without one, something that is in cache.
-        ahead[i] =
-            rows.has_next() ? prototypes_.row(begin + rows.take_next()) : batch_.unit_row(first);
+        const std::size_t next = rows.next();
+        ahead[i] = next < kPieceIdentities ? prototypes_.row(begin + next) : batch_.unit_row(first);
       }
-      kernel_set().filter(block, room.masks.data());
-      std::uint32_t* const places = room.places.data() + (panel - start) * most_places;
-      const std::size_t count = places_of(room.masks.data(), block.group_count, places);
-      counts[panel - start] = count;
-      for (std::size_t i = 0; i < count; ++i) rows.need(places[i] / kRowsPerPlace);
+      kernels.filter(block, room.masks.data());
+      counts[panel - start] = kernels.places(room.masks.data(), block.group_count,
+                                             room.places.data() + (panel - start) * most_places);
+      rows.need(room.masks.data(), block.group_count);
     }
     for (std::size_t panel = start; panel < stop; ++panel) {
       const std::size_t count = counts[panel - start];
@@ -177,9 +164,51 @@ void PrototypeFilter::run_bytes(std::size_t begin, std::size_t end, std::size_t 
       found.ends[panel - first_panel] = static_cast<std::uint32_t>(found.hits.size());
       found.pairs += count;
     }
-    rows.asked = rows.count;
   }
-  found.prototypes += rows.count;
+  found.prototypes += rows.count();
+}
+
+void PrototypeFilter::RowsOfRun::need(const GroupMask* masks, std::size_t groups) {
+  constexpr std::size_t kGroupsPerWord = 64 / kGroup;
+  for (std::size_t word = 0; word * kGroupsPerWord < groups; ++word) {
+    const GroupMask* const first = masks + word * kGroupsPerWord;
+    const std::size_t count = std::min(kGroupsPerWord, groups - word * kGroupsPerWord);
+    std::uint64_t classes = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+      // Whether any row of a class is set, in the lowest bit of its four; then the four together.
+      std::uint32_t any = first[i] | first[i] >> 16;
+      any |= any >> 2;
+      any |= any >> 1;
+      const std::uint32_t four = (any & 1) | (any >> 3 & 2) | (any >> 6 & 4) | (any >> 9 & 8);
+      classes |= static_cast<std::uint64_t>(four) << (kGroup * i);
+    }
+    needed[word] |= classes;
+  }
+}
+
+std::size_t PrototypeFilter::RowsOfRun::next() {
+  for (std::size_t word = 0; word < kWords; ++word) {
+    const std::uint64_t left = needed[word] & ~asked[word];
+    if (left == 0) continue;
+    asked[word] |= left & -left;
+    return 64 * word + static_cast<std::size_t>(__builtin_ctzll(left));
+  }
+  return kPieceIdentities;
+}
+
+bool PrototypeFilter::RowsOfRun::is_first(std::size_t place) {
+  const std::uint64_t bit = std::uint64_t{1} << place % 64;
+  const bool was_asked = (asked[place / 64] & bit) != 0;
+  asked[place / 64] |= bit;
+  return !was_asked;
+}
+
+std::size_t PrototypeFilter::RowsOfRun::count() const {
+  std::size_t total = 0;
+  for (const std::uint64_t word : needed) {
+    total += static_cast<std::size_t>(__builtin_popcountll(word));
+  }
+  return total;
 }
 
 void PrototypeFilter::look_again(std::size_t begin, std::size_t first_row,
@@ -190,9 +219,7 @@ void PrototypeFilter::look_again(std::size_t begin, std::size_t first_row,
   const std::size_t dim = prototypes_.dim;
   const auto ask_for = [&](std::size_t i) {
     const std::size_t place = places[i] / kRowsPerPlace;
-    if (rows.states[place] == RowState::kAskedFor) return;
-    rows.states[place] = RowState::kAskedFor;
-    prefetch_row(prototypes_.row(begin + place), dim);
+    if (rows.is_first(place)) prefetch_row(prototypes_.row(begin + place), dim);
   };
   for (std::size_t i = 0; i < std::min(count, kAhead); ++i) ask_for(i);
   const std::size_t before = found.hits.size();

@@ -12,13 +12,13 @@
 // tile nor, with a shadow, on the kernel set. Traffic: every shadow (or prototype) row comes from
 // memory once and is met by all B rows while it is in cache; no [B, C] array exists.
 
-#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <vector>
 
 #include "cpu/byte_vectors.h"
 #include "cpu/embeddings.h"
+#include "cpu/kernel_set.h"
 
 namespace alphamargin {
 
@@ -54,7 +54,7 @@ struct FilterHit {
   std::uint32_t place;  // 16·(identity − first identity of the run) + row in the panel
   float cosine;         // within the slack
 };
-inline constexpr std::uint32_t kRowsPerPlace = 16;
+static_assert(kRowsPerPlace >= kFilterRows && kRowsPerPlace >= kLargestTileRows);
 
 // Survivors of a piece, panel after panel; within a panel a row's classes ascend.
 struct PieceHits {
@@ -105,25 +105,18 @@ class PrototypeFilter {
            FilterRoom& room, PieceHits& found) const;
 
  private:
-  // Prototypes of a run that are looked at again, and how far they are on their way from memory.
-  enum class RowState : std::uint8_t { kUnknown, kNeeded, kAskedFor };
+  // Prototypes of a run that are looked at again, and those of them that have been asked for.
   struct RowsOfRun {
-    std::array<RowState, kPieceIdentities> states{};
-    std::array<std::uint16_t, kPieceIdentities + 1> needed;  // in the order in which they were met
-    std::size_t count = 0;
-    std::size_t asked = 0;  // the first so many of them
+    static constexpr std::size_t kWords = (kPieceIdentities + 63) / 64;
+    std::array<std::uint64_t, kWords> needed{};
+    std::array<std::uint64_t, kWords> asked{};
 
-    void need(std::size_t place) {
-      // Written in any case, kept if it is the first time: no branch to mispredict.
-      needed[count] = static_cast<std::uint16_t>(place);
-      count += states[place] == RowState::kUnknown ? 1 : 0;
-      states[place] = std::max(states[place], RowState::kNeeded);
-    }
-    bool has_next() const { return asked < count; }
-    std::size_t take_next() {
-      states[needed[asked]] = RowState::kAskedFor;
-      return needed[asked++];
-    }
+    void need(const GroupMask* masks, std::size_t groups);
+    // The lowest that has not been asked for, and has now; kPieceIdentities: none.
+    std::size_t next();
+    // Whether it has not, and has now.
+    bool is_first(std::size_t place);
+    std::size_t count() const;
   };
 
   void prepare_bytes(Runtime& runtime);

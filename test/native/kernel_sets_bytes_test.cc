@@ -185,12 +185,45 @@ void test_filter(const KernelSet& set) {
   }
 }
 
+void test_places(const KernelSet& set) {
+  for (const std::size_t groups :
+       {std::size_t{0}, std::size_t{1}, kGroupsPerStep, std::size_t{48}}) {
+    for (std::size_t round = 0; round < 20; ++round) {
+      Source source(groups + round);
+      std::vector<GroupMask> masks(groups);
+      std::vector<std::uint32_t> expected;
+      for (std::size_t group = 0; group < groups; ++group) {
+        // None, all, the highest and the lowest, or any of a few.
+        const GroupMask choices[] = {0, ~GroupMask{0}, GroupMask{1} << 31 | 1,
+                                     GroupMask{1} << source.below(32),
+                                     static_cast<GroupMask>(source.below(1u << 31))};
+        masks[group] = choices[source.below(std::size(choices))];
+        for (std::size_t four = 0; four < 2; ++four) {
+          for (std::size_t j = 0; j < kGroup; ++j) {
+            for (std::size_t i = 0; i < 4; ++i) {
+              if ((masks[group] >> (16 * four + 4 * j + i) & 1) == 0) continue;
+              expected.push_back(
+                  static_cast<std::uint32_t>((group * kGroup + j) * kRowsPerPlace + 4 * four + i));
+            }
+          }
+        }
+      }
+      std::vector<std::uint32_t> got(32 * groups + kRoomForPlaces);
+      const std::size_t count = set.places(masks.data(), groups, got.data());
+      const std::string where = sized("groups", groups) + sized(", round", round);
+      expect_bits(where + ", number", count, expected.size());
+      expect_bits(where + ", places", got, expected);
+    }
+  }
+}
+
 }  // namespace
 
 const std::vector<KernelTest> kByteTests = {
     {"largest_size", test_largest_size},
     {"quantize", test_quantize},
     {"filter", test_filter},
+    {"places", test_places},
 };
 
 }  // namespace alphamargin::test
