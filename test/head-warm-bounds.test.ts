@@ -124,8 +124,7 @@ describe.runIf(!onDevice)('bounds that earlier calls suggest', () => {
     expect(later.overflowRows).toBe(stats.overflowRows);
   });
 
-  // Hundreds of classes alike would fill a list before the better ones come, whether a row begins
-  // with the first class or in the middle.
+  // Hundreds of classes alike would fill a list before the better ones come.
   it('hide no overflow on the way', () => {
     const prototypes = normalTensor(IDENTITIES, DIM, 1);
     const { data } = prototypes;

@@ -92,7 +92,6 @@ class PrototypeFilter {
   std::size_t bytes_per_identity() const;
   std::size_t bytes_per_look() const { return prototypes_.dim * sizeof(float); }
 
-  std::size_t sub_centres() const { return prototypes_.sub_centres; }
   bool has_shadow() const { return prototypes_.shadow != nullptr; }
 
   // Bounds [B] for the rows of panels [first_panel, last_panel) in the runs that follow. A panel

@@ -23,9 +23,8 @@
 
 namespace alphamargin {
 
-// The classes a row has kept and their approximate cosines, in the order in which they were met:
-// ascending, or from one class on and around. One allocation: a batch has many lists, most of them
-// short.
+// The classes a row has kept, ascending, and their approximate cosines. One allocation: a batch has
+// many lists, most of them short.
 class CandidateList {
  public:
   explicit CandidateList(MemoryAccount& scratch) : memory_(make_buffer<std::byte>(scratch)) {}
@@ -183,24 +182,19 @@ class CandidateStream {
   template <class MakeFinish>
   StreamStats by_rows(const MakeFinish& make_finish) {
     const std::size_t panels = filter_.panel_count();
-    // One for each thread: every block reads all that is looked at again. An even number: the
-    // second half of the rows begins in the middle of the classes, so that threads do not wait for
-    // the same part of the shadow to come from memory.
-    const std::size_t threads = runtime_.pool.size();
-    const std::size_t half = std::min(panels, threads % 2 == 0 ? threads : 2 * threads) / 2;
-    const std::size_t blocks = 2 * half;
+    // One for each thread: every block reads all that is looked at again. They go through the
+    // classes side by side, so that what one has brought from memory is near for the others.
+    const std::size_t blocks = std::min(panels, runtime_.pool.size());
     std::vector<std::size_t> survivors(blocks, 0);
     std::vector<std::size_t> passes(blocks, 0);
     std::vector<std::size_t> looks(blocks, 0);
     cancellation_.check();
-    const auto stream = [&](std::size_t piece) -> RowBlocks::RowRange {
-      const bool is_second = piece % 2 != 0;
-      const std::size_t block = piece / 2 + (is_second ? half : 0);
+    const auto stream = [&](std::size_t block) -> RowBlocks::RowRange {
       const std::size_t first = panels * block / blocks;
       const std::size_t last = panels * (block + 1) / blocks;
       for (std::size_t panel = first; panel < last; ++panel) reserve(panel);
       do {
-        survivors[block] += pass_by_rows(first, last, is_second ? middle() : 0, looks[block]);
+        survivors[block] += pass_by_rows(first, last, looks[block]);
         ++passes[block];
       } while (restart(first, last));
       return {first * filter_.panel_rows(), std::min(rows_, last * filter_.panel_rows())};
@@ -255,36 +249,26 @@ class CandidateStream {
     }
   }
 
-  // Where the second half of the rows begins; an identity's sub-centres stay together.
-  std::size_t middle() const {
-    const std::size_t unit = kPieceIdentities * filter_.sub_centres();
-    return identities_ / 2 / unit * unit;
-  }
-
-  // Of the panels [first, last), from a class on and around; returns the survivors. Adds to `looks`
-  // the pairs that were looked at again.
-  std::size_t pass_by_rows(std::size_t first, std::size_t last, std::size_t start,
-                           std::size_t& looks) {
+  // Of the panels [first, last); returns the survivors. Adds to `looks` the pairs that were looked
+  // at again.
+  std::size_t pass_by_rows(std::size_t first, std::size_t last, std::size_t& looks) {
     std::size_t survivors = 0;
     PieceHits found(scratch_);
     FilterRoom room(scratch_);
-    for (std::size_t seen = 0; seen < identities_;) {
-      const Group group = group_at(seen);
+    for (std::size_t begin = 0; begin < identities_;) {
+      const Group group = group_at(begin);
       filter_.set_bounds(bounds_.data(), first, last);
-      while (seen < group.end) {
-        const bool is_around = seen >= identities_ - start;
-        const std::size_t at = is_around ? seen - (identities_ - start) : seen + start;
-        const std::size_t end = std::min(at + group.piece, is_around ? start : identities_);
+      for (; begin < group.end; begin = std::min(begin + group.piece, group.end)) {
+        const std::size_t end = std::min(begin + group.piece, group.end);
         found.hits.clear();
-        filter_.run(at, end, first, last, room, found);
+        filter_.run(begin, end, first, last, room, found);
         survivors += found.hits.size();
         for (std::size_t panel = first; panel < last; ++panel) {
-          merge(found, panel, first, at, end);
+          merge(found, panel, first, begin, end);
         }
-        seen += end - at;
       }
       for (std::size_t panel = first; panel < last; ++panel) {
-        tighten_panel(panel, seen == identities_);
+        tighten_panel(panel, begin == identities_);
       }
     }
     looks += found.pairs;

@@ -211,14 +211,10 @@ class Tightening {
   std::vector<double> thresholds_;         // a root found on fewer classes bounds all later ones
 };
 
-// The candidates of a row as ascending entries, and no longer as a list.
+// The candidates of a row as entries, and no longer as a list.
 void take_entries(CandidateList& list, Buffer<SupportEntry>& entries) {
-  const std::int32_t* const begin = list.identities();
-  const std::int32_t* const end = begin + list.size();
-  const std::int32_t* const least = std::is_sorted_until(begin, end);
   entries.reserve(list.size());
-  for (const std::int32_t* place = least; place < end; ++place) entries.push_back({*place, 0, 0});
-  for (const std::int32_t* place = begin; place < least; ++place) entries.push_back({*place, 0, 0});
+  for (std::size_t i = 0; i < list.size(); ++i) entries.push_back({list.identities()[i], 0, 0});
   list.release();
 }
 
