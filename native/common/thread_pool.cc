@@ -5,7 +5,6 @@
 #include <chrono>
 #include <exception>
 #include <new>
-#include <optional>
 #include <system_error>
 #include <utility>
 

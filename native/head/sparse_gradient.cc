@@ -61,15 +61,19 @@ class SparseBackward {
         optimizer_(optimizer),
         dim_(inputs.batch.dim),
         ranges_(solved.by_class.size()),
+        sums_embeddings_(grad_embeddings != nullptr && !solved.has_embedding_gradients),
+        slices_(sums_embeddings_ ? 1 : (kUpdatePieces + ranges_ - 1) / ranges_),
         rows_per_pass_(
             std::min(inputs.batch.rows,
                      std::max<std::size_t>(16, kPartialBytes / (sizeof(double) * dim_ * ranges_)))),
         partial_(make_buffer<double>(inputs.scratch)),
-        projections_(make_buffer<double>(inputs.scratch)) {}
+        projections_(make_buffer<double>(inputs.scratch)),
+        gradient_rows_(make_buffer<double>(inputs.scratch, ranges_ * slices_ * dim_)),
+        pairs_(ranges_ * slices_, PairGradients(inputs.scratch, inputs.batch.rows)) {}
 
   BackwardStats run() {
     const std::size_t rows = inputs_.batch.rows;
-    if (grad_embeddings_ != nullptr && !solved_.has_embedding_gradients) {
+    if (sums_embeddings_) {
       partial_.resize(ranges_ * rows_per_pass_ * dim_);
       projections_.resize(ranges_ * rows_per_pass_);
       for (std::size_t first = 0; first < rows; first += rows_per_pass_) {
@@ -92,14 +96,14 @@ class SparseBackward {
 
  private:
   // ∂x of the rows [first, last), range by range into partial sums; with `update` the classes too.
+  // Allocates nothing: an update that has begun must not fail.
   void pass(std::size_t first, std::size_t last, bool update) {
-    const std::size_t slices = last > first ? 1 : (kUpdatePieces + ranges_ - 1) / ranges_;
-    inputs_.runtime.pool.run(ranges_ * slices, [&](std::size_t piece) {
-      const std::size_t index = piece / slices;
+    inputs_.runtime.pool.run(ranges_ * slices_, [&](std::size_t piece) {
+      const std::size_t index = piece / slices_;
       const ClassRange& range = solved_.by_class[index];
       const std::size_t count = range.segments.size();
-      const std::size_t begin = count * (piece % slices) / slices;
-      const std::size_t end = count * (piece % slices + 1) / slices;
+      const std::size_t begin = count * (piece % slices_) / slices_;
+      const std::size_t end = count * (piece % slices_ + 1) / slices_;
       double* partial = nullptr;
       double* projections = nullptr;
       if (last > first) {
@@ -108,8 +112,7 @@ class SparseBackward {
         std::fill_n(partial, (last - first) * dim_, 0.0);
         std::fill_n(projections, last - first, 0.0);
       }
-      PairGradients pairs(inputs_.scratch, inputs_.batch.rows);
-      auto gradient_row = make_buffer<double>(inputs_.scratch, update ? dim_ : 0);
+      PairGradients& pairs = pairs_[piece];
       std::size_t touched = 0;
       for (std::size_t i = begin; i < end; ++i) {
         RowsAhead ahead;
@@ -128,7 +131,8 @@ class SparseBackward {
         if (last > first) add_to_embeddings(pairs, identity, first, last, partial, projections);
         if (!update) continue;
         ClassGradient gradient = pairs.gradient();
-        state_->update_row(optimizer_, identity, gradient, gradient_row.data(), ahead);
+        state_->update_row(optimizer_, identity, gradient, gradient_rows_.data() + piece * dim_,
+                           ahead);
         ++touched;
       }
       touched_ += touched;
@@ -175,9 +179,13 @@ class SparseBackward {
   const Optimizer& optimizer_;
   std::size_t dim_;
   std::size_t ranges_;
+  bool sums_embeddings_;
+  std::size_t slices_;  // of a range
   std::size_t rows_per_pass_;
-  Buffer<double> partial_;      // Σ g ŵ [ranges, rows of a pass, D]
-  Buffer<double> projections_;  // Σ g c [ranges, rows of a pass]
+  Buffer<double> partial_;        // Σ g ŵ [ranges, rows of a pass, D]
+  Buffer<double> projections_;    // Σ g c [ranges, rows of a pass]
+  Buffer<double> gradient_rows_;  // scratch of an update [pieces, D]
+  std::vector<PairGradients> pairs_;
   std::atomic<std::size_t> touched_{0};
   std::atomic<std::size_t> read_{0};
 };

@@ -114,17 +114,25 @@ async function failEveryAllocation(controlFile) {
     data: g.floats(rows * columns, scale),
     dims: [rows, columns],
   });
-  const x = tensor(B, D);
+  /** A head's size, and a batch for it. */
+  const sized = (identities, rows) => ({
+    identities,
+    x: tensor(rows, D),
+    labels: g.integers(rows, identities),
+  });
+  const small = sized(C, B);
+  const { x, labels } = small;
+  // Enough rows for threads to share them, and classes for several ranges of an update.
+  const large = sized(2100, 64);
   const cosines = tensor(B, C, 0.9);
-  const labels = g.integers(B, C);
   const reference = new Float32Array(C).fill(0.5);
   const trials = api.parseTrials('1 0 1\n0 1 2\n0 2 3\n');
   const directory = temporaryDirectory();
   const file = (name) => path.join(directory, name);
 
-  const makeHead = (device, alpha, extra = {}) =>
+  const makeHead = (device, alpha, extra = {}, { identities } = small) =>
     new api.PrototypeHead({
-      identities: C,
+      identities,
       dim: D,
       device,
       loss: api.qMargin({ alpha, scale: 8, margin: 0.1 }),
@@ -132,29 +140,40 @@ async function failEveryAllocation(controlFile) {
       ...extra,
     });
 
-  /** What calls on a head are tried: each with what makes the head. */
+  /** What calls on a head are tried. */
   const headCalls = {
-    step: (head) => head.step(x, labels),
-    stepSync: (head) => head.stepSync(x, labels),
-    evaluate: (head) => head.evaluate(x, labels),
-    posterior: (head) => head.posterior(x),
-    posteriorSync: (head) => head.posteriorSync(x, labels),
-    nearest: (head) => head.nearest(x, { k: 3 }),
-    nearestSync: (head) => head.nearestSync(x, { k: 3 }),
-    reinitialize: (head) => head.reinitialize([{ embeddings: x, labels }]),
+    step: (head, { x, labels }) => head.step(x, labels),
+    stepSync: (head, { x, labels }) => head.stepSync(x, labels),
+    evaluate: (head, { x, labels }) => head.evaluate(x, labels),
+    posterior: (head, { x }) => head.posterior(x),
+    posteriorSync: (head, { x, labels }) => head.posteriorSync(x, labels),
+    nearest: (head, { x }) => head.nearest(x, { k: 3 }),
+    nearestSync: (head, { x }) => head.nearestSync(x, { k: 3 }),
+    reinitialize: (head, { x, labels }) =>
+      head.reinitialize([{ embeddings: x, labels }]),
     setPrototypes: (head) =>
       head.setPrototypes(tensor(2, D), Int32Array.of(1, 2)),
     prototypes: (head) => head.prototypes(),
     save: (head) => head.save(file('h.safetensors')),
   };
+  /** What makes each head, and its size. */
   const heads = {
-    'α 1.25': (device) => makeHead(device, 1.25),
-    'α 1.5, adagrad': (device) =>
-      makeHead(device, 1.5, { optimizer: api.adagrad({ learningRate: 0.1 }) }),
-    'α 1': (device) => makeHead(device, 1),
-    'α 2, reference': (device) => makeHead(device, 2, { reference }),
-    'α 1.25, streamed again': (device) =>
-      makeHead(device, 1.25, { scratchBudget: 0 }),
+    'α 1.25': { make: (device) => makeHead(device, 1.25) },
+    'α 1.5, adagrad': {
+      make: (device) =>
+        makeHead(device, 1.5, {
+          optimizer: api.adagrad({ learningRate: 0.1 }),
+        }),
+    },
+    'α 1': { make: (device) => makeHead(device, 1) },
+    'α 2, reference': { make: (device) => makeHead(device, 2, { reference }) },
+    'α 1.25, streamed again': {
+      make: (device) => makeHead(device, 1.25, { scratchBudget: 0 }),
+    },
+    'α 1.5, rows shared': {
+      make: (device) => makeHead(device, 1.5, {}, large),
+      batch: large,
+    },
   };
   const saved = makeHead('cpu', 1.25);
   await saved.step(x, labels);
@@ -238,8 +257,8 @@ async function failEveryAllocation(controlFile) {
     return { error, failed: failed > 0, count };
   }
 
-  const snapshotOf = async (head) => {
-    const after = await head.step(x, labels);
+  const snapshotOf = async (head, batch) => {
+    const after = await head.step(batch.x, batch.labels);
     const { data } = await head.prototypes();
     return Buffer.concat(
       [after.losses, after.gradEmbeddings.data, data].map((array) =>
@@ -250,14 +269,13 @@ async function failEveryAllocation(controlFile) {
 
   const emulation = api.backendInfo().emulation;
   const devices = emulation ? ['cpu', 'cuda-emulated'] : ['cpu'];
-  const most = amount(100_000, 6);
   for (const device of devices) {
     onlyAligned = device === 'cpu' ? 0n : 1n;
     const heldBefore = api.memory();
     for (const [name, call] of Object.entries(freeCalls)) {
       await call(device); // what is made once is made now
       for (const sign of [1, -1]) {
-        const step = await strideOf(name, () => call(device));
+        const step = await strideOf(amount(100_000, 6), () => call(device));
         for (let place = 1; ; place += step) {
           const where = `${device} ${name}${sign < 0 ? ' and all later' : ''}`;
           const { failed } = await disturbed(where, sign * place, () =>
@@ -276,14 +294,18 @@ async function failEveryAllocation(controlFile) {
     ) {
       problem(`${device}: memory ${JSON.stringify([heldBefore, heldAfter])}`);
     }
-    for (const [kind, make] of Object.entries(heads)) {
-      for (const [name, call] of Object.entries(headCalls)) {
+    for (const [kind, { make, batch = small }] of Object.entries(heads)) {
+      // Emulated, the large one would take most of an hour; here its calls are short.
+      if (batch === large && device !== 'cpu') continue;
+      const places = amount(100_000, batch === large ? 60 : 6);
+      for (const [name, callWith] of Object.entries(headCalls)) {
+        const call = (head) => callWith(head, batch);
         // The bits of a head that was never disturbed, with and without the call.
         const undisturbed = async (withCall) => {
           const head = make(device);
-          await head.step(x, labels);
+          await head.step(batch.x, batch.labels);
           if (withCall) await call(head);
-          const bits = await snapshotOf(head);
+          const bits = await snapshotOf(head, batch);
           head.dispose();
           return bits;
         };
@@ -292,18 +314,18 @@ async function failEveryAllocation(controlFile) {
           await undisturbed(true),
         ];
         const probe = make(device);
-        await probe.step(x, labels);
-        const step = await strideOf(name, () => call(probe));
+        await probe.step(batch.x, batch.labels);
+        const step = await strideOf(places, () => call(probe));
         probe.dispose();
         for (const sign of [1, -1]) {
           for (let place = 1; ; place += step) {
             const where = `${device} ${kind} ${name}${sign < 0 ? ' and all later' : ''}`;
             const head = make(device);
-            await head.step(x, labels);
+            await head.step(batch.x, batch.labels);
             const { error, failed } = await disturbed(where, sign * place, () =>
               call(head),
             );
-            const bits = await snapshotOf(head);
+            const bits = await snapshotOf(head, batch);
             const isRandom = name === 'setPrototypes' && error === undefined;
             if (
               !isRandom &&
@@ -326,8 +348,8 @@ async function failEveryAllocation(controlFile) {
     }
   }
 
-  /** In a quick run some of the places only, the same number for every call. */
-  async function strideOf(_name, call) {
+  /** The distance of the places tried: `most` of them, in a quick run not all. */
+  async function strideOf(most, call) {
     arm(2 ** 40);
     await call();
     const { count } = disarm();
