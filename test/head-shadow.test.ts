@@ -77,6 +77,16 @@ describe.runIf(!onDevice)('what the filter reads', () => {
     },
   );
 
+  // Panels of 8 rows are filtered 16 at a time; threads share the rows of the first two batches and
+  // the classes of the last.
+  it.each([129, 300, 1100])('changes no result of %i rows', async (rows) => {
+    const prototypes = normalTensor(1000, 16, rows);
+    const labels = randomLabels(rows, 1000, 1);
+    const embeddings = clusteredEmbeddings(prototypes, labels, 0.5, 2);
+    const loss = lossFamilies.qMargin(1.5, 16);
+    await expectSameResults(loss, prototypes, embeddings, labels);
+  });
+
   it.each([
     ['axes, whose largest element is 1', [1, 0, 0, 0], [0, 0, -1, 0]],
     ['elements that round to a half', [0.5, 0.5, 0.5, 0.5], [0.5, -0.5, 0, 0]],
@@ -189,6 +199,21 @@ describe.runIf(!onDevice)('what the filter reads', () => {
       expect(stats.support).toBe(batch * identities);
       expect(stats.movedBytes).toBe((32 + 8) * identities + rowsRead * 4 * dim);
     }
+    // What is looked at does not depend on a row's place in its panel.
+    const few = clusteredEmbeddings(prototypes, labels, 0.05, 6);
+    const moved = Array.from({ length: 5 }, (_, shift) => {
+      const order = (row: number) => (row + shift) % 5;
+      const turned = Float32Array.from(
+        { length: 5 * dim },
+        (_, i) => few.data[order(Math.floor(i / dim)) * dim + (i % dim)]!,
+      );
+      using fresh = headOf(lossFamilies.qMargin(2, 64), prototypes);
+      return fresh.forwardSync(
+        tensor(turned, [5, dim]),
+        labels.map((_, row) => labels[order(row)]!),
+      ).stats.movedBytes;
+    });
+    expect(moved).toEqual(moved.map(() => moved[0]));
     const stepped = head.stepSync(embeddings, labels).stats;
     expect(stepped.movedBytes).toBeGreaterThanOrEqual(
       stats.movedBytes + stepped.touchedPrototypes * 3 * 4 * dim,

@@ -37,6 +37,7 @@ inline constexpr std::size_t kGroupsPerStep = 6;
 inline constexpr std::size_t kIdentitiesPerStep = kGroup * kGroupsPerStep;
 // Rows in float32 that a kernel asks for in a step: a line of each for every chunk.
 inline constexpr std::size_t kRowsPerStep = 2;
+inline constexpr std::size_t kGroupsPerRow = kGroupsPerStep / kRowsPerStep;
 // Sums of wider vectors could leave 32 bits.
 inline constexpr std::size_t kWidestShadow = std::size_t{1} << 16;
 

@@ -147,7 +147,6 @@ inline GroupMask filter_tile(const FilterBlock& block, std::size_t row, std::siz
   const std::size_t length = block.chunks * kGroup * kChunk;
   __m256i sums[kTileRows][2];
   // One row for three groups. A tile that has none asks for what it reads.
-  constexpr std::size_t kGroupsPerRow = kGroupsPerStep / kRowsPerStep;
   const std::uint8_t* const classes = block.groups + group * length;
   const float* const ahead = row == 0 && group % kGroupsPerRow == 0
                                  ? block.ahead[group / kGroupsPerRow]

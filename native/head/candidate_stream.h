@@ -6,8 +6,8 @@
 // see GroupCut) and merge in class order, so what a row keeps depends neither on the number of
 // threads nor on the rest of the batch (the caller's budget may). Threads share the work by
 // classes, so that all rows meet a class while it is in cache, or, where the shadow is small enough
-// to stay there for everybody, by rows: then no thread waits for another. What rows keep is the
-// same.
+// to stay there for everybody, by rows: then groups need not wait for each other. What rows keep is
+// the same.
 
 #include <algorithm>
 #include <cmath>
