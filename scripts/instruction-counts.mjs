@@ -15,7 +15,7 @@ const CLASSES = 256;
 
 const exactly = (found, expected) => found === expected;
 const atMost = (found, expected) => found <= expected;
-// The int8 tier also takes the largest scale and residual of its classes.
+// The int8 and split tiers also take the largest scale and residual of their classes.
 const aFewMore = (found, expected) =>
   found >= expected && found <= expected + 16;
 
@@ -23,8 +23,8 @@ const aFewMore = (found, expected) =>
 const MMA = {
   source: 'filter_mma.cu',
   architecture: '80',
-  kernels: 6, // two operands, three heights
-  pattern: /filter_mma_kernelINS\w*?_\d+(Half|Int8)OperandsELj(\d)E/,
+  kernels: 9, // three operands, three heights
+  pattern: /filter_mma_kernelINS\w*?\d+(Half|Int8|Upper)OperandsELj(\d)E/,
   name: ([, operands, m]) => `mma ${operands}, ${32 * Number(m)} rows`,
   starts: {
     tensor: 'mma.sync',

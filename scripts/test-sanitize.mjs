@@ -66,7 +66,7 @@ const ASAN_TESTS = {
       // Of the tiers' sizes the two that take longest; 989 has edges and several tiles too.
       'C 4097',
       'B 513',
-      '(simt|mma-int8) B 131',
+      '(simt|mma-int8|mma-split) B 131',
       // The same kernels and sizes again, with other numbers.
       '(a3m|arcFace|combinedMargin|entmaxHead) is within the contract',
       "'faces far from",

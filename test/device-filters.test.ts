@@ -121,15 +121,63 @@ describe.runIf(onDevice)('what the filter of a GPU reads', () => {
     }
   });
 
+  /** A row [67] of three constants, in columns 0 … 31, 32 … 63 and one more. */
+  const blocks = (first: number, second: number, column = 64, other = 0) =>
+    Array.from({ length: 67 }, (_, k) =>
+      k < 32 ? first : k < 64 ? second : k === column ? other : 0,
+    );
+  /** What makes a row's norm 1. */
+  const rest = (...squares: number[]) =>
+    Math.sqrt(1 - 32 * squares.reduce((sum, value) => sum + value ** 2, 0));
+
+  // Elements just below and just above the middle between two of 8 or 11 bits, or of the whole
+  // numbers: rounded down and up. Two classes have equal cosines, and seem to differ by more than
+  // the support is wide.
+  const float = (bits: number) =>
+    [0.49, 0.51].map((part) => 2 ** -4 * (1 + part * 2 ** (1 - bits)));
+  it.each([
+    ['rows, float16', float(11), 4000],
+    ['rows, bfloat16', float(8), 400],
+    ['rows, int8', [9.49 * 6.757e-3, 9.51 * 6.757e-3], 50],
+    ['classes, float16', float(11), 8000],
+    ['classes, bfloat16', float(8), 800],
+    ['classes, int8', [9.49 * 7.253e-3, 9.51 * 7.253e-3], 50],
+  ])('allows for the rounding of %s', (name, elements, scale) => {
+    const [down, up] = elements as [number, number];
+    const [first, second, embedding] = name.startsWith('rows')
+      ? [blocks(1, 0), blocks(0, 1), blocks(down, up, 64, rest(down, up))]
+      : [
+          blocks(down, 0, 64, rest(down)),
+          blocks(0, up, 65, rest(up)),
+          blocks(1, 1),
+        ];
+    const target = blocks(0, 0, 66, 1);
+    for (const filter of filterTiers) {
+      using head = headOf(
+        lossFamilies.entmaxHead(2, scale),
+        tensor(Float32Array.from([target, first, second].flat()), [3, 67]),
+        { filter },
+      );
+      const { supportSize } = head.evaluateSync(
+        tensor(Float32Array.from(embedding), [1, 67]),
+        Int32Array.of(0),
+      );
+      expect([filter, ...supportSize]).toEqual([filter, 2]);
+    }
+  });
+
   it.runIf(emulated)('counts its memory', () => {
     const prototypes = normalTensor(100, 33, 1);
     const loss = lossFamilies.qMargin(1.25, 24);
     using half = headOf(loss, prototypes, { filter: 'mma' });
     using int8 = headOf(loss, prototypes, { filter: 'mma-int8' });
+    using split = headOf(loss, prototypes, { filter: 'mma-split' });
     // D filled up to 64 elements; a scale and a residual for each int8 row.
     const others = 100 * (4 * 33 + 8);
     expect(half.memory().prototypes).toBe(others + 100 * 2 * 64);
     expect(int8.memory().prototypes).toBe(others + 100 * (64 + 8));
+    // Upper halves are filled up, lower ones are not.
+    expect(split.memory().prototypes).toBe(100 * (2 * 64 + 2 * 33 + 8 + 8));
   });
 
   it.runIf(emulated)('needs a device that has it', () => {
@@ -144,7 +192,7 @@ describe.runIf(onDevice)('what the filter of a GPU reads', () => {
       });
     }
     withEmulation({ computeCapability: 75 }, () => {
-      for (const filter of ['mma', 'mma-int8'] as const) {
+      for (const filter of ['mma', 'mma-int8', 'mma-split'] as const) {
         expect(() => headOf(loss, prototypes, { filter })).toThrow(
           'need compute capability 8.0 or later, and the device has 7.5',
         );
@@ -161,14 +209,16 @@ describe('the option filter', () => {
 
   it('is checked', () => {
     expect(() => headOf(loss, prototypes, { filter: 'wmma' as never })).toThrow(
-      "PrototypeHead: expected filter to be 'auto', 'simt', 'mma', 'mma-int8' or 'wgmma' but received",
+      "PrototypeHead: expected filter to be 'auto', 'simt', 'mma', 'mma-int8', 'mma-split' or 'wgmma' but received",
     );
-    const options = { filter: 'mma-int8', precision: 'fast' } as const;
-    expect(() => headOf(loss, prototypes, options)).toThrow(
-      onDevice
-        ? "expected filter to be 'auto', 'simt', 'mma' or 'wgmma' with precision 'fast'"
-        : "expected filter to be 'auto' on the CPU",
-    );
+    for (const filter of ['mma-int8', 'mma-split'] as const) {
+      const options = { filter, precision: 'fast' } as const;
+      expect(() => headOf(loss, prototypes, options)).toThrow(
+        onDevice
+          ? "expected filter to be 'auto', 'simt', 'mma' or 'wgmma' with precision 'fast'"
+          : "expected filter to be 'auto' on the CPU",
+      );
+    }
   });
 
   it.runIf(!onDevice)('is for GPUs', () => {

@@ -20,6 +20,8 @@ const HEADS = {
   evaluate: ['evaluate', {}],
   stepInt8: ['step', { filter: 'mma-int8' }],
   evaluateInt8: ['evaluate', { filter: 'mma-int8' }],
+  stepSplit: ['step', { filter: 'mma-split' }],
+  evaluateSplit: ['evaluate', { filter: 'mma-split' }],
   stepFast: ['step', { precision: 'fast' }],
   stepWgmma: ['step', { filter: 'wgmma' }],
   evaluateWgmma: ['evaluate', { filter: 'wgmma' }],
@@ -63,7 +65,9 @@ export const gpuPart = {
   contenders({ setting, device }, threads) {
     const ours = Object.entries(HEADS)
       // Softmax has no use for a filter.
-      .filter(([name]) => setting.alpha > 1 || !/Int8|Fast|Wgmma/.test(name))
+      .filter(
+        ([name]) => setting.alpha > 1 || !/Int8|Split|Fast|Wgmma/.test(name),
+      )
       .filter(([name]) => !name.includes('Wgmma') || hasWgmma(device))
       .map(([name, [operation, options]]) => [
         name,
@@ -90,6 +94,8 @@ export const gpuPart = {
         ratioColumn('evaluateInt8', 'gemm', 'int8 evaluate / cuBLAS'),
         ratioColumn('step', 'gemm', 'step / cuBLAS'),
         ratioColumn('stepInt8', 'gemm', 'int8 step / cuBLAS'),
+        ratioColumn('evaluateSplit', 'gemm', 'split evaluate / cuBLAS'),
+        ratioColumn('stepSplit', 'gemm', 'split step / cuBLAS'),
         ratioColumn('stepFast', 'gemm', 'fast step / cuBLAS'),
         ratioColumn('evaluateWgmma', 'gemm', 'wgmma evaluate / cuBLAS'),
         ratioColumn('stepWgmma', 'gemm', 'wgmma step / cuBLAS'),

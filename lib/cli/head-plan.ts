@@ -6,7 +6,12 @@
 import { SCRATCH_BUDGETS } from '../head-options.js';
 
 /** Where a head can live, and what its filter reads there. */
-export type PlanPlace = 'cpu' | 'cpu-no-shadow' | 'gpu' | 'gpu-int8';
+export type PlanPlace =
+  | 'cpu'
+  | 'cpu-no-shadow'
+  | 'gpu'
+  | 'gpu-int8'
+  | 'gpu-split';
 
 /** Sizes of a planned head. */
 export interface PlanSizes {
@@ -19,7 +24,7 @@ export interface PlanSizes {
 
 /** Bytes of a head and of one of its calls. */
 export interface HeadPlan {
-  /** float32 prototypes and their norms. */
+  /** float32 prototypes, whole or in halves, and their norms. */
   readonly prototypes: number;
   /** The filter's low-precision copy, and what belongs to it. */
   readonly shadow: number;
@@ -46,6 +51,9 @@ const SHADOWS: Readonly<Record<PlanPlace, (sizes: PlanSizes) => number>> = {
   gpu: ({ identities, dim }) => 2 * identities * roundedUp(dim, 32),
   // A scale and a residual for each row.
   'gpu-int8': ({ identities, dim }) => identities * (roundedUp(dim, 64) + 8),
+  // What upper halves are filled up by, a scale and a residual.
+  'gpu-split': ({ identities, dim }) =>
+    identities * (2 * (roundedUp(dim, 32) - dim) + 8),
 };
 
 /** Bytes a candidate takes until the backward pass is done, and the list it waits in. */
@@ -73,7 +81,10 @@ function scratchBytes(place: PlanPlace, sizes: PlanSizes) {
     batch * (8 * listed + (kept + 1) * (BYTES_PER_CANDIDATE + SORTING_BYTES));
   const rows = batch * (24 * roundedUp(dim, 64) + ROW_STATE_BYTES);
   const chunk = Math.min(identities, CHUNK);
-  const streaming = chunk * (16 * batch + 4 * dim + 16) + 16 * batch * dim;
+  // Prototypes in halves are put together for the products.
+  const joined = place === 'gpu-split' ? 4 * dim : 0;
+  const streaming =
+    chunk * (16 * batch + 4 * dim + joined + 16) + 16 * batch * dim;
   return candidates + rows + streaming + FIXED_BYTES;
 }
 

@@ -16,6 +16,7 @@ const PLACES: Readonly<Record<PlanPlace, string>> = {
   'cpu-no-shadow': "CPU, shadow 'none'",
   gpu: 'GPU',
   'gpu-int8': 'GPU, mma-int8',
+  'gpu-split': 'GPU, mma-split',
 };
 const RULES = Object.keys(PLAN_RULES) as PlanRule[];
 

@@ -154,8 +154,10 @@ FilterTier read_filter(const Napi::Value& value) {
   if (name == "simt") return FilterTier::kSimt;
   if (name == "mma") return FilterTier::kMma;
   if (name == "mma-int8") return FilterTier::kMmaInt8;
+  if (name == "mma-split") return FilterTier::kMmaSplit;
   if (name == "wgmma") return FilterTier::kWgmma;
-  throw argument_error(value.Env(), "filter", "'auto', 'simt', 'mma', 'mma-int8' or 'wgmma'", name);
+  throw argument_error(value.Env(), "filter",
+                       "'auto', 'simt', 'mma', 'mma-int8', 'mma-split' or 'wgmma'", name);
 }
 
 class HeadBinding : public Napi::ObjectWrap<HeadBinding> {

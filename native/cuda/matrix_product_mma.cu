@@ -90,7 +90,8 @@ __global__ void __launch_bounds__(kThreads)
     right_slab.write(&b[0]);
     __syncthreads();
     if (slab + kSlab < shape.inner) read(slab + kSlab);
-#pragma unroll
+    // Two steps at once would not fit the registers of sm_100 and later.
+#pragma unroll 1
     for (unsigned k = 0; k < kSlab; k += 8) {
       SplitFragment<Tf32A> rows[kRowTiles];
 #pragma unroll

@@ -1,7 +1,7 @@
 #pragma once
-// Tensor-core tiles m16n8k16 (fp16 in, fp32 accumulate) and m16n8k32 (int8 in, int32 accumulate),
-// with the fragment layout of the PTX manual. A row of either is 32 bytes of k; lane = 4·group +
-// member holds 4 bytes of it in each word:
+// Tensor-core tiles m16n8k16 (fp16 or bfloat16 in, fp32 accumulate) and m16n8k32 (int8 in, int32
+// accumulate), with the fragment layout of the PTX manual. A row of either is 32 bytes of k; lane =
+// 4·group + member holds 4 bytes of it in each word:
 //   a.words[0] row group, bytes 4·member …;  [1] row group + 8;  [2], [3] the same, bytes + 16
 //   b.words[0] column group, bytes 4·member …;  [1] bytes + 16
 //   c[0..1] row group, columns 2·member, +1;  c[2..3] row group + 8
@@ -32,6 +32,11 @@ struct HalfElements {
   static Sum rounded(Exact sum) { return cut_off(sum); }
   static float at(std::uint32_t word, unsigned i) {
     return half_table()[word >> (16 * i) & 0xffffu];
+  }
+};
+struct Bfloat16Elements : HalfElements {
+  static float at(std::uint32_t word, unsigned i) {
+    return __uint_as_float(i == 0 ? word << 16 : word & 0xffff0000u);
   }
 };
 struct Int8Elements {
@@ -89,21 +94,41 @@ void emulate_mma(const char* name, typename Elements::Sum (&c)[4], const MmaA& a
 }
 #endif
 
-// c += a·b for the warp. Both require sm_80 (the backend does not choose their tiers below); all
+// The instruction `name` on c, a and b; `kind` is the constraint of a sum.
+#define ALPHAMARGIN_MMA(name, kind)                                                  \
+  asm volatile("mma.sync.aligned." name                                              \
+               " {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};\n"  \
+               : kind(c[0]), kind(c[1]), kind(c[2]), kind(c[3])                      \
+               : "r"(a.words[0]), "r"(a.words[1]), "r"(a.words[2]), "r"(a.words[3]), \
+                 "r"(b.words[0]), "r"(b.words[1]))
+
+// In code for devices that the backend does not choose it for.
+template <class Sum, class A, class B>
+__device__ __forceinline__ void no_tensor_cores(Sum (&)[4], const A&, const B&) {
+#if defined(__CUDACC__)
+  asm volatile("trap;\n");
+#endif
+}
+
+// c += a·b for the warp. All require sm_80 (the backend does not choose their tiers below); all
 // lanes take part.
 __device__ __forceinline__ void mma_m16n8k16(float (&c)[4], const MmaA& a, const MmaB& b) {
 #if !defined(__CUDACC__)
   emulate_mma<HalfElements>("mma.sync.m16n8k16", c, a, b, Place::current());
 #elif !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
-  asm volatile(
-      "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, "
-      "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};\n"
-      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-      : "r"(a.words[0]), "r"(a.words[1]), "r"(a.words[2]), "r"(a.words[3]), "r"(b.words[0]),
-        "r"(b.words[1]));
+  ALPHAMARGIN_MMA("m16n8k16.row.col.f32.f16.f16.f32", "+f");
 #else
-  static_cast<void>(c), static_cast<void>(a), static_cast<void>(b);
-  asm volatile("trap;\n");
+  no_tensor_cores(c, a, b);
+#endif
+}
+
+__device__ __forceinline__ void mma_m16n8k16_bfloat16(float (&c)[4], const MmaA& a, const MmaB& b) {
+#if !defined(__CUDACC__)
+  emulate_mma<Bfloat16Elements>("mma.sync.m16n8k16.bf16", c, a, b, Place::current());
+#elif !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
+  ALPHAMARGIN_MMA("m16n8k16.row.col.f32.bf16.bf16.f32", "+f");
+#else
+  no_tensor_cores(c, a, b);
 #endif
 }
 
@@ -111,15 +136,9 @@ __device__ __forceinline__ void mma_m16n8k32(std::int32_t (&c)[4], const MmaA& a
 #if !defined(__CUDACC__)
   emulate_mma<Int8Elements>("mma.sync.m16n8k32", c, a, b, Place::current());
 #elif !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
-  asm volatile(
-      "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, "
-      "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};\n"
-      : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
-      : "r"(a.words[0]), "r"(a.words[1]), "r"(a.words[2]), "r"(a.words[3]), "r"(b.words[0]),
-        "r"(b.words[1]));
+  ALPHAMARGIN_MMA("m16n8k32.row.col.s32.s8.s8.s32", "+r");
 #else
-  static_cast<void>(c), static_cast<void>(a), static_cast<void>(b);
-  asm volatile("trap;\n");
+  no_tensor_cores(c, a, b);
 #endif
 }
 

@@ -9,7 +9,7 @@
 // itself. Of the four products of two such sums the smallest is below 2^-24 of the whole and left
 // out.
 
-#include "cuda/dialect.h"
+#include "cuda/warp_mma.cuh"
 
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 
@@ -70,15 +70,9 @@ __device__ __forceinline__ void mma_m16n8k8(float (&c)[4], const Tf32A& a, const
   std::memcpy(&own, lanes[launch.lane()], sizeof own);
   for (int e = 0; e < 4; ++e) c[e] = own.c[e];
 #elif !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
-  asm volatile(
-      "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, "
-      "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};\n"
-      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-      : "r"(a.words[0]), "r"(a.words[1]), "r"(a.words[2]), "r"(a.words[3]), "r"(b.words[0]),
-        "r"(b.words[1]));
+  ALPHAMARGIN_MMA("m16n8k8.row.col.f32.tf32.tf32.f32", "+f");
 #else
-  static_cast<void>(c), static_cast<void>(a), static_cast<void>(b);
-  asm volatile("trap;\n");
+  no_tensor_cores(c, a, b);
 #endif
 }
 

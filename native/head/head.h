@@ -16,8 +16,8 @@ namespace alphamargin {
 enum class ShadowKind { kBytes, kNone };
 
 // Which kernels filter on a GPU (cuda/head/filter.h). kAuto chooses by device; kMmaInt8 reads an
-// int8 shadow in place of the float16 one.
-enum class FilterTier : std::uint64_t { kAuto, kSimt, kMma, kMmaInt8, kWgmma };
+// int8 shadow in place of the float16 one, kMmaSplit the upper halves of the prototypes themselves.
+enum class FilterTier : std::uint64_t { kAuto, kSimt, kMma, kMmaInt8, kMmaSplit, kWgmma };
 
 struct HeadSettings {
   std::size_t identities = 0;
@@ -28,7 +28,7 @@ struct HeadSettings {
   ShadowKind shadow = ShadowKind::kBytes;
   std::size_t sub_centres = 1;  // prototypes of each identity; more than 1 on the CPU only
   FilterTier filter = FilterTier::kAuto;  // on a GPU
-  bool fast = false;                      // on a GPU: keep the filter's cosines (not with kMmaInt8)
+  bool fast = false;                      // on a GPU: keep the filter's cosines (float16 filters)
 };
 
 struct HeadOutputs {

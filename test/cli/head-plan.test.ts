@@ -17,6 +17,7 @@ const places: [PlanPlace, object][] = onDevice
   ? [
       ['gpu', {}],
       ['gpu-int8', { filter: 'mma-int8' }],
+      ['gpu-split', { filter: 'mma-split' }],
     ]
   : [
       ['cpu', {}],
@@ -76,7 +77,7 @@ describe.each(places)('a planned head, %s', (place, options) => {
 describe('what fits', () => {
   it('is the last head that does', () => {
     const sizes = { dim: 512, batch: 128 };
-    for (const place of ['cpu', 'gpu', 'gpu-int8'] as const) {
+    for (const place of ['cpu', 'gpu', 'gpu-int8', 'gpu-split'] as const) {
       const rule = 'sgd with momentum';
       const most = mostIdentities(place, sizes, rule, 80e9);
       const bytes = (identities: number) =>
@@ -91,7 +92,7 @@ describe('what fits', () => {
     const { stdout, code } = await runCli(['info', '--plan', '10000000,512']);
     expect(code).toBe(0);
     expect(stdout).toContain('A head of 10,000,000 identities, width 512');
-    expect(stdout).toMatch(/prototypes and norms( +20\.6 GB){4}/);
+    expect(stdout).toMatch(/prototypes and norms( +20\.6 GB){5}/);
     expect(stdout).toMatch(/copy for the filter +5\.20 GB +0\.00 MB +10\.2 GB/);
     expect(stdout).toMatch(/Most identities in [\d.]+ GB, this machine:/);
   });

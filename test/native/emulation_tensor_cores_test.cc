@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "cuda/head/filter.h"
+#include "cuda/head/prototype_row.cuh"
 #include "cuda/matrix_product.h"
 #include "cuda/warp_mma.cuh"
 #include "emulation_bench.h"
@@ -11,9 +12,10 @@
 namespace alphamargin::emulated {
 namespace {
 
-__global__ void mma_kernel(const __half* a, const __half* b, float* c) {
+template <class Element, void (*multiply)(float (&)[4], const MmaA&, const MmaB&)>
+__global__ void mma_kernel(const Element* a, const Element* b, float* c) {
   struct alignas(16) Tile {
-    __half values[16 * 24];
+    Element values[16 * 24];
   };
   ALPHAMARGIN_SHARED(Tile, tiles, 2);
   // Rows of 16 halves, 8 of padding; b as [8 columns][16 k], twice, so that ldmatrix.x4 fits.
@@ -28,32 +30,63 @@ __global__ void mma_kernel(const __half* a, const __half* b, float* c) {
   std::uint32_t words[4];
   load_matrices(words, tiles[1].values + (lane % 8 + lane / 16 * 8) * 24 + lane / 8 % 2 * 8);
   float sums[4] = {1, 2, 3, 4};
-  mma_m16n8k16(sums, fragment, MmaB{{words[0], words[1]}});
+  multiply(sums, fragment, MmaB{{words[0], words[1]}});
   for (unsigned e = 0; e < 4; ++e) {
     c[(lane / 4 + 8 * (e / 2)) * 8 + 2 * (lane % 4) + e % 2] = sums[e];
   }
 }
 
-void test_mma() {
+template <class Element, void (*multiply)(float (&)[4], const MmaA&, const MmaB&)>
+void check_mma(Element (*rounded)(float)) {
   Bench bench;
-  std::vector<__half> a(256);
-  std::vector<__half> b(128);  // [column][k]
-  for (std::size_t i = 0; i < 256; ++i) a[i] = __float2half_rn(static_cast<float>(i % 13) - 6);
-  for (std::size_t i = 0; i < 128; ++i) b[i] = __float2half_rn(static_cast<float>(i % 7) / 8);
+  std::vector<float> exact_a(256);
+  std::vector<float> exact_b(128);  // [column][k]
+  for (std::size_t i = 0; i < 256; ++i) exact_a[i] = static_cast<float>(i % 13) - 6;
+  for (std::size_t i = 0; i < 128; ++i) exact_b[i] = static_cast<float>(i % 7) / 8;
+  std::vector<Element> a(256);
+  std::vector<Element> b(128);
+  std::transform(exact_a.begin(), exact_a.end(), a.begin(), rounded);
+  std::transform(exact_b.begin(), exact_b.end(), b.begin(), rounded);
   auto device_a = bench.buffer(a);
   auto device_b = bench.buffer(b);
   auto c = bench.buffer<float>(128);
-  launch(bench.context, "mma_kernel", &mma_kernel, {1, 32}, device_a.data(), device_b.data(),
-         c.data());
+  launch(bench.context, "mma_kernel", &mma_kernel<Element, multiply>, {1, 32}, device_a.data(),
+         device_b.data(), c.data());
   const auto found = bench.read(c);
   for (std::size_t row = 0; row < 16; ++row) {
     for (std::size_t column = 0; column < 8; ++column) {
       float sum = static_cast<float>(1 + column % 2 + 2 * (row / 8));
       for (std::size_t k = 0; k < 16; ++k) {
-        sum += __half2float(a[row * 16 + k]) * __half2float(b[column * 16 + k]);
+        sum += exact_a[row * 16 + k] * exact_b[column * 16 + k];
       }
       expect(found[row * 8 + column] == sum, "an element of the product");
     }
+  }
+}
+
+void test_mma() {
+  check_mma<__half, mma_m16n8k16>(&__float2half_rn);
+  check_mma<std::uint16_t, mma_m16n8k16_bfloat16>(&upper_half);
+}
+
+// Every float32 comes back from its halves, and the upper one is the nearest of 8 bits.
+void test_halves() {
+  std::uint32_t bits = 1;
+  for (int i = 0; i < 1 << 20; ++i) {
+    bits = bits * 1664525u + 1013904223u;
+    const float value = __uint_as_float(bits);
+    if (!std::isfinite(value)) continue;
+    const std::uint16_t upper = upper_half(value);
+    expect(__float_as_uint(joined(upper, lower_half(value))) == bits, "a bit is lost");
+    const float nearest = bfloat16_value(upper);
+    if (!std::isfinite(nearest)) continue;
+    const double spacing = std::ldexp(1.0, std::max(std::ilogb(value), -126) - 7);
+    expect(std::fabs(static_cast<double>(value) - nearest) <= spacing / 2, "not the nearest");
+  }
+  for (const std::uint32_t edge : {0u, 0x80000000u, 0x7fffu, 0x8000u, 0x8001u, 0xffffu, 0x3f7f8000u,
+                                   0x3f7fffffu, 0xbf808000u}) {
+    const float value = __uint_as_float(edge);
+    expect(__float_as_uint(joined(upper_half(value), lower_half(value))) == edge, "an edge");
   }
 }
 
@@ -127,17 +160,21 @@ float element(std::size_t row, std::size_t k) {
   return static_cast<float>((row * 31 + k * 7 + row * k) % 9) - 4;
 }
 
-// One launch of the fp16 filter against sums on the host: every survivor once, in its own row. The
+// One launch of a filter against sums on the host: every survivor once, in its own row. The
 // first of the bounds lets everything through, which is more than a block can gather.
 void check_filter(FilterTier tier, std::size_t rows, std::size_t identities, std::size_t dim) {
   Bench bench;
   std::vector<__half> batch(rows * dim);
   std::vector<__half> shadow(identities * dim);
+  std::vector<std::uint16_t> upper_batch(rows * dim);
+  std::vector<std::uint16_t> upper(identities * dim);
   for (std::size_t i = 0; i < batch.size(); ++i) {
     batch[i] = __float2half_rn(element(i / dim, i % dim));
+    upper_batch[i] = upper_half(element(i / dim, i % dim));
   }
   for (std::size_t i = 0; i < shadow.size(); ++i) {
     shadow[i] = __float2half_rn(element(i / dim + 1000, i % dim));
+    upper[i] = upper_half(element(i / dim + 1000, i % dim));
   }
   std::vector<float> bounds(rows);
   std::vector<RowState> states(rows);
@@ -148,17 +185,42 @@ void check_filter(FilterTier tier, std::size_t rows, std::size_t identities, std
   const std::size_t begin = identities / 3;
   auto device_batch = bench.buffer(batch);
   auto device_shadow = bench.buffer(shadow);
+  auto device_upper_batch = bench.buffer(upper_batch);
+  auto device_upper = bench.buffer(upper);
+  // Of classes whose rounding is measured: u = scale·c̃ + factor·residual, powers of two.
+  const auto scale_of = [&](std::size_t j) {
+    return tier == FilterTier::kMmaSplit ? j % 3 == 0 ? 0.5f : 2.0f : 1.0f;
+  };
+  const auto spread_of = [&](std::size_t j) {
+    return tier == FilterTier::kMmaSplit ? static_cast<float>(j % 5) : 0.0f;
+  };
+  std::vector<float> scales(identities);
+  std::vector<float> residuals(identities);
+  for (std::size_t j = 0; j < identities; ++j) {
+    scales[j] = scale_of(j);
+    residuals[j] = spread_of(j) / 2;
+  }
+  auto device_scales = bench.buffer(scales);
+  auto device_residuals = bench.buffer(residuals);
+  auto row_scales = bench.buffer(std::vector<float>(rows, 1));
+  auto row_factors = bench.buffer(std::vector<float>(rows, 2));
   auto device_bounds = bench.buffer(bounds);
   auto device_states = bench.buffer(states);
   auto lists = bench.buffer<Candidate>(rows * identities);
   auto counts = bench.buffer(std::vector<std::uint32_t>(rows, 0));
   PrototypeArrays prototypes;
   prototypes.shadow = device_shadow.data();
+  prototypes.upper = device_upper.data();
+  prototypes.scales = device_scales.data();
+  prototypes.residuals = device_residuals.data();
   prototypes.identities = identities;
   prototypes.dim = prototypes.shadow_dim = dim;
   prototypes.filter = tier;
   BatchArrays embeddings;
   embeddings.half_unit = device_batch.data();
+  embeddings.upper_unit = device_upper_batch.data();
+  embeddings.scales = row_scales.data();
+  embeddings.factors = row_factors.data();
   embeddings.rows = rows;
   embeddings.dim = embeddings.shadow_dim = dim;
   filter_prototypes(
@@ -172,6 +234,7 @@ void check_filter(FilterTier tier, std::size_t rows, std::size_t identities, std
     for (std::size_t j = begin; j < identities; ++j) {
       float sum = 0;
       for (std::size_t k = 0; k < dim; ++k) sum += element(row, k) * element(j + 1000, k);
+      sum = sum * scale_of(j) + spread_of(j);
       if (sum > bounds[row] && j != row % identities) {
         expected.push_back({static_cast<std::int32_t>(j), sum});
       }
@@ -194,7 +257,7 @@ void test_filter() {
     DeviceSettings settings;
     settings.seed = seed;
     configure_device(settings);
-    for (const FilterTier tier : {FilterTier::kMma, FilterTier::kSimt}) {
+    for (const FilterTier tier : {FilterTier::kMma, FilterTier::kMmaSplit, FilterTier::kSimt}) {
       // A tile of each height, one slab and several, edges in both directions.
       check_filter(tier, 17, 1500, 32);
       check_filter(tier, 64, 700, 96);
@@ -307,6 +370,7 @@ void test_positive_products() {
 const test::Cases kTensorCoreCases = {
     {"mma and ldmatrix", &test_mma},
     {"mma of int8", &test_mma_int8},
+    {"the halves of a float32", &test_halves},
     {"bank conflicts of ldmatrix", &test_bank_conflicts},
     {"float32 products of TF32 tiles", &test_products},
     {"products of one sign", &test_positive_products},

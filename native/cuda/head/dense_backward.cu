@@ -65,9 +65,9 @@ __global__ void __launch_bounds__(kChunkThreads)
   }
   const double coefficient = target_coefficient(factors, row);
   const double weight = coefficient / prototypes.norms[label];
+  const PrototypeRow prototype(prototypes, label);
   for (std::size_t k = threadIdx.x; k < prototypes.dim; k += blockDim.x) {
-    sums[i * prototypes.dim + k] +=
-        weight * static_cast<double>(prototypes.rows[label * prototypes.dim + k]);
+    sums[i * prototypes.dim + k] += weight * static_cast<double>(prototype[k]);
   }
   if (threadIdx.x == 0) projections[i] += projection + coefficient * row.label_cosine;
 }
@@ -202,8 +202,8 @@ std::size_t dense_backward(const HeadCall& call, const std::vector<std::uint32_t
            products.data(), projections.data(), sums.data());
     if (grad_embeddings != nullptr) {
       add_matrix_product(context, {coefficients.data(), chunk.count},
-                         {call.prototypes.rows + begin * dim, dim, 0, chunks.factors()},
-                         {rows, chunk.count, dim}, sums.data());
+                         {chunks.prototypes(), dim, 0, chunks.factors()}, {rows, chunk.count, dim},
+                         sums.data());
     }
     if (!updates) continue;
     launch(context, "class_projection_kernel", &class_projection_kernel,

@@ -1,4 +1,5 @@
 #include "cuda/head/dense_chunks.h"
+#include "cuda/head/split_rows.h"
 #include "cuda/launch.h"
 #include "cuda/matrix_product.h"
 
@@ -38,7 +39,9 @@ DenseChunks::DenseChunks(const HeadCall& call, const std::vector<std::uint32_t>&
       indices_(call.context, call.scratch, rows_),
       unit_(call.context, call.scratch, rows_ * call.batch.dim),
       factors_(call.context, call.scratch, std::min(kChunkIdentities, call.prototypes.identities)),
-      cosines_(call.context, call.scratch, rows_ * factors_.size()) {
+      cosines_(call.context, call.scratch, rows_ * factors_.size()),
+      joined_(call.context, call.scratch,
+              call.prototypes.rows == nullptr ? factors_.size() * call.batch.dim : 0) {
   indices_.upload(dense_rows.data());
   launch(call.context, "gather_kernel", &gather_kernel,
          {static_cast<unsigned>(rows_), kChunkThreads}, call.batch.unit, indices_.data(),
@@ -51,9 +54,14 @@ ChunkArrays DenseChunks::cosines(const HeadCall& call, std::size_t begin) {
   launch(call.context, "factors_kernel", &factors_kernel,
          {blocks_for(count, kChunkThreads), kChunkThreads}, call.prototypes.norms + begin, count,
          factors_.data());
-  matrix_product(call.context, {unit_.data(), dim},
-                 {call.prototypes.rows + begin * dim, dim, 1, factors_.data()}, {rows_, dim, count},
-                 cosines_.data());
+  if (call.prototypes.rows != nullptr) {
+    prototypes_ = call.prototypes.rows + begin * dim;
+  } else {
+    join_rows(call.context, call.prototypes, begin, count, joined_.data());
+    prototypes_ = joined_.data();
+  }
+  matrix_product(call.context, {unit_.data(), dim}, {prototypes_, dim, 1, factors_.data()},
+                 {rows_, dim, count}, cosines_.data());
   if (call.top.count > 0) {
     launch(call.context, "penalty_kernel", &penalty_kernel, {static_cast<unsigned>(rows_), 32},
            call.top, indices_.data(), begin, count, cosines_.data());

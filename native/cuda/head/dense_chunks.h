@@ -51,7 +51,8 @@ class DenseChunks {
   std::size_t rows() const { return rows_; }
   const std::uint32_t* indices() const { return indices_.data(); }
   const float* unit() const { return unit_.data(); }        // x̂ [R, D]
-  const float* factors() const { return factors_.data(); }  // 1/‖w‖ of the last chunk
+  const float* prototypes() const { return prototypes_; }   // w of the last chunk [count, D]
+  const float* factors() const { return factors_.data(); }  // their 1/‖w‖
 
   // Queues the cosines of the classes begin … and returns the chunk.
   ChunkArrays cosines(const HeadCall& call, std::size_t begin);
@@ -71,6 +72,8 @@ class DenseChunks {
   DeviceBuffer<float> unit_;
   DeviceBuffer<float> factors_;
   DeviceBuffer<float> cosines_;
+  DeviceBuffer<float> joined_;  // where prototypes are split
+  const float* prototypes_ = nullptr;
 };
 
 }  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE

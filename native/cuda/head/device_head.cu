@@ -210,16 +210,16 @@ std::unique_lock<std::mutex> DeviceHead::enter() {
 std::size_t DeviceHead::moved_bytes(const HeadStats& stats, const Loss& loss, bool has_dense_rows,
                                     const Optimizer* optimizer) const {
   const std::size_t row = dim_ * sizeof(float);
-  const std::size_t shadow_row = state_->shadow_row_bytes();
+  const std::size_t filter_row = state_->filter_row_bytes();
   std::size_t bytes = 0;
   if (!loss.order.is_softmax()) {
-    bytes += identities_ * shadow_row + (fast_ ? 1 : 2) * stats.support * row;
+    bytes += identities_ * filter_row + (fast_ ? 1 : 2) * stats.support * row;
   }
-  if (loss.top_penalty > 0) bytes += identities_ * shadow_row;
+  if (loss.top_penalty > 0) bytes += identities_ * filter_row;
   if (has_dense_rows) bytes += 2 * identities_ * row;
   if (optimizer != nullptr) {
     const bool has_momentum = optimizer->kind == OptimizerKind::kSgd && optimizer->momentum > 0;
-    bytes += stats.touched_prototypes * ((has_momentum ? 4 : 2) * row + shadow_row);
+    bytes += stats.touched_prototypes * ((has_momentum ? 4 : 2) * row + state_->shadow_row_bytes());
   }
   return bytes;
 }
@@ -296,7 +296,7 @@ void DeviceHead::nearest(const RealMatrix& queries, std::size_t k, std::int32_t*
   if (queries.rows() == 0) return;
   const StreamDrain drain(*context_);
   MemoryAccount scratch(&pool_->account());
-  PreparedBatch batch(*context_, scratch, queries, state_->has_int8_shadow());
+  PreparedBatch batch(*context_, scratch, queries, state_->format());
   batch.check("queries");
   ALPHAMARGIN_DEVICE_NAMESPACE::nearest(*context_, scratch, state_->arrays(), batch.arrays(), k,
                                         identities, cosines, cancellation);

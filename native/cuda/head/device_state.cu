@@ -9,6 +9,7 @@
 
 #include "cuda/head/device_state.h"
 #include "cuda/head/head_call.h"
+#include "cuda/head/split_rows.h"
 #include "cuda/head/update_row.cuh"
 #include "cuda/launch.h"
 #include "cuda/transfer.h"
@@ -21,23 +22,23 @@ namespace {
 constexpr unsigned kRowThreads = 128;
 constexpr unsigned kRangeThreads = 256;
 constexpr std::size_t kRangeBlocks = 1024;
-// Rows to be scattered travel through a buffer of about this size.
-constexpr std::size_t kScatterBytes = std::size_t{16} << 20;
+// Rows that are scattered, split or joined travel through a buffer of about this size.
+constexpr std::size_t kTransferBytes = std::size_t{16} << 20;
 
 __global__ void fill_random_kernel(PrototypeArrays prototypes, std::uint64_t key) {
   const std::size_t dim = prototypes.dim;
   for (std::size_t row = blockIdx.x; row < prototypes.identities; row += gridDim.x) {
-    float* values = prototypes.rows + row * dim;
+    const PrototypeRow values(prototypes, row);
     for (std::size_t k = threadIdx.x; k < dim; k += blockDim.x) {
-      values[k] = near_normal(scrambled(key ^ (row * dim + k)));
+      values.set(k, near_normal(scrambled(key ^ (row * dim + k))));
     }
     double norm = block_norm(values, dim);
     if (norm == 0) {
       norm = 1;
-      if (threadIdx.x == 0) values[0] = 1;
+      if (threadIdx.x == 0) values.set(0, 1);
     }
     for (std::size_t k = threadIdx.x; k < dim; k += blockDim.x) {
-      values[k] = static_cast<float>(values[k] / norm);
+      values.set(k, static_cast<float>(values[k] / norm));
     }
     refresh_row(prototypes, row);
   }
@@ -51,8 +52,9 @@ __global__ void reset_rows_kernel(PrototypeArrays prototypes, const float* value
   for (std::size_t i = blockIdx.x; i < count; i += gridDim.x) {
     const auto identity = static_cast<std::size_t>(identities[i]);
     const float* source = values + sources[i] * dim;
+    const PrototypeRow row(prototypes, identity);
     for (std::size_t k = threadIdx.x; k < dim; k += blockDim.x) {
-      prototypes.rows[identity * dim + k] = source[k];
+      row.set(k, source[k]);
       if (prototypes.momentum != nullptr) prototypes.momentum[identity * dim + k] = 0;
     }
     if (threadIdx.x == 0 && prototypes.accumulator != nullptr) prototypes.accumulator[identity] = 0;
@@ -90,14 +92,17 @@ DeviceState::DeviceState(DeviceContext& context, MemoryAccount& account, std::si
       account_(account),
       identities_(identities),
       dim_(dim),
-      prototypes_(context, account, identities * dim),
-      norms_(context, account, identities),
       filter_(filter),
-      shadow_(context, account, has_int8_shadow() ? 0 : identities * padded_dim(dim, false)),
-      int8_shadow_(context, account, has_int8_shadow() ? identities * padded_dim(dim, true) : 0),
-      int8_scales_(context, account, has_int8_shadow() ? identities : 0),
-      int8_residuals_(context, account, has_int8_shadow() ? identities : 0),
+      prototypes_(context, account, is_split() ? 0 : identities * dim),
+      upper_(context, account, elements_of(ShadowFormat::kUpper)),
+      lower_(context, account, is_split() ? identities * dim : 0),
+      norms_(context, account, identities),
+      shadow_(context, account, elements_of(ShadowFormat::kHalf)),
+      int8_shadow_(context, account, elements_of(ShadowFormat::kInt8)),
+      scales_(context, account, format() == ShadowFormat::kHalf ? 0 : identities),
+      residuals_(context, account, scales_.size()),
       reference_(to_device(context, account, reference, identities)) {
+  upper_.fill_bytes(0);  // its padding stays so
   context_.synchronize();
 }
 
@@ -109,18 +114,20 @@ void DeviceState::fill_random(std::uint64_t seed) {
 PrototypeArrays DeviceState::arrays() const {
   PrototypeArrays arrays;
   arrays.rows = prototypes_.data();
+  arrays.upper = upper_.data();
+  arrays.lower = lower_.data();
   arrays.norms = norms_.data();
   arrays.shadow = shadow_.data();
   arrays.int8_shadow = int8_shadow_.data();
-  arrays.int8_scales = int8_scales_.data();
-  arrays.int8_residuals = int8_residuals_.data();
+  arrays.scales = scales_.data();
+  arrays.residuals = residuals_.data();
   arrays.filter = filter_;
   arrays.momentum = momentum_.data();
   arrays.accumulator = accumulator_.data();
   arrays.reference = reference_.data();
   arrays.identities = identities_;
   arrays.dim = dim_;
-  arrays.shadow_dim = padded_dim(dim_, has_int8_shadow());
+  arrays.shadow_dim = padded_dim(dim_, format());
   return arrays;
 }
 
@@ -151,7 +158,40 @@ bool DeviceState::has(StateArray array) const {
   return false;
 }
 
+template <class Transfer>
+void DeviceState::for_transfers(std::size_t count, const Transfer& transfer) {
+  const std::size_t chunk =
+      std::clamp<std::size_t>(kTransferBytes / (dim_ * sizeof(float)), 1, count);
+  DeviceBuffer<float> rows(context_, account_, chunk * dim_);
+  const StreamDrain drain(context_);
+  for (std::size_t begin = 0; begin < count; begin += chunk) {
+    transfer(begin, std::min(chunk, count - begin), rows.data());
+  }
+  context_.synchronize();
+}
+
+void DeviceState::upload_prototypes(std::size_t first, std::size_t count, const float* values) {
+  if (count == 0) return;
+  if (is_split()) {
+    for_transfers(count, [&](std::size_t begin, std::size_t rows, float* buffer) {
+      context_.upload(buffer, values + begin * dim_, rows * dim_ * sizeof(float));
+      split_rows(context_, arrays(), first + begin, rows, buffer);
+    });
+  } else {
+    context_.upload(prototypes_.data() + first * dim_, values, count * dim_ * sizeof(float));
+  }
+  refresh_prototypes(context_, arrays(), first, count);
+}
+
 void DeviceState::read(StateArray array, std::size_t first, std::size_t count, float* out) {
+  if (count == 0) return;
+  if (array == StateArray::kPrototypes && is_split()) {
+    for_transfers(count, [&](std::size_t begin, std::size_t rows, float* buffer) {
+      join_rows(context_, arrays(), first + begin, rows, buffer);
+      context_.download(out + begin * dim_, buffer, rows * dim_ * sizeof(float));
+    });
+    return;
+  }
   const DeviceBuffer<float>& source = array == StateArray::kPrototypes ? prototypes_
                                       : array == StateArray::kMomentum ? momentum_
                                                                        : accumulator_;
@@ -165,8 +205,7 @@ void DeviceState::write(StateArray array, std::size_t first, std::size_t count,
   const std::size_t row = width(array);
   if (array == StateArray::kPrototypes) {
     checked_prototypes(first, count, dim_, values);
-    context_.upload(prototypes_.data() + first * row, values, count * row * sizeof(float));
-    refresh_prototypes(context_, arrays(), first, count);
+    upload_prototypes(first, count, values);
     context_.synchronize();
     return;
   }
@@ -204,12 +243,11 @@ void DeviceState::reset_rows(const std::int32_t* identities, std::size_t count,
 }
 
 void DeviceState::reset_first_rows(std::size_t count, const float* values) {
-  context_.upload(prototypes_.data(), values, count * dim_ * sizeof(float));
+  upload_prototypes(0, count, values);
   if (!momentum_.empty()) {
     context_.fill_bytes(momentum_.data(), 0, count * dim_ * sizeof(float));
   }
   if (!accumulator_.empty()) context_.fill_bytes(accumulator_.data(), 0, count * sizeof(float));
-  refresh_prototypes(context_, arrays(), 0, count);
   context_.synchronize();
 }
 
@@ -228,7 +266,7 @@ void DeviceState::scatter_rows(const std::int32_t* identities, std::size_t count
   std::vector<std::uint32_t> sources(kept.size());
 
   const std::size_t chunk =
-      std::clamp<std::size_t>(kScatterBytes / (dim_ * sizeof(float)), 1, count);
+      std::clamp<std::size_t>(kTransferBytes / (dim_ * sizeof(float)), 1, count);
   DeviceBuffer<float> rows(context_, account_, chunk * dim_);
   DeviceBuffer<std::int32_t> chunk_targets(context_, account_, chunk);
   DeviceBuffer<std::uint32_t> chunk_sources(context_, account_, chunk);
@@ -251,8 +289,8 @@ void DeviceState::scatter_rows(const std::int32_t* identities, std::size_t count
 }
 
 std::size_t DeviceState::prototype_bytes() const {
-  return prototypes_.bytes() + norms_.bytes() + shadow_.bytes() + int8_shadow_.bytes() +
-         int8_scales_.bytes() + int8_residuals_.bytes();
+  return prototypes_.bytes() + upper_.bytes() + lower_.bytes() + norms_.bytes() + shadow_.bytes() +
+         int8_shadow_.bytes() + scales_.bytes() + residuals_.bytes();
 }
 
 std::size_t DeviceState::optimizer_bytes() const {

@@ -40,16 +40,32 @@ class DeviceState {
   // before the first is written. Synchronises.
   void reset_rows(const std::int32_t* identities, std::size_t count, const float* values);
 
-  bool has_int8_shadow() const { return filter_ == FilterTier::kMmaInt8; }
-  // Of one row of the shadow and what belongs to it.
+  ShadowFormat format() const { return shadow_format(filter_); }
+  // What the filter reads of one prototype.
+  std::size_t filter_row_bytes() const {
+    return padded_dim(dim_, format()) * element_bytes(format()) + rounding_bytes();
+  }
+  // What an update writes of one besides the float32 row, or its halves.
   std::size_t shadow_row_bytes() const {
-    return has_int8_shadow() ? padded_dim(dim_, true) + 2 * sizeof(float)
-                             : padded_dim(dim_, false) * sizeof(__half);
+    return is_split() ? rounding_bytes() : filter_row_bytes();
   }
   std::size_t prototype_bytes() const;
   std::size_t optimizer_bytes() const;
 
  private:
+  bool is_split() const { return format() == ShadowFormat::kUpper; }
+  // Elements of the array that the filter reads, were it this one.
+  std::size_t elements_of(ShadowFormat wanted) const {
+    return format() == wanted ? identities_ * padded_dim(dim_, wanted) : 0;
+  }
+  std::size_t rounding_bytes() const {
+    return format() == ShadowFormat::kHalf ? 0 : 2 * sizeof(float);
+  }
+  // transfer(begin, rows, buffer) for parts of `count` rows, with room for them as float32.
+  template <class Transfer>
+  void for_transfers(std::size_t count, const Transfer& transfer);
+  // Writes rows and all that follows from them.
+  void upload_prototypes(std::size_t first, std::size_t count, const float* values);
   std::size_t width(StateArray array) const { return array == StateArray::kAccumulator ? 1 : dim_; }
   DeviceBuffer<float> zeros(std::size_t count);
   void reset_first_rows(std::size_t count, const float* values);
@@ -59,13 +75,15 @@ class DeviceState {
   MemoryAccount& account_;
   std::size_t identities_;
   std::size_t dim_;
-  DeviceBuffer<float> prototypes_;
-  DeviceBuffer<double> norms_;
   FilterTier filter_;
+  DeviceBuffer<float> prototypes_;
+  DeviceBuffer<std::uint16_t> upper_;
+  DeviceBuffer<std::uint16_t> lower_;
+  DeviceBuffer<double> norms_;
   DeviceBuffer<__half> shadow_;
   DeviceBuffer<std::int8_t> int8_shadow_;
-  DeviceBuffer<float> int8_scales_;
-  DeviceBuffer<float> int8_residuals_;
+  DeviceBuffer<float> scales_;
+  DeviceBuffer<float> residuals_;
   DeviceBuffer<float> reference_;
   DeviceBuffer<float> momentum_;
   DeviceBuffer<float> accumulator_;

@@ -7,15 +7,16 @@
 // a lane is a partial sum, and the tree is a butterfly (addition commutes, so all 16 lanes end with
 // the same bits). Traffic: both rows once, 64 bytes at a time, eight of them under way.
 
-#include "cuda/head/head_arrays.h"
+#include "cuda/head/prototype_row.cuh"
 
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 
 inline constexpr unsigned kDotLanes = 16;
 
 // Called by all lanes of a warp; each half warp may have operands of its own and all its lanes get
-// the result. Blocks are one-dimensional.
-__device__ inline double exact_dot(const float* a, const float* b, std::size_t count) {
+// the result. Blocks are one-dimensional. An operand is an array or a SplitRow.
+template <class A, class B>
+__device__ double exact_dot(const A& a, const B& b, std::size_t count) {
   double sum = 0;
   std::size_t k = threadIdx.x % kDotLanes;
   // All loads of a few steps before the first sum: one after the other they would take the latency
@@ -47,14 +48,17 @@ __device__ inline double exact_dot(const float* a, const float* b, std::size_t c
 // exact_dot.
 __device__ inline double exact_cosine(const PrototypeArrays& prototypes, const BatchArrays& batch,
                                       std::size_t row, std::size_t identity) {
-  const double product = exact_dot(batch.values + row * batch.dim,
-                                   prototypes.rows + identity * prototypes.dim, prototypes.dim);
+  const float* embedding = batch.values + row * batch.dim;
+  const double product = PrototypeRow(prototypes, identity).with([&](const auto& prototype) {
+    return exact_dot(embedding, prototype, prototypes.dim);
+  });
   const double cosine = product / (batch.norms[row] * prototypes.norms[identity]);
   return cosine < -1 ? -1.0 : cosine > 1 ? 1.0 : cosine;
 }
 
 // ‖row‖ for all threads of a block, which may have written the row just before.
-__device__ inline double block_norm(const float* row, std::size_t dim) {
+template <class Row>
+__device__ double block_norm(const Row& row, std::size_t dim) {
   ALPHAMARGIN_SHARED(double, norm, 1);
   __syncthreads();
   if (threadIdx.x < kWarpSize) {

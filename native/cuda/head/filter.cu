@@ -37,8 +37,11 @@ FilterTier chosen_filter(const DeviceContext& context, FilterTier wanted, std::s
       }
       [[fallthrough]];
     case FilterTier::kMma:
+    case FilterTier::kMmaSplit:
       if (capability < kFirstWithTensorCores) {
-        refuse(context, "the filters 'mma' and 'mma-int8' need compute capability 8.0 or later");
+        refuse(
+            context,
+            "the filters 'mma', 'mma-int8' and 'mma-split' need compute capability 8.0 or later");
       }
       break;
     case FilterTier::kWgmma:

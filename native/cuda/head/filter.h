@@ -5,15 +5,15 @@
 //   survivor (i, j)  ⇔  u_ij > bounds[i] and j is not row i's label
 //   u_ij − 2 spread_ij − slack[i] ≤ c_ij ≤ u_ij + slack[i]
 //
-// fp16 shadow: u = c̃, spread 0. int8 shadow: u = c̃ + spread, spread_ij = int8_factors[i]·ρ_j, the
-// certified residual of the class (shadow.cuh).
+// fp16 shadow: u = c̃, spread 0. int8 shadow, upper halves: u = c̃ + spread, spread_ij =
+// factors[i]·ρ_j, the certified residual of the class (shadow.cuh).
 //
 // Shapes: shadow [C, padded D] and low-precision batch [B, padded D]; lists [B, capacity].
 // Accumulation: float32 (the bound on its error is in shadow.cuh), int8: exact in int32. Traffic:
 // each tile of prototypes is read once from memory and by the other row tiles from cache; no [B, C]
 // array exists.
 //
-// Tiers (FilterTier): tensor cores with fp16 or int8 operands (mma.sync, sm_80 and later,
+// Tiers (FilterTier): tensor cores with fp16, int8 or bfloat16 operands (mma.sync, sm_80 and later,
 // filter_mma.cu), those of Hopper with fp16 operands (wgmma, sm_90a, filter_wgmma.cu), and plain
 // fused multiply-adds (any device, filter_simt.cu). Their c̃ differ within the slack, so what
 // survives may differ, never what is solved.
@@ -49,8 +49,8 @@ struct ListedCosine {
                           std::size_t row)
       : list(entries),
         slack(row_slack),
-        residuals(prototypes.int8_residuals),
-        factor(residuals == nullptr ? 0.0 : 2.0 * batch.int8_factors[row]) {}
+        residuals(prototypes.residuals),
+        factor(residuals == nullptr ? 0.0 : 2.0 * batch.factors[row]) {}
 
   __device__ double operator()(std::size_t j) const {
     const double certain = static_cast<double>(list[j].cosine) - slack;

@@ -1,4 +1,5 @@
-// The filter on tensor cores (mma.sync, sm_80 and later), with fp16 or int8 operands.
+// The filter on tensor cores (mma.sync, sm_80 and later), with fp16, int8 or bfloat16 operands (the
+// upper halves of prototypes that are split).
 //
 // A tile is 32·m rows of the batch × 256 classes, m = 1, 2, 4 by the size of the batch; 8 warps in
 // 2 × 4 own 16·m × 64 of it each, in registers. Both operands come through shared memory in slabs
@@ -18,8 +19,8 @@
 
 #include "cuda/async_copy.cuh"
 #include "cuda/head/filter.h"
+#include "cuda/head/filter_operands.cuh"
 #include "cuda/launch.h"
-#include "cuda/warp_mma.cuh"
 
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 namespace {
@@ -41,7 +42,7 @@ static_assert(kStaged < 1u << 16);
 struct RowLimit {
   float bound;
   std::int32_t label;
-  float scale;   // of the int8 embedding
+  float scale;   // of the embedding
   float factor;  // of the classes' residuals
 };
 
@@ -66,30 +67,6 @@ struct FilterShared {
   std::uint32_t staged_count;  // may exceed kStaged
 };
 static_assert(sizeof(FilterShared<4>) <= 99 * 1024 && sizeof(FilterShared<2>) <= 99 * 1024);
-
-struct HalfOperands {
-  using Sum = float;
-  static constexpr std::size_t kElementBytes = sizeof(__half);
-  static __device__ const void* rows(const BatchArrays& batch) { return batch.half_unit; }
-  static __device__ const void* classes(const PrototypeArrays& prototypes) {
-    return prototypes.shadow;
-  }
-  static __device__ void multiply(float (&sums)[4], const MmaA& a, const MmaB& b) {
-    mma_m16n8k16(sums, a, b);
-  }
-};
-
-struct Int8Operands {
-  using Sum = std::int32_t;
-  static constexpr std::size_t kElementBytes = 1;
-  static __device__ const void* rows(const BatchArrays& batch) { return batch.int8_unit; }
-  static __device__ const void* classes(const PrototypeArrays& prototypes) {
-    return prototypes.int8_shadow;
-  }
-  static __device__ void multiply(std::int32_t (&sums)[4], const MmaA& a, const MmaB& b) {
-    mma_m16n8k32(sums, a, b);
-  }
-};
 
 __device__ __forceinline__ unsigned swizzled(unsigned row, unsigned chunk) {
   return row * kSlabBytes + (chunk ^ (row / 2 % kChunks)) * kChunkBytes;
@@ -245,10 +222,11 @@ struct WarpTile {
   }
 };
 
-template <unsigned kRowTiles>
-__device__ __forceinline__ void keep_survivors(const float (&sums)[kRowTiles][kColumns][4],
+// Without rounding that is measured by class: one bound for all.
+template <class Operands, unsigned kRowTiles>
+__device__ __forceinline__ void keep_survivors(const Sums<Operands, kRowTiles>& sums,
                                                FilterShared<kRowTiles>& shared,
-                                               const WarpTile& tile) {
+                                               const WarpTile& tile, std::false_type) {
 #pragma unroll
   for (unsigned m = 0; m < kRowTiles; ++m) {
 #pragma unroll
@@ -268,27 +246,32 @@ __device__ __forceinline__ void keep_survivors(const float (&sums)[kRowTiles][kC
   }
 }
 
-// A whole number that the product of a surviving class is above, given the largest scale and
-// residual of the classes: u = s_x s_w a·b + f ρ > bound. Rounded down.
-__device__ __forceinline__ std::int32_t coarse_limit(const RowLimit& limit, float largest_scale,
-                                                     float largest_residual) {
-  constexpr float kMost = 2147483520.0f;  // the last float below 2^31
+// What the product of a surviving class is above, given the largest scale and residual of the
+// classes: u = s_x s_w a·b + f ρ > bound. Rounded down; a whole number for int8.
+__device__ __forceinline__ float coarse_product(const RowLimit& limit, float largest_scale,
+                                                float largest_residual) {
   const float rest = limit.bound - limit.factor * largest_residual * (1 + 0x1p-20f);
-  if (!(rest > 0)) return -0x7fffffff - 1;
-  const float steps = rest / (limit.scale * largest_scale) * (1 - 0x1p-20f) - 1;
-  return steps < kMost ? static_cast<std::int32_t>(floorf(steps)) : 0x7fffffff;
+  if (!(rest > 0)) return -INFINITY;
+  return rest / (limit.scale * largest_scale) * (1 - 0x1p-20f);
+}
+__device__ __forceinline__ float limit_of(float coarse, float) { return coarse; }
+__device__ __forceinline__ std::int32_t limit_of(float coarse, std::int32_t) {
+  constexpr float kMost = 2147483520.0f;  // the last float below 2^31
+  if (coarse == -INFINITY) return -0x7fffffff - 1;
+  return coarse - 1 < kMost ? static_cast<std::int32_t>(floorf(coarse - 1)) : 0x7fffffff;
 }
 
-template <unsigned kRowTiles>
-__device__ __forceinline__ void keep_survivors(const std::int32_t (&sums)[kRowTiles][kColumns][4],
+template <class Operands, unsigned kRowTiles>
+__device__ __forceinline__ void keep_survivors(const Sums<Operands, kRowTiles>& sums,
                                                FilterShared<kRowTiles>& shared,
-                                               const WarpTile& tile) {
+                                               const WarpTile& tile, std::true_type) {
+  using Sum = typename Operands::Sum;
   float largest_scale = 0;
   float largest_residual = 0;
   for (unsigned i = threadIdx.x % kWarpSize; i < kWarpClasses; i += kWarpSize) {
     const std::size_t identity = min(tile.first_class + i, tile.end - 1);
-    largest_scale = max(largest_scale, tile.prototypes.int8_scales[identity]);
-    largest_residual = max(largest_residual, tile.prototypes.int8_residuals[identity]);
+    largest_scale = max(largest_scale, tile.prototypes.scales[identity]);
+    largest_residual = max(largest_residual, tile.prototypes.residuals[identity]);
   }
   for (int lanes = kWarpSize / 2; lanes > 0; lanes /= 2) {
     largest_scale = max(largest_scale, __shfl_xor_sync(kFullMask, largest_scale, lanes));
@@ -300,16 +283,16 @@ __device__ __forceinline__ void keep_survivors(const std::int32_t (&sums)[kRowTi
     for (unsigned half = 0; half < 2; ++half) {
       const unsigned row = tile.row(m, half);
       const RowLimit limit = shared.limits[row];
-      const std::int32_t coarse = coarse_limit(limit, largest_scale, largest_residual);
-      if (largest_of_row(sums[m], half) <= coarse) continue;
+      const Sum coarse = limit_of(coarse_product(limit, largest_scale, largest_residual), Sum{});
+      if (!(largest_of_row(sums[m], half) > coarse)) continue;
       visit_passing(
-          sums[m], half, [coarse](std::int32_t product) { return product > coarse; },
-          [&](unsigned place, std::int32_t product) {
+          sums[m], half, [coarse](Sum product) { return product > coarse; },
+          [&](unsigned place, Sum product) {
             const std::size_t identity = tile.identity(place);
             if (identity >= tile.end) return;
             const float cosine =
-                static_cast<float>(product) * limit.scale * tile.prototypes.int8_scales[identity] +
-                limit.factor * tile.prototypes.int8_residuals[identity];
+                static_cast<float>(product) * limit.scale * tile.prototypes.scales[identity] +
+                limit.factor * tile.prototypes.residuals[identity];
             if (!(cosine > limit.bound)) return;
             keep(shared, tile.candidates, tile.first_row, row,
                  {static_cast<std::int32_t>(identity), cosine});
@@ -364,9 +347,9 @@ __global__ void __launch_bounds__(kThreads, 1)
     if (row < batch.rows) {
       limit.bound = seen_bound(candidates.bounds + row);
       limit.label = static_cast<std::int32_t>(label_of(candidates, row));
-      if (Operands::kElementBytes == 1) {
-        limit.scale = batch.int8_scales[row];
-        limit.factor = batch.int8_factors[row];
+      if constexpr (Operands::kMeasured) {
+        limit.scale = batch.scales[row];
+        limit.factor = batch.factors[row];
       }
     }
     shared->limits[i] = limit;
@@ -400,8 +383,9 @@ __global__ void __launch_bounds__(kThreads, 1)
     }
     if (slabs == 1) __syncthreads();
     if (!active) continue;
-    keep_survivors(sums, *shared,
-                   WarpTile{prototypes, candidates, first_row, warp_row, first_class, end});
+    keep_survivors<Operands>(
+        sums, *shared, WarpTile{prototypes, candidates, first_row, warp_row, first_class, end},
+        std::bool_constant<Operands::kMeasured>{});
   }
   copy_async_wait<0>();
   __syncthreads();
@@ -440,10 +424,13 @@ void filter_with(DeviceContext& context, const PrototypeArrays& prototypes,
 void filter_by_mma(DeviceContext& context, const PrototypeArrays& prototypes,
                    const BatchArrays& batch, const CandidateArrays& candidates, std::size_t begin,
                    std::size_t end) {
-  if (prototypes.int8_shadow != nullptr) {
-    filter_with<Int8Operands>(context, prototypes, batch, candidates, begin, end);
-  } else {
-    filter_with<HalfOperands>(context, prototypes, batch, candidates, begin, end);
+  switch (prototypes.format()) {
+    case ShadowFormat::kHalf:
+      return filter_with<HalfOperands>(context, prototypes, batch, candidates, begin, end);
+    case ShadowFormat::kInt8:
+      return filter_with<Int8Operands>(context, prototypes, batch, candidates, begin, end);
+    case ShadowFormat::kUpper:
+      return filter_with<UpperOperands>(context, prototypes, batch, candidates, begin, end);
   }
 }
 

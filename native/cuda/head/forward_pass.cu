@@ -25,7 +25,7 @@ ForwardPass::ForwardPass(const HeadView& head, MemoryAccount& scratch, const Rea
     : states_(embeddings.rows()),
       counts_(embeddings.rows()),
       counted_(count_rows(labels, embeddings.rows(), head.prototypes.identities)),
-      batch_(head.context, scratch, embeddings, head.prototypes.int8_shadow != nullptr, labels),
+      batch_(head.context, scratch, embeddings, head.prototypes.format(), labels),
       rows_(head.context, scratch, embeddings.rows()),
       call_{head.context,
             scratch,

@@ -13,22 +13,37 @@
 
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 
-// Rows of a shadow and low-precision embeddings are padded with zeros to whole slabs of 64 bytes,
-// so that filter tiles need no edge cases along D.
+// What the filter reads, of prototypes and embeddings alike (shadow.cuh).
+enum class ShadowFormat : std::uint64_t { kHalf, kInt8, kUpper };
+
+__host__ __device__ inline constexpr ShadowFormat shadow_format(FilterTier filter) {
+  return filter == FilterTier::kMmaInt8    ? ShadowFormat::kInt8
+         : filter == FilterTier::kMmaSplit ? ShadowFormat::kUpper
+                                           : ShadowFormat::kHalf;
+}
+inline constexpr std::size_t element_bytes(ShadowFormat format) {
+  return format == ShadowFormat::kInt8 ? 1 : 2;
+}
+
+// Rows that the filter reads are padded with zeros to whole slabs of 64 bytes, so that its tiles
+// need no edge cases along D.
 inline constexpr std::size_t kSlabBytes = 64;
-inline constexpr std::size_t padded_dim(std::size_t dim, bool is_int8) {
-  const std::size_t multiple = is_int8 ? kSlabBytes : kSlabBytes / 2;
+inline constexpr std::size_t padded_dim(std::size_t dim, ShadowFormat format) {
+  const std::size_t multiple = kSlabBytes / element_bytes(format);
   return (dim + multiple - 1) / multiple * multiple;
 }
 
-// State of C prototypes. One of the two shadows exists (shadow.cuh).
+// State of C prototypes: whole float32 rows and a shadow of them, or rows in two halves
+// (prototype_row.cuh).
 struct PrototypeArrays {
   float* rows = nullptr;               // raw w [C, D]
+  std::uint16_t* upper = nullptr;      // upper halves of raw w [C, padded D], padding zero
+  std::uint16_t* lower = nullptr;      // lower halves [C, D]
   double* norms = nullptr;             // ‖w‖ [C]
   __half* shadow = nullptr;            // ŵ rounded to fp16 [C, padded D], padding zero
   std::int8_t* int8_shadow = nullptr;  // ŵ / scale rounded to int8 [C, padded D], padding zero
-  float* int8_scales = nullptr;        // [C]
-  float* int8_residuals = nullptr;     // [C]: ≥ ‖ŵ − scale·int8‖
+  float* scales = nullptr;             // [C]; of int8, and of upper halves: 1/‖w‖
+  float* residuals = nullptr;          // [C]: ≥ ‖ŵ − scale·(what the filter reads)‖
   float* momentum = nullptr;           // [C, D] or nullptr
   float* accumulator = nullptr;        // [C] or nullptr
   const float* reference = nullptr;    // q [C] or nullptr (all 1)
@@ -36,18 +51,21 @@ struct PrototypeArrays {
   std::size_t dim = 0;
   std::size_t shadow_dim = 0;  // padded D
   FilterTier filter = FilterTier::kAuto;
+
+  __host__ __device__ ShadowFormat format() const { return shadow_format(filter); }
 };
 
 // A batch of embeddings after preparation (prepare_batch.h), in the precision of the shadow.
 struct BatchArrays {
-  const float* values = nullptr;     // raw x as float32 [B, D]
-  double* norms = nullptr;           // ‖x‖ [B]
-  float* unit = nullptr;             // x̂ [B, D]
-  __half* half_unit = nullptr;       // x̂ rounded to fp16 [B, padded D], padding zero
-  std::int8_t* int8_unit = nullptr;  // x̂ / scale rounded to int8 [B, padded D], padding zero
-  float* int8_scales = nullptr;      // [B]
-  float* int8_factors = nullptr;     // [B]: ≥ 1 + ‖x̂ − scale·int8‖
-  double* slack = nullptr;           // [B]: the row's part of the filter's error (filter.h)
+  const float* values = nullptr;        // raw x as float32 [B, D]
+  double* norms = nullptr;              // ‖x‖ [B]
+  float* unit = nullptr;                // x̂ [B, D]
+  __half* half_unit = nullptr;          // x̂ rounded to fp16 [B, padded D], padding zero
+  std::int8_t* int8_unit = nullptr;     // x̂ / scale rounded to int8 [B, padded D], padding zero
+  std::uint16_t* upper_unit = nullptr;  // x̂ rounded to bfloat16 [B, padded D], padding zero
+  float* scales = nullptr;              // [B], of int8; else 1
+  float* factors = nullptr;             // [B]: ≥ 1 + ‖x̂ − scale·(what the filter reads)‖
+  double* slack = nullptr;              // [B]: the row's part of the filter's error (filter.h)
   std::size_t rows = 0;
   std::size_t dim = 0;
   std::size_t shadow_dim = 0;  // padded D

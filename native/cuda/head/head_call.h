@@ -49,9 +49,9 @@ struct Supports {
 // (host [B] or nullptr) ignore are not read: the first axis takes their place.
 class PreparedBatch {
  public:
-  // `is_int8`: in the precision of the int8 shadow, else fp16.
+  // `format`: of what the filter reads.
   PreparedBatch(DeviceContext& context, MemoryAccount& scratch, const RealMatrix& embeddings,
-                bool is_int8, const std::int32_t* labels = nullptr);
+                ShadowFormat format, const std::int32_t* labels = nullptr);
   BatchArrays arrays() const;
   const std::int32_t* labels() const { return labels_.data(); }  // on the device
   // Synchronises.
@@ -66,8 +66,9 @@ class PreparedBatch {
   DeviceBuffer<float> unit_;
   DeviceBuffer<__half> half_unit_;
   DeviceBuffer<std::int8_t> int8_unit_;
-  DeviceBuffer<float> int8_scales_;
-  DeviceBuffer<float> int8_factors_;
+  DeviceBuffer<std::uint16_t> upper_unit_;
+  DeviceBuffer<float> scales_;
+  DeviceBuffer<float> factors_;
   DeviceBuffer<double> slack_;
   DeviceBuffer<std::int32_t> labels_;
   DeviceBuffer<std::uint32_t> first_bad_row_;

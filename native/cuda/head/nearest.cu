@@ -44,9 +44,9 @@ struct QueryArrays {
 // u of a class whose cosine is known (filter.h): a later bound takes 2 spread + slack off it again.
 __device__ float upper_bound(const PrototypeArrays& prototypes, const BatchArrays& queries,
                              std::size_t row, const Match& match) {
-  if (prototypes.int8_residuals == nullptr) return static_cast<float>(match.cosine);
+  if (prototypes.residuals == nullptr) return static_cast<float>(match.cosine);
   const double spread =
-      static_cast<double>(queries.int8_factors[row]) * prototypes.int8_residuals[match.identity];
+      static_cast<double>(queries.factors[row]) * prototypes.residuals[match.identity];
   return static_cast<float>(match.cosine + spread);
 }
 
@@ -148,10 +148,11 @@ BatchArrays part(const BatchArrays& batch, std::size_t first, std::size_t count)
   rows.norms += first;
   rows.unit += first * batch.dim;
   if (batch.half_unit != nullptr) rows.half_unit += first * batch.shadow_dim;
-  if (batch.int8_unit != nullptr) {
-    rows.int8_unit += first * batch.shadow_dim;
-    rows.int8_scales += first;
-    rows.int8_factors += first;
+  if (batch.int8_unit != nullptr) rows.int8_unit += first * batch.shadow_dim;
+  if (batch.upper_unit != nullptr) rows.upper_unit += first * batch.shadow_dim;
+  if (batch.factors != nullptr) {
+    rows.scales += first;
+    rows.factors += first;
   }
   rows.slack += first;
   rows.rows = count;

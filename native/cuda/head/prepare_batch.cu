@@ -27,7 +27,7 @@ __global__ void widen_kernel(const __half* source, float* target, std::size_t co
   }
 }
 
-__global__ void prepare_kernel(BatchArrays batch, const std::int32_t* labels,
+__global__ void prepare_kernel(BatchArrays batch, const std::int32_t* labels, ShadowFormat format,
                                std::uint32_t* first_bad_row) {
   const std::size_t own = std::size_t{blockIdx.x} * kRowsPerBlock + threadIdx.x / kDotLanes;
   // A warp's shuffles need all its lanes: those without a row repeat the last one and write
@@ -61,16 +61,22 @@ __global__ void prepare_kernel(BatchArrays batch, const std::int32_t* labels,
   for (std::size_t k = lane; k < batch.shadow_dim; k += kDotLanes) {
     const auto unit = static_cast<float>(exact(k));
     if (present && k < batch.dim) batch.unit[row * batch.dim + k] = unit;
+    const std::size_t place = row * batch.shadow_dim + k;
+    double residual = 0;
     if (batch.int8_unit != nullptr) {
       const Int8Element element = round_to_int8(exact(k), scale);
-      squares += element.squared_residual;
-      if (present) batch.int8_unit[row * batch.shadow_dim + k] = element.value;
+      residual = element.residual;
+      if (present) batch.int8_unit[place] = element.value;
+    } else if (batch.upper_unit != nullptr) {
+      const std::uint16_t rounded = upper_half(unit);
+      residual = exact(k) - static_cast<double>(bfloat16_value(rounded));
+      if (present) batch.upper_unit[place] = rounded;
     } else {
       const __half rounded = __float2half_rn(unit);
-      const double residual = exact(k) - static_cast<double>(__half2float(rounded));
-      squares += residual * residual;
-      if (present) batch.half_unit[row * batch.shadow_dim + k] = rounded;
+      residual = exact(k) - static_cast<double>(__half2float(rounded));
+      if (present) batch.half_unit[place] = rounded;
     }
+    squares += residual * residual;
   }
   for (int lanes = kDotLanes / 2; lanes > 0; lanes /= 2) {
     squares += __shfl_xor_sync(kFullMask, squares, lanes, static_cast<int>(kDotLanes));
@@ -79,13 +85,10 @@ __global__ void prepare_kernel(BatchArrays batch, const std::int32_t* labels,
   batch.norms[row] = ignored ? 1 : norm;
   // Rounded up by far more than the sum's own rounding.
   const double residual = sqrt(squares) * (1 + 0x1p-40);
-  if (batch.int8_unit == nullptr) {
-    batch.slack[row] = filter_slack(residual, batch.dim);
-    return;
-  }
-  batch.slack[row] = int8_filter_slack(residual);
-  batch.int8_scales[row] = scale;
-  batch.int8_factors[row] = static_cast<float>((1 + residual) * (1 + 0x1p-22));
+  batch.slack[row] = filter_slack(format, residual, batch.dim);
+  if (format == ShadowFormat::kHalf) return;
+  batch.scales[row] = format == ShadowFormat::kInt8 ? scale : 1.0f;
+  batch.factors[row] = static_cast<float>((1 + residual) * (1 + 0x1p-22));
 }
 
 __global__ void refresh_kernel(PrototypeArrays prototypes, std::size_t first, std::size_t count) {
@@ -115,10 +118,15 @@ __global__ void start_kernel(PrototypeArrays prototypes, BatchArrays batch,
   if (present && threadIdx.x % kDotLanes == 0) rows[row] = state;
 }
 
+std::size_t elements_of(const RealMatrix& embeddings, ShadowFormat format, ShadowFormat wanted) {
+  return format == wanted ? embeddings.rows() * padded_dim(embeddings.columns(), wanted) : 0;
+}
+
 }  // namespace
 
 PreparedBatch::PreparedBatch(DeviceContext& context, MemoryAccount& scratch,
-                             const RealMatrix& embeddings, bool is_int8, const std::int32_t* labels)
+                             const RealMatrix& embeddings, ShadowFormat format,
+                             const std::int32_t* labels)
     : context_(context),
       input_(embeddings),
       uploaded_(context, scratch, embeddings.on_device() ? 0 : embeddings.bytes()),
@@ -126,12 +134,11 @@ PreparedBatch::PreparedBatch(DeviceContext& context, MemoryAccount& scratch,
               embeddings.is_half() ? embeddings.rows() * embeddings.columns() : 0),
       norms_(context, scratch, embeddings.rows()),
       unit_(context, scratch, embeddings.rows() * embeddings.columns()),
-      half_unit_(context, scratch,
-                 is_int8 ? 0 : embeddings.rows() * padded_dim(embeddings.columns(), false)),
-      int8_unit_(context, scratch,
-                 is_int8 ? embeddings.rows() * padded_dim(embeddings.columns(), true) : 0),
-      int8_scales_(context, scratch, is_int8 ? embeddings.rows() : 0),
-      int8_factors_(context, scratch, is_int8 ? embeddings.rows() : 0),
+      half_unit_(context, scratch, elements_of(embeddings, format, ShadowFormat::kHalf)),
+      int8_unit_(context, scratch, elements_of(embeddings, format, ShadowFormat::kInt8)),
+      upper_unit_(context, scratch, elements_of(embeddings, format, ShadowFormat::kUpper)),
+      scales_(context, scratch, format == ShadowFormat::kHalf ? 0 : embeddings.rows()),
+      factors_(context, scratch, scales_.size()),
       slack_(context, scratch, embeddings.rows()),
       labels_(to_device(context, scratch, labels, embeddings.rows())),
       first_bad_row_(context, scratch, 1) {
@@ -153,15 +160,16 @@ PreparedBatch::PreparedBatch(DeviceContext& context, MemoryAccount& scratch,
              unit_.data(),
              half_unit_.data(),
              int8_unit_.data(),
-             int8_scales_.data(),
-             int8_factors_.data(),
+             upper_unit_.data(),
+             scales_.data(),
+             factors_.data(),
              slack_.data(),
              rows,
              dim,
-             padded_dim(dim, is_int8)};
+             padded_dim(dim, format)};
   first_bad_row_.fill_bytes(0xff);
   launch(context, "prepare_kernel", &prepare_kernel,
-         {blocks_for(rows, kRowsPerBlock, ~0u), kThreads}, arrays_, labels_.data(),
+         {blocks_for(rows, kRowsPerBlock, ~0u), kThreads}, arrays_, labels_.data(), format,
          first_bad_row_.data());
 }
 

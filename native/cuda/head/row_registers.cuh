@@ -17,7 +17,7 @@ class RowRegisters {
   __device__ RowRegisters(const PrototypeArrays& prototypes, const DeviceOptimizer& optimizer,
                           std::size_t identity)
       : prototypes_(prototypes), optimizer_(optimizer), identity_(identity) {
-    const float* row = prototypes.rows + identity * prototypes.dim;
+    const PrototypeRow row(prototypes, identity);
     const float* velocity =
         has_velocity() ? prototypes.momentum + identity * prototypes.dim : nullptr;
 #pragma unroll
@@ -61,11 +61,13 @@ class RowRegisters {
     } else {
       step_by_descent();
     }
-    float* row = prototypes_.rows + identity_ * prototypes_.dim;
+    const PrototypeRow row(prototypes_, identity_);
 #pragma unroll
     for (unsigned c = 0; c < kColumns; ++c) {
       const std::size_t k = threadIdx.x + c * blockDim.x;
-      if (k < prototypes_.dim) row[k] = fresh[k] = row_[c];
+      if (k >= prototypes_.dim) continue;
+      row.set(k, row_[c]);
+      fresh[k] = row_[c];
     }
     const double norm = block_norm(fresh, prototypes_.dim);
     if (threadIdx.x == 0) prototypes_.norms[identity_] = norm;

@@ -1,5 +1,5 @@
 #pragma once
-// The low-precision copies that the filter reads, and what their rounding costs.
+// What the filter reads, and what its rounding costs.
 //
 // fp16. x̃, w̃: unit vectors rounded to float32, then to fp16.
 //   |x̃·w̃ − x̂·ŵ| ≤ r + (1 + r) ρ,  r = ‖x̂ − x̃‖ (measured),  ρ ≥ ‖ŵ − w̃‖ for any prototype
@@ -14,9 +14,14 @@
 //   |x̃·w̃_j − x̂·ŵ_j| ≤ r + (1 + r) ρ_j
 // Three float32 products turn the integer into a cosine: at most 2^-22 (1 + r)(1 + ρ_j), for which
 // the stored ρ_j is 2^-19 of itself larger and the row's slack 2^-20 (1 + r).
+//
+// Upper halves. x̃: x̂ rounded to bfloat16; w̃ = s_w·u with the bfloat16 upper half u of w as it is
+// and s_w = 1/‖w‖. Errors as for int8, with the sum's own (above) in the row's slack. Numbers below
+// 2^-126 and products below it count as lost, 2 D 2^-126/‖w‖ in the class's residual.
 
 #include "cuda/block_reduce.cuh"
 #include "cuda/head/head_arrays.h"
+#include "cuda/head/prototype_row.cuh"
 
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 
@@ -24,22 +29,29 @@ inline constexpr double kLargestInt8 = 127;
 // Sums of D products of int8 fit 32 bits up to here.
 inline constexpr std::size_t kLargestInt8Dim = std::size_t{1} << 17;
 
-// One element of a row, and the square of what rounding it costs.
+// One element of a row, and what rounding it costs.
 struct Int8Element {
   std::int8_t value;
-  double squared_residual;
+  double residual;
 };
 __device__ inline Int8Element round_to_int8(double exact, float scale) {
   const double steps = scale > 0 ? exact / static_cast<double>(scale) : 0;
   const double whole = rint(steps > kLargestInt8    ? kLargestInt8
                             : steps < -kLargestInt8 ? -kLargestInt8
                                                     : steps);
-  const double residual = exact - whole * static_cast<double>(scale);
-  return {static_cast<std::int8_t>(whole), residual * residual};
+  return {static_cast<std::int8_t>(whole), exact - whole * static_cast<double>(scale)};
 }
 
-__device__ inline void write_int8_shadow_row(const PrototypeArrays& prototypes,
-                                             std::size_t identity, const float* row, double norm) {
+// Of a class whose rounding is measured; called by one thread.
+__device__ inline void write_rounding(const PrototypeArrays& prototypes, std::size_t identity,
+                                      double scale, double residual) {
+  prototypes.scales[identity] = static_cast<float>(scale);
+  prototypes.residuals[identity] = static_cast<float>(residual * (1 + 0x1p-19) + 0x1p-40);
+}
+
+template <class Row>
+__device__ void write_int8_shadow_row(const PrototypeArrays& prototypes, std::size_t identity,
+                                      const Row& row, double norm) {
   std::int8_t* shadow = prototypes.int8_shadow + identity * prototypes.shadow_dim;
   const double inverse = 1 / norm;
   double largest = 0;
@@ -51,21 +63,42 @@ __device__ inline void write_int8_shadow_row(const PrototypeArrays& prototypes,
   for (std::size_t k = threadIdx.x; k < prototypes.shadow_dim; k += blockDim.x) {
     const Int8Element element = round_to_int8(k < prototypes.dim ? row[k] * inverse : 0.0, scale);
     shadow[k] = element.value;
-    squares += element.squared_residual;
+    squares += element.residual * element.residual;
+  }
+  squares = block_sum(squares);
+  if (threadIdx.x == 0) write_rounding(prototypes, identity, scale, sqrt(squares));
+}
+
+// The upper halves are there with the row.
+template <class Row>
+__device__ void measure_upper_row(const PrototypeArrays& prototypes, std::size_t identity,
+                                  const Row& row, double norm) {
+  double squares = 0;
+  for (std::size_t k = threadIdx.x; k < prototypes.dim; k += blockDim.x) {
+    const float value = row[k];
+    const double rest = static_cast<double>(value) - bfloat16_value(upper_half(value));
+    squares += rest * rest;
   }
   squares = block_sum(squares);
   if (threadIdx.x != 0) return;
-  prototypes.int8_scales[identity] = scale;
-  prototypes.int8_residuals[identity] = static_cast<float>(sqrt(squares) * (1 + 0x1p-19) + 0x1p-40);
+  const double lost = 0x1p-125 * static_cast<double>(prototypes.dim);
+  write_rounding(prototypes, identity, 1 / norm, (sqrt(squares) + lost) / norm);
 }
 
-// Called by all threads of a block for one row [D], whose values they have written before (each
-// thread its own elements, as it reads them here).
-__device__ inline void write_shadow_row(const PrototypeArrays& prototypes, std::size_t identity,
-                                        const float* row, double norm) {
-  if (prototypes.int8_shadow != nullptr) {
-    write_int8_shadow_row(prototypes, identity, row, norm);
-    return;
+// What the filter reads of a row [D]; called by all threads of a block, which have written its
+// values before (each thread its own elements, as it reads them here).
+template <class Row>
+__device__ void write_shadow_row(const PrototypeArrays& prototypes, std::size_t identity,
+                                 const Row& row, double norm) {
+  switch (prototypes.format()) {
+    case ShadowFormat::kInt8:
+      write_int8_shadow_row(prototypes, identity, row, norm);
+      return;
+    case ShadowFormat::kUpper:
+      measure_upper_row(prototypes, identity, row, norm);
+      return;
+    case ShadowFormat::kHalf:
+      break;
   }
   __half* shadow = prototypes.shadow + identity * prototypes.shadow_dim;
   const double inverse = 1 / norm;
@@ -79,15 +112,23 @@ __host__ __device__ inline double shadow_residual(std::size_t dim) {
   return 0x1p-11 + 0x1p-22 + sqrt(static_cast<double>(dim)) * 0x1p-25;
 }
 
-// Bound of the fp16 filter's error for an embedding whose residual is r.
-__host__ __device__ inline double filter_slack(double residual, std::size_t dim) {
-  const double accumulation = 1.01 * (static_cast<double>(dim) + 16) * 0x1p-22;
-  return residual + (1 + residual) * shadow_residual(dim) + accumulation;
+// Of a sum of D products of rows whose lengths are near 1.
+__host__ __device__ inline double accumulation_slack(std::size_t dim) {
+  return 1.01 * (static_cast<double>(dim) + 16) * 0x1p-22;
 }
 
-// The embedding's own part of the int8 filter's error.
-__host__ __device__ inline double int8_filter_slack(double residual) {
-  return residual + (1 + residual) * 0x1p-20;
+// An embedding's own part of the filter's error, given its residual r; with fp16 all of it.
+__host__ __device__ inline double filter_slack(ShadowFormat format, double residual,
+                                               std::size_t dim) {
+  switch (format) {
+    case ShadowFormat::kInt8:
+      return residual + (1 + residual) * 0x1p-20;
+    case ShadowFormat::kUpper:
+      return residual + (1 + residual) * (0x1p-20 + accumulation_slack(dim));
+    case ShadowFormat::kHalf:
+      break;
+  }
+  return residual + (1 + residual) * shadow_residual(dim) + accumulation_slack(dim);
 }
 
 }  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE

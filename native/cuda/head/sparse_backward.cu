@@ -70,7 +70,7 @@ __global__ void embedding_gradient_kernel(PrototypeArrays prototypes, BatchArray
                                           GradientFactors factors, float* grad_embeddings) {
   ALPHAMARGIN_SHARED(double, weights, kThreads);
   ALPHAMARGIN_SHARED(double, products, kThreads);
-  ALPHAMARGIN_SHARED(std::size_t, places, kThreads);
+  ALPHAMARGIN_SHARED(std::size_t, identities, kThreads);
   const std::size_t row = blockIdx.x;
   const RowState& state = rows[row];
   if (state.dense != 0) return;
@@ -94,12 +94,12 @@ __global__ void embedding_gradient_kernel(PrototypeArrays prototypes, BatchArray
       weights[threadIdx.x] = coefficient / prototypes.norms[identity];
       products[threadIdx.x] =
           coefficient * (is_entry ? supports.cosines[entry] : state.label_cosine);
-      places[threadIdx.x] = identity * dim;
+      identities[threadIdx.x] = identity;
     }
     __syncthreads();
     const std::size_t count = min(std::size_t{kThreads}, terms - first);
     for (std::size_t i = 0; i < count; ++i) {
-      const float* prototype = prototypes.rows + places[i];
+      const PrototypeRow prototype(prototypes, identities[i]);
       projection += products[i];
       for (unsigned c = 0; c < kThreadColumns; ++c) {
         const std::size_t k = column + c * kThreads;

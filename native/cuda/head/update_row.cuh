@@ -33,7 +33,7 @@ __device__ inline void apply_optimizer(const PrototypeArrays& prototypes,
                                        const DeviceOptimizer& optimizer, std::size_t identity,
                                        const double* gradient) {
   const std::size_t dim = prototypes.dim;
-  float* row = prototypes.rows + identity * dim;
+  const PrototypeRow row(prototypes, identity);
   if (optimizer.is_adagrad != 0) {
     double squares = 0;
     for (std::size_t k = threadIdx.x; k < dim; k += blockDim.x) {
@@ -48,7 +48,7 @@ __device__ inline void apply_optimizer(const PrototypeArrays& prototypes,
     const double rate = optimizer.learning_rate / (sqrt(sum) + optimizer.epsilon);
     for (std::size_t k = threadIdx.x; k < dim; k += blockDim.x) {
       const double g = gradient[k] + optimizer.weight_decay * row[k];
-      row[k] = static_cast<float>(row[k] - rate * g);
+      row.set(k, static_cast<float>(row[k] - rate * g));
     }
     return;
   }
@@ -62,13 +62,13 @@ __device__ inline void apply_optimizer(const PrototypeArrays& prototypes,
       change = momentum * velocity[k] + change;
       velocity[k] = change;
     }
-    row[k] -= rate * change;
+    row.set(k, row[k] - rate * change);
   }
 }
 
 // The norm and the shadow row of a prototype that the block has just written.
 __device__ inline void refresh_row(const PrototypeArrays& prototypes, std::size_t identity) {
-  const float* row = prototypes.rows + identity * prototypes.dim;
+  const PrototypeRow row(prototypes, identity);
   const double norm = block_norm(row, prototypes.dim);
   if (threadIdx.x == 0) prototypes.norms[identity] = norm;
   write_shadow_row(prototypes, identity, row, norm);
@@ -79,7 +79,7 @@ __device__ inline void refresh_row(const PrototypeArrays& prototypes, std::size_
 __device__ inline void update_row(const PrototypeArrays& prototypes,
                                   const DeviceOptimizer& optimizer, std::size_t identity,
                                   double* sums, double projection) {
-  const float* row = prototypes.rows + identity * prototypes.dim;
+  const PrototypeRow row(prototypes, identity);
   const double inverse = 1 / prototypes.norms[identity];
   for (std::size_t k = threadIdx.x; k < prototypes.dim; k += blockDim.x) {
     sums[k] = (sums[k] - projection * row[k] * inverse) * inverse;

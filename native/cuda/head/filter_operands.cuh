@@ -1,0 +1,48 @@
+#pragma once
+// What filter_mma.cu multiplies: an array of the batch, one of the prototypes, and the instruction.
+
+#include "cuda/head/head_arrays.h"
+#include "cuda/warp_mma.cuh"
+
+namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
+
+struct HalfOperands {
+  using Sum = float;
+  static constexpr std::size_t kElementBytes = sizeof(__half);
+  static constexpr bool kMeasured = false;  // whether classes have a scale and a residual
+  static __device__ const void* rows(const BatchArrays& batch) { return batch.half_unit; }
+  static __device__ const void* classes(const PrototypeArrays& prototypes) {
+    return prototypes.shadow;
+  }
+  static __device__ void multiply(float (&sums)[4], const MmaA& a, const MmaB& b) {
+    mma_m16n8k16(sums, a, b);
+  }
+};
+
+struct Int8Operands {
+  using Sum = std::int32_t;
+  static constexpr std::size_t kElementBytes = 1;
+  static constexpr bool kMeasured = true;
+  static __device__ const void* rows(const BatchArrays& batch) { return batch.int8_unit; }
+  static __device__ const void* classes(const PrototypeArrays& prototypes) {
+    return prototypes.int8_shadow;
+  }
+  static __device__ void multiply(std::int32_t (&sums)[4], const MmaA& a, const MmaB& b) {
+    mma_m16n8k32(sums, a, b);
+  }
+};
+
+struct UpperOperands {
+  using Sum = float;
+  static constexpr std::size_t kElementBytes = sizeof(std::uint16_t);
+  static constexpr bool kMeasured = true;
+  static __device__ const void* rows(const BatchArrays& batch) { return batch.upper_unit; }
+  static __device__ const void* classes(const PrototypeArrays& prototypes) {
+    return prototypes.upper;
+  }
+  static __device__ void multiply(float (&sums)[4], const MmaA& a, const MmaB& b) {
+    mma_m16n8k16_bfloat16(sums, a, b);
+  }
+};
+
+}  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE
