@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <cstring>
 #include <limits>
 
 #include "cuda/device_context.h"
@@ -95,6 +97,48 @@ void DevicePool::release(void* memory, std::size_t bytes, cudaStream_t stream,
   cudaFreeAsync(memory, stream);
 }
 
+namespace {
+// The embeddings and gradients of a usual batch, 1024 rows of 512 float32 each way, and its labels
+// and results beside them.
+constexpr std::size_t kStagingBytes = std::size_t{6} << 20;
+constexpr std::size_t kStagingAlignment = 64;
+}  // namespace
+
+HostStaging::~HostStaging() {
+  if (memory_ != nullptr) cudaFreeHost(memory_);
+}
+
+void* HostStaging::take(std::size_t bytes) {
+  if (refused_ || bytes > kStagingBytes - used_) return nullptr;
+  if (memory_ == nullptr) {
+    void* memory = nullptr;
+    refused_ = cudaMallocHost(&memory, kStagingBytes) != cudaSuccess;
+    if (refused_) {
+      cudaGetLastError();
+      return nullptr;
+    }
+    memory_ = static_cast<unsigned char*>(memory);
+  }
+  void* taken = memory_ + used_;
+  const std::size_t after = used_ + bytes + kStagingAlignment - 1;
+  used_ = std::min(kStagingBytes, after / kStagingAlignment * kStagingAlignment);
+  return taken;
+}
+
+void HostStaging::expect(void* host, const void* staged, std::size_t bytes) {
+  expected_.push_back({host, staged, bytes});
+}
+
+void HostStaging::deliver() noexcept {
+  for (const Copy& copy : expected_) std::memcpy(copy.host, copy.staged, copy.bytes);
+  clear();
+}
+
+void HostStaging::clear() noexcept {
+  expected_.clear();
+  used_ = 0;
+}
+
 DeviceContext::DeviceContext(DevicePool& pool) : pool_(pool) {
   pool_.activate();
   check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "making a stream");
@@ -105,18 +149,36 @@ DeviceContext::~DeviceContext() {
   cudaStreamDestroy(stream_);
 }
 
-void DeviceContext::synchronize() { check(cudaStreamSynchronize(stream_), "work on the device"); }
+cudaError_t DeviceContext::wait() noexcept {
+  const cudaError_t status = cudaStreamSynchronize(stream_);
+  if (status == cudaSuccess) {
+    staging_.deliver();
+  } else {
+    staging_.clear();
+  }
+  return status;
+}
+
+void DeviceContext::synchronize() { check(wait(), "work on the device"); }
+void DeviceContext::drain() noexcept { wait(); }
 
 void DeviceContext::upload(void* device, const void* host, std::size_t bytes) {
   if (bytes == 0) return;
+  if (void* staged = staging_.take(bytes); staged != nullptr) {
+    std::memcpy(staged, host, bytes);
+    host = staged;
+  }
   check(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, stream_),
         "copying to the device");
 }
 
 void DeviceContext::download(void* host, const void* device, std::size_t bytes) {
   if (bytes == 0) return;
-  check(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, stream_),
+  void* staged = staging_.take(bytes);
+  check(cudaMemcpyAsync(staged != nullptr ? staged : host, device, bytes, cudaMemcpyDeviceToHost,
+                        stream_),
         "copying from the device");
+  if (staged != nullptr) staging_.expect(host, staged, bytes);
 }
 
 void DeviceContext::copy(void* target, const void* source, std::size_t bytes) {

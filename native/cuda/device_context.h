@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "common/failure.h"
 #include "common/memory_account.h"
@@ -47,6 +48,37 @@ class DevicePool {
   MemoryAccount account_;
 };
 
+// Pinned host memory between the caller's and the device's. The driver copies small arrays from and
+// to other memory in steps of its own that hold up the host; here they are copied on the host and
+// travel while it goes on. What finds no room goes directly.
+class HostStaging {
+ public:
+  HostStaging() = default;
+  ~HostStaging();
+  HostStaging(const HostStaging&) = delete;
+  HostStaging& operator=(const HostStaging&) = delete;
+
+  // Room for `bytes` until clear(), or nullptr.
+  void* take(std::size_t bytes);
+  // A copy for deliver() to make: `staged` was taken here.
+  void expect(void* host, const void* staged, std::size_t bytes);
+
+  // When the device is done: downloads to where they belong, or not, after an error.
+  void deliver() noexcept;
+  void clear() noexcept;
+
+ private:
+  struct Copy {
+    void* host;
+    const void* staged;
+    std::size_t bytes;
+  };
+  unsigned char* memory_ = nullptr;
+  std::size_t used_ = 0;
+  bool refused_ = false;  // the driver gave none
+  std::vector<Copy> expected_;
+};
+
 class DeviceContext {
  public:
   explicit DeviceContext(DevicePool& pool);
@@ -61,6 +93,8 @@ class DeviceContext {
 
   // Waits for everything given to the stream; errors of that work surface here.
   void synchronize();
+  // The same where an error has been thrown already, or is found again by the next call.
+  void drain() noexcept;
 
   // Copies in stream order; host memory must stay as it is until synchronize().
   void upload(void* device, const void* host, std::size_t bytes);
@@ -69,22 +103,24 @@ class DeviceContext {
   void fill_bytes(void* device, int value, std::size_t bytes);
 
  private:
+  cudaError_t wait() noexcept;
+
   DevicePool& pool_;
   cudaStream_t stream_ = nullptr;
+  HostStaging staging_;
 };
 
 // Waits for a stream when a scope is left, however that happens: host memory that was given to
 // copies lives until then. Declared after that memory, so that it goes first.
 class StreamDrain {
  public:
-  explicit StreamDrain(DeviceContext& context) : stream_(context.stream()) {}
-  // An error has been thrown already, or is found again by the next call.
-  ~StreamDrain() { cudaStreamSynchronize(stream_); }
+  explicit StreamDrain(DeviceContext& context) : context_(context) {}
+  ~StreamDrain() { context_.drain(); }
   StreamDrain(const StreamDrain&) = delete;
   StreamDrain& operator=(const StreamDrain&) = delete;
 
  private:
-  cudaStream_t stream_;
+  DeviceContext& context_;
 };
 
 // `count` elements of device memory, counted on an account; uninitialised.

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cuda/block_reduce.cuh"
+#include "cuda/first_bad_row.h"
 #include "cuda/launch.h"
 #include "cuda/transfer.h"
 
@@ -45,24 +46,6 @@ struct Elements {
   __device__ float at(std::size_t i) const {
     return single != nullptr ? single[i] : __half2float(half[i]);
   }
-};
-
-// The smallest row that fails a test, on the device.
-class FirstBadRow {
- public:
-  static constexpr std::uint32_t kNone = 0xffffffffu;
-
-  FirstBadRow(DeviceContext& context, MemoryAccount& scratch) : flag_(context, scratch, 1) {
-    flag_.fill_bytes(0xff);
-  }
-  std::uint32_t* data() const { return flag_.data(); }
-  // Queues the download of the answer, which value() gives after a synchronisation.
-  void download() { flag_.download(&value_); }
-  std::uint32_t value() const { return value_; }
-
- private:
-  DeviceBuffer<std::uint32_t> flag_;
-  std::uint32_t value_ = kNone;
 };
 
 // A row of a matrix as float32 in host memory; synchronises.

@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <deque>
@@ -18,6 +19,7 @@ namespace alphamargin::emulated {
 
 struct EmulatedStream {
   std::deque<std::function<void()>> work;
+  bool is_busy = false;  // whether there is more in it than memory to give back
   cudaError_t error = cudaSuccess;
   std::string fault;
 };
@@ -40,6 +42,7 @@ Device& device() {
 
 thread_local std::string fault_of_thread;
 thread_local cudaError_t error_of_thread = cudaSuccess;
+std::atomic<std::uint64_t> waits{0};
 
 cudaError_t fail(cudaError_t error) {
   error_of_thread = error;
@@ -166,6 +169,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 }
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  if (std::exchange(stream->is_busy, false)) waits.fetch_add(1);
   drain(stream);
   if (stream->error == cudaSuccess) return cudaSuccess;
   fault_of_thread = std::exchange(stream->fault, std::string());
@@ -194,14 +198,14 @@ cudaError_t cudaMallocFromPoolAsync(void** memory, std::size_t bytes, cudaMemPoo
 }
 
 cudaError_t cudaFreeAsync(void* memory, cudaStream_t stream) {
-  enqueue(stream, [memory] { release(memory); });
+  stream->work.push_back([memory] { release(memory); });
   return cudaSuccess;
 }
 
 cudaError_t cudaMemPoolTrimTo(cudaMemPool_t, std::size_t) { return cudaSuccess; }
 
 cudaError_t cudaMallocHost(void** memory, std::size_t bytes) {
-  *memory = std::malloc(bytes);
+  *memory = device_settings().pinned_memory ? std::malloc(bytes) : nullptr;
   return *memory == nullptr ? fail(cudaErrorMemoryAllocation) : cudaSuccess;
 }
 
@@ -232,9 +236,11 @@ const char* last_fault() { return fault_of_thread.c_str(); }
 
 void enqueue(cudaStream_t stream, std::function<void()> work) {
   stream->work.push_back(std::move(work));
+  stream->is_busy = true;
 }
 
 std::uint64_t device_seed() { return device_settings().seed; }
+std::uint64_t host_waits() { return waits.load(); }
 
 void require_device_memory(const char* kernel, const void* address, std::size_t bytes) {
   if (address == nullptr || inside_allocation(address, bytes)) return;

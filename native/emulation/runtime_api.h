@@ -54,6 +54,8 @@ const char* last_fault();
 // For launch.h and primitives.h: work in the order of the stream.
 void enqueue(cudaStream_t stream, std::function<void()> work);
 std::uint64_t device_seed();
+// How often the host has waited for kernels and copies.
+std::uint64_t host_waits();
 // Throws DeviceFault naming the kernel and the argument unless [address, address + bytes) lies in
 // one live device allocation (null is fine).
 void require_device_memory(const char* kernel, const void* address, std::size_t bytes);
@@ -68,6 +70,7 @@ struct DeviceSettings {
   std::size_t memory_bytes = std::size_t{8} << 30;
   int compute_capability = 90;  // which tiers of kernels are chosen
   bool stale_bounds = false;    // whether kernels see bounds as they were before they were raised
+  bool pinned_memory = true;    // whether cudaMallocHost has any
 };
 void configure_device(const DeviceSettings& settings);
 DeviceSettings device_settings();

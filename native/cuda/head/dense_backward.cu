@@ -162,9 +162,9 @@ __global__ void __launch_bounds__(kChunkThreads)
 
 }  // namespace
 
-std::size_t dense_backward(const HeadCall& call, const std::vector<std::uint32_t>& dense_rows,
-                           const Supports& supports, const SortedPairs& pairs,
-                           float* grad_embeddings, const Optimizer* optimizer) {
+void dense_backward(const HeadCall& call, const std::vector<std::uint32_t>& dense_rows,
+                    const Supports& supports, const SortedPairs& pairs, float* grad_embeddings,
+                    const Optimizer* optimizer, std::uint32_t& touched) {
   DeviceContext& context = call.context;
   MemoryAccount& scratch = call.scratch;
   const std::size_t rows = dense_rows.size();
@@ -176,15 +176,13 @@ std::size_t dense_backward(const HeadCall& call, const std::vector<std::uint32_t
   const bool in_shared = gradient_bytes <= kSharedGradientBytes;
   const unsigned blocks = blocks_for(chunk_classes, 1, kUpdateBlocks);
 
-  std::uint32_t touched_prototypes = 0;
-  const StreamDrain drain(context);
   DenseChunks chunks(call, dense_rows);
   DeviceBuffer<float> coefficients(context, scratch, rows * chunk_classes);
   DeviceBuffer<float> products(context, scratch, rows * chunk_classes);
   DeviceBuffer<double> projections(context, scratch, rows);
   DeviceBuffer<double> sums(context, scratch, rows * dim);
   DeviceBuffer<double> class_projections(context, scratch, chunk_classes);
-  DeviceBuffer<std::uint8_t> touched(context, scratch, chunk_classes);
+  DeviceBuffer<std::uint8_t> flags(context, scratch, chunk_classes);
   DeviceBuffer<float> product(context, scratch, updates ? chunk_classes * dim : 0);
   DeviceBuffer<double> gradients(context, scratch, updates && !in_shared ? blocks * dim : 0);
   DeviceBuffer<std::uint32_t> updated(context, scratch, 1);
@@ -208,22 +206,20 @@ std::size_t dense_backward(const HeadCall& call, const std::vector<std::uint32_t
     if (!updates) continue;
     launch(context, "class_projection_kernel", &class_projection_kernel,
            {blocks_for(chunk.count, kWarpSize), kProjectionThreads}, chunk, coefficients.data(),
-           products.data(), class_projections.data(), touched.data());
+           products.data(), class_projections.data(), flags.data());
     matrix_product(context, {coefficients.data(), chunk.count, 1}, {chunks.unit(), dim},
                    {chunk.count, rows, dim}, product.data());
     launch(context, "update_chunk_kernel", &update_chunk_kernel,
            {blocks, kChunkThreads, in_shared ? gradient_bytes : 0}, call.prototypes, call.batch,
            supports.arrays(), call.rows, PairArrays::of(pairs), factors,
            DeviceOptimizer::of(*optimizer), begin, chunk.count, product.data(),
-           class_projections.data(), touched.data(), gradients.data(), updated.data());
+           class_projections.data(), flags.data(), gradients.data(), updated.data());
   }
   if (grad_embeddings != nullptr) {
     launch(context, "dense_embedding_gradient_kernel", &dense_embedding_gradient_kernel, per_row,
            call.batch, chunks.indices(), sums.data(), projections.data(), grad_embeddings);
   }
-  updated.download(&touched_prototypes);
-  context.synchronize();
-  return touched_prototypes;
+  updated.download(&touched);
 }
 
 }  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE

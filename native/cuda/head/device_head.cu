@@ -65,12 +65,12 @@ HeadStats report(const ForwardPass& pass, const Loss& loss, const HeadOutputs& o
   return stats;
 }
 
-// ∂embeddings (when not nullptr) and, with an optimizer, the update. Returns how many prototypes
-// were touched. Synchronises.
-std::size_t backward(const ForwardPass& pass, float* grad_embeddings, const Optimizer* optimizer) {
+// ∂embeddings (when not nullptr) and, with an optimizer, the update. `touched`, how many prototypes
+// were, is filled in by the next synchronisation.
+void backward(const ForwardPass& pass, float* grad_embeddings, const Optimizer* optimizer,
+              std::uint32_t& touched) {
   const HeadCall& call = pass.call();
-  std::uint32_t touched = 0;
-  if (grad_embeddings == nullptr && optimizer == nullptr) return touched;
+  if (grad_embeddings == nullptr && optimizer == nullptr) return;
   SortedPairs pairs;
   if (optimizer != nullptr) {
     pairs = sort_pairs_by_class(call, pass.supports(), pass.states(), pass.counts());
@@ -79,16 +79,12 @@ std::size_t backward(const ForwardPass& pass, float* grad_embeddings, const Opti
     sparse_embedding_gradients(call, pass.supports(), grad_embeddings);
   }
   if (!pass.dense_rows().empty()) {
-    return dense_backward(call, pass.dense_rows(), pass.supports(), pairs, grad_embeddings,
-                          optimizer);
-  }
-  const StreamDrain drain(call.context);
-  if (optimizer != nullptr) {
+    dense_backward(call, pass.dense_rows(), pass.supports(), pairs, grad_embeddings, optimizer,
+                   touched);
+  } else if (optimizer != nullptr) {
     update_sparse(call, pass.supports(), pairs, *optimizer);
     pairs.segments.download(&touched);
   }
-  call.context.synchronize();
-  return touched;
 }
 
 class DeviceHead : public Head {
@@ -228,9 +224,12 @@ HeadStats DeviceHead::run(const RealMatrix& embeddings, const std::int32_t* labe
                           const Loss& loss, const Optimizer* optimizer, const HeadOutputs& outputs,
                           const Cancellation& cancellation) {
   const auto lock = enter();
+  DeviceState::NormRangeQuery norms;
+  std::uint32_t touched = 0;
   const StreamDrain drain(*context_);
   MemoryAccount scratch(&pool_->account());
   HeadStats stats;
+  if (optimizer != nullptr) state_->ask_norm_range(norms);
   {
     ForwardPass pass(view(), scratch, embeddings, labels, loss, cancellation);
     stats = report(pass, loss, outputs);
@@ -238,16 +237,18 @@ HeadStats DeviceHead::run(const RealMatrix& embeddings, const std::int32_t* labe
                                 embeddings.rows() * dim_);
     double momentum_bound = 0;
     if (optimizer != nullptr) {
-      momentum_bound = state_->check_update(*optimizer, largest_coefficient(loss, pass.states()));
+      momentum_bound =
+          state_->check_update(*optimizer, largest_coefficient(loss, pass.states()), norms.found);
       state_->ensure_optimizer(*optimizer);
       optimizer_bytes_ = state_->optimizer_bytes();
       pass.set_prototypes(state_->arrays());
     }
-    stats.touched_prototypes = backward(pass, gradient.data(), optimizer);
-    stats.moved_bytes = moved_bytes(stats, loss, !pass.dense_rows().empty(), optimizer);
+    backward(pass, gradient.data(), optimizer, touched);
     if (optimizer != nullptr) state_->end_update(momentum_bound);
     gradient.deliver();
     context_->synchronize();
+    stats.touched_prototypes = touched;
+    stats.moved_bytes = moved_bytes(stats, loss, !pass.dense_rows().empty(), optimizer);
   }
   stats.scratch_bytes = scratch.peak();
   scratch_peak_ = std::max(scratch_peak_.load(), scratch.peak());

@@ -13,7 +13,6 @@
 #include "cuda/head/update_row.cuh"
 #include "cuda/launch.h"
 #include "cuda/transfer.h"
-#include "head/state_checks.h"
 #include "math/random_direction.h"
 
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
@@ -218,17 +217,20 @@ void DeviceState::write(StateArray array, std::size_t first, std::size_t count,
   momentum_bound_ = std::max(momentum_bound_, largest_norm(count, dim_, values));
 }
 
-double DeviceState::check_update(const Optimizer& optimizer, double largest_coefficient) {
-  DeviceBuffer<unsigned long long> range(context_, account_, 2);
-  context_.fill_bytes(range.data(), 0xff, sizeof(unsigned long long));
-  context_.fill_bytes(range.data() + 1, 0, sizeof(unsigned long long));
+void DeviceState::ask_norm_range(NormRangeQuery& query) {
+  query.range = DeviceBuffer<unsigned long long>(context_, account_, 2);
+  unsigned long long* range = query.range.data();
+  context_.fill_bytes(range, 0xff, sizeof(unsigned long long));
+  context_.fill_bytes(range + 1, 0, sizeof(unsigned long long));
   launch(context_, "norm_range_kernel", &norm_range_kernel,
          {blocks_for(identities_, kRangeThreads, kRangeBlocks), kRangeThreads}, norms_.data(),
-         identities_, range.data());
-  NormRange norms{};
+         identities_, range);
   static_assert(sizeof(NormRange) == 2 * sizeof(unsigned long long));
-  context_.download(&norms, range.data(), sizeof norms);
-  context_.synchronize();
+  context_.download(&query.found, range, sizeof query.found);
+}
+
+double DeviceState::check_update(const Optimizer& optimizer, double largest_coefficient,
+                                 const NormRange& norms) const {
   return alphamargin::check_update(optimizer, largest_coefficient, norms, dim_, momentum_bound_);
 }
 

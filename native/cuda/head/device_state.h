@@ -5,6 +5,7 @@
 
 #include "cuda/head/head_arrays.h"
 #include "head/optimizer.h"
+#include "head/state_checks.h"
 
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 
@@ -27,9 +28,15 @@ class DeviceState {
   void read(StateArray array, std::size_t first, std::size_t count, float* out);
   void write(StateArray array, std::size_t first, std::size_t count, const float* values);
 
+  // The smallest and the largest norm: `found` is filled in by the next synchronisation.
+  struct NormRangeQuery {
+    DeviceBuffer<unsigned long long> range;
+    NormRange found{};
+  };
+  void ask_norm_range(NormRangeQuery& query);
   // See head/state_checks.h; returns the bound on momentum rows that holds after the update.
-  // Synchronises.
-  double check_update(const Optimizer& optimizer, double largest_coefficient);
+  double check_update(const Optimizer& optimizer, double largest_coefficient,
+                      const NormRange& norms) const;
   // Stores what check_update returned; once an update has been given to the stream.
   void end_update(double momentum_bound) {
     if (!momentum_.empty()) momentum_bound_ = momentum_bound;

@@ -39,13 +39,14 @@ ForwardPass::ForwardPass(const HeadView& head, MemoryAccount& scratch, const Rea
             cancellation,
             {}},
       drain_(head.context) {
-  batch_.check("embeddings");
+  batch_.ask();
   start_rows(call_, loss, batch_.labels());
   if (loss.top_penalty > 0 && labels != nullptr) find_top_classes(loss, labels);
   if (call_.loss.is_softmax()) {
     mark_all_dense(labels);
   } else {
     supports_ = solve_sparse_rows(call_);
+    batch_.throw_if_bad("embeddings");
     finish_rows();
     for (std::size_t row = 0; row < states_.size(); ++row) {
       if (states_[row].dense != 0) dense_rows_.push_back(static_cast<std::uint32_t>(row));
@@ -65,10 +66,14 @@ void ForwardPass::finish_rows() {
   rows_.download(states_.data());
   supports_.counts.download(counts_.data());
   call_.context.synchronize();
+  batch_.throw_if_bad("embeddings");
 }
 
 // By exact cosines, in one more pass of the filter.
 void ForwardPass::find_top_classes(const Loss& loss, const std::int32_t* labels) {
+  // A bad row would be like all classes.
+  call_.context.synchronize();
+  batch_.throw_if_bad("embeddings");
   const std::size_t rows = states_.size();
   const std::size_t k = std::min(loss.top_count + 1, call_.prototypes.identities);
   std::vector<std::int32_t> identities(rows * k);
@@ -96,7 +101,7 @@ void ForwardPass::mark_all_dense(const std::int32_t* labels) {
     if (labels != nullptr && labels[row] == kIgnoredLabel) continue;
     dense_rows_.push_back(static_cast<std::uint32_t>(row));
   }
-  supports_.offsets = DeviceBuffer<std::uint64_t>(call_.context, call_.scratch, count + 1);
+  supports_.offsets = DeviceBuffer<std::uint64_t>(call_.context, call_.scratch, count);
   supports_.counts = DeviceBuffer<std::uint32_t>(call_.context, call_.scratch, count);
   supports_.offsets.fill_bytes(0);
   supports_.counts.fill_bytes(0);

@@ -107,7 +107,7 @@ struct RowState {
 // The supports of the sparse rows without their targets: row i owns the entries offsets[i] …
 // offsets[i] + counts[i] − 1, ascending by identity. Dense rows have none.
 struct SupportArrays {
-  const std::uint64_t* offsets = nullptr;  // [B + 1]
+  const std::uint64_t* offsets = nullptr;  // [B]
   std::uint32_t* counts = nullptr;         // [B]
   std::int32_t* identities = nullptr;
   double* cosines = nullptr;     // exact, float64

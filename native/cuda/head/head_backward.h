@@ -37,11 +37,11 @@ void update_sparse(const HeadCall& call, const Supports& supports, const SortedP
 // dense_backward.cu -----------------------------------------------------------------------------
 
 // Backward of a batch that has dense rows: ∂embeddings of the dense rows, and, with an optimizer,
-// the update of all classes they or the sparse rows touch. Returns how many prototypes were touched
-// (0 without an optimizer). Everything is allocated before the first prototype is written.
-// Synchronises.
-std::size_t dense_backward(const HeadCall& call, const std::vector<std::uint32_t>& dense_rows,
-                           const Supports& supports, const SortedPairs& pairs,
-                           float* grad_embeddings, const Optimizer* optimizer);
+// the update of all classes they or the sparse rows touch. `touched`, how many prototypes were (0
+// without an optimizer), is filled in by the next synchronisation. Everything is allocated before
+// the first prototype is written. `dense_rows` are read until the context is synchronised.
+void dense_backward(const HeadCall& call, const std::vector<std::uint32_t>& dense_rows,
+                    const Supports& supports, const SortedPairs& pairs, float* grad_embeddings,
+                    const Optimizer* optimizer, std::uint32_t& touched);
 
 }  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE

@@ -9,6 +9,7 @@
 #include "common/failure.h"
 #include "common/real_matrix.h"
 #include "cuda/device_loss.h"
+#include "cuda/first_bad_row.h"
 #include "cuda/head/head_arrays.h"
 
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
@@ -30,8 +31,8 @@ struct HeadCall {
 
 // The supports of the sparse rows, and who owns them.
 struct Supports {
-  DeviceBuffer<std::uint64_t> offsets;
-  DeviceBuffer<std::uint32_t> counts;
+  DeviceBuffer<std::uint64_t> offsets;  // [B]
+  DeviceBuffer<std::uint32_t> counts;   // [B]
   DeviceBuffer<std::int32_t> identities;
   DeviceBuffer<double> cosines;
   DeviceBuffer<double> posteriors;
@@ -44,9 +45,9 @@ struct Supports {
 
 // prepare_batch.cu ------------------------------------------------------------------------------
 
-// Owns the arrays of a batch. Rows are checked on the device; check() then throws the error of the
-// CPU for the first bad row (non-finite, or a norm outside [1e-30, 1e30]). Rows that the labels
-// (host [B] or nullptr) ignore are not read: the first axis takes their place.
+// Owns the arrays of a batch. Rows are checked on the device; a bad one (non-finite, or a norm
+// outside [1e-30, 1e30]) is taken for an ignored one there, until the host hears of it. Rows that
+// the labels (host [B] or nullptr) ignore are not read: the first axis takes their place.
 class PreparedBatch {
  public:
   // `format`: of what the filter reads.
@@ -54,7 +55,11 @@ class PreparedBatch {
                 ShadowFormat format, const std::int32_t* labels = nullptr);
   BatchArrays arrays() const;
   const std::int32_t* labels() const { return labels_.data(); }  // on the device
-  // Synchronises.
+  // Queues the question for a bad row, which throw_if_bad() answers after a synchronisation with
+  // the error of the CPU.
+  void ask() { first_bad_row_.download(); }
+  void throw_if_bad(const char* argument) const;
+  // Both. Synchronises.
   void check(const char* argument);
 
  private:
@@ -71,7 +76,7 @@ class PreparedBatch {
   DeviceBuffer<float> factors_;
   DeviceBuffer<double> slack_;
   DeviceBuffer<std::int32_t> labels_;
-  DeviceBuffer<std::uint32_t> first_bad_row_;
+  FirstBadRow first_bad_row_;
   BatchArrays arrays_;
 };
 
@@ -79,8 +84,9 @@ class PreparedBatch {
 void refresh_prototypes(DeviceContext& context, const PrototypeArrays& prototypes,
                         std::size_t first, std::size_t count);
 
-// Fills in label, exact target cosine (float64), its margin, measure; zeroes the rest. `loss` is
-// the host's, for the margin; `labels` [B] or nullptr are the device's.
+// Fills in label, exact target cosine (float64), its margin, measure; zeroes the rest. Bad rows are
+// marked as ignored. `loss` is the host's, for the margin; `labels` [B] or nullptr are the
+// device's.
 void start_rows(const HeadCall& call, const Loss& loss, const std::int32_t* labels);
 
 // sparse_rows.cu --------------------------------------------------------------------------------

@@ -18,7 +18,6 @@ namespace {
 
 constexpr unsigned kThreads = 128;
 constexpr unsigned kRowsPerBlock = kThreads / kDotLanes;
-constexpr std::uint32_t kNoRow = 0xffffffffu;
 
 __global__ void widen_kernel(const __half* source, float* target, std::size_t count) {
   const std::size_t stride = std::size_t{gridDim.x} * blockDim.x;
@@ -26,6 +25,9 @@ __global__ void widen_kernel(const __half* source, float* target, std::size_t co
     target[i] = __half2float(source[i]);
   }
 }
+
+// False for NaN and infinities too; the host looks closer.
+__device__ bool is_good(double norm) { return norm >= kSmallestNorm && norm <= kLargestNorm; }
 
 __global__ void prepare_kernel(BatchArrays batch, const std::int32_t* labels, ShadowFormat format,
                                std::uint32_t* first_bad_row) {
@@ -38,8 +40,7 @@ __global__ void prepare_kernel(BatchArrays batch, const std::int32_t* labels, Sh
   const float* values = batch.values + row * batch.dim;
   const bool ignored = labels != nullptr && labels[row] == kIgnoredLabel;
   const double norm = sqrt(exact_dot(values, values, batch.dim));
-  // False for NaN and infinities too; the host looks closer.
-  const bool good = norm >= kSmallestNorm && norm <= kLargestNorm;
+  const bool good = is_good(norm);
   if (present && !good && !ignored && lane == 0)
     atomicMin(first_bad_row, static_cast<std::uint32_t>(row));
   const double inverse = good ? 1 / norm : 0;
@@ -106,14 +107,18 @@ __global__ void start_kernel(PrototypeArrays prototypes, BatchArrays batch,
   RowState state{};
   state.target = DeviceTarget::none();
   state.label = -1;
+  state.ignored = is_good(batch.norms[row]) ? 0 : 1;
   if (labels != nullptr) {
-    state.ignored = labels[row] == kIgnoredLabel ? 1 : 0;
+    if (labels[row] == kIgnoredLabel) state.ignored = 1;
     // Lanes of a row that is ignored go along, for the shuffles of the others.
     const auto identity = static_cast<std::size_t>(state.ignored != 0 ? 0 : labels[row]);
-    state.label_cosine = exact_cosine(prototypes, batch, row, identity);
-    state.label = labels[row];
+    const double cosine = exact_cosine(prototypes, batch, row, identity);
     const double measure = prototypes.reference == nullptr ? 1.0 : prototypes.reference[identity];
-    if (state.ignored == 0) state.target = margin.target(row, state.label_cosine, measure);
+    if (state.ignored == 0) {
+      state.label = labels[row];
+      state.label_cosine = cosine;
+      state.target = margin.target(row, cosine, measure);
+    }
   }
   if (present && threadIdx.x % kDotLanes == 0) rows[row] = state;
 }
@@ -141,7 +146,7 @@ PreparedBatch::PreparedBatch(DeviceContext& context, MemoryAccount& scratch,
       factors_(context, scratch, scales_.size()),
       slack_(context, scratch, embeddings.rows()),
       labels_(to_device(context, scratch, labels, embeddings.rows())),
-      first_bad_row_(context, scratch, 1) {
+      first_bad_row_(context, scratch) {
   const std::size_t rows = embeddings.rows();
   const std::size_t dim = embeddings.columns();
   const void* source = embeddings.data();
@@ -167,7 +172,6 @@ PreparedBatch::PreparedBatch(DeviceContext& context, MemoryAccount& scratch,
              rows,
              dim,
              padded_dim(dim, format)};
-  first_bad_row_.fill_bytes(0xff);
   launch(context, "prepare_kernel", &prepare_kernel,
          {blocks_for(rows, kRowsPerBlock, ~0u), kThreads}, arrays_, labels_.data(), format,
          first_bad_row_.data());
@@ -176,10 +180,14 @@ PreparedBatch::PreparedBatch(DeviceContext& context, MemoryAccount& scratch,
 BatchArrays PreparedBatch::arrays() const { return arrays_; }
 
 void PreparedBatch::check(const char* argument) {
-  std::uint32_t bad = kNoRow;
-  first_bad_row_.download(&bad);
+  ask();
   context_.synchronize();
-  if (bad == kNoRow) return;
+  throw_if_bad(argument);
+}
+
+void PreparedBatch::throw_if_bad(const char* argument) const {
+  const std::uint32_t bad = first_bad_row_.value();
+  if (bad == FirstBadRow::kNone) return;
   auto row = std::vector<float>(arrays_.dim);
   context_.download(row.data(), arrays_.values + bad * arrays_.dim, arrays_.dim * sizeof(float));
   context_.synchronize();

@@ -8,11 +8,13 @@
 // before anything is computed from them, so the order in which survivors arrive does not matter.
 
 #include <algorithm>
+#include <numeric>
 
 #include "cuda/head/exact_dot.cuh"
 #include "cuda/head/head_call.h"
 #include "cuda/head/sorted_list.cuh"
 #include "cuda/launch.h"
+#include "cuda/primitives.h"
 #include "cuda/row_solver.cuh"
 
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
@@ -258,7 +260,7 @@ Supports solve_sparse_rows(const HeadCall& call) {
       std::min(identities, std::max(2 * row_limit, row_limit + kFirstGroup));
 
   Supports supports;
-  supports.offsets = DeviceBuffer<std::uint64_t>(context, scratch, rows + 1);
+  supports.offsets = DeviceBuffer<std::uint64_t>(context, scratch, rows);
   supports.counts = DeviceBuffer<std::uint32_t>(context, scratch, rows);
   DeviceBuffer<Candidate> lists(context, scratch, rows * capacity);
   DeviceBuffer<std::uint32_t> counts(context, scratch, rows);
@@ -287,21 +289,21 @@ Supports solve_sparse_rows(const HeadCall& call) {
   }
 
   // The supports are as large as what is left: the one thing the host must know before it goes on.
-  std::vector<std::uint32_t> kept(rows);
-  std::vector<std::uint64_t> passed(rows);
-  counts.download(kept.data());
-  survivors.download(passed.data());
-  context.synchronize();
-  std::vector<std::uint64_t> offsets(rows + 1, 0);
-  for (std::size_t row = 0; row < rows; ++row) {
-    offsets[row + 1] = offsets[row] + kept[row];
-    supports.survivors += passed[row];
+  std::size_t entries = 0;
+  {
+    std::vector<std::uint32_t> kept(rows);
+    std::vector<std::uint64_t> passed(rows);
+    const StreamDrain drain(context);
+    counts.download(kept.data());
+    survivors.download(passed.data());
+    context.synchronize();
+    entries = std::accumulate(kept.begin(), kept.end(), std::size_t{0});
+    supports.survivors = std::accumulate(passed.begin(), passed.end(), std::size_t{0});
   }
-  const auto entries = static_cast<std::size_t>(offsets[rows]);
   supports.identities = DeviceBuffer<std::int32_t>(context, scratch, entries);
   supports.cosines = DeviceBuffer<double>(context, scratch, entries);
   supports.posteriors = DeviceBuffer<double>(context, scratch, entries);
-  supports.offsets.upload(offsets.data());
+  exclusive_sum(context, scratch, counts.data(), supports.offsets.data(), rows);
   if (entries > 0 && call.fast) {
     launch(context, "keep_cosines_kernel", &keep_cosines_kernel,
            {static_cast<unsigned>(rows), kThreads}, candidates, supports.arrays());
@@ -312,7 +314,6 @@ Supports solve_sparse_rows(const HeadCall& call) {
   }
   launch(context, "finish_kernel", &finish_kernel, {static_cast<unsigned>(rows), kThreads},
          call.loss, reference, supports.arrays(), counts.data(), call.top, call.rows);
-  context.synchronize();  // `offsets` is read until then
   return supports;
 }
 
