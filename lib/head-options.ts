@@ -62,15 +62,22 @@ export interface PrototypeHeadOptions {
    */
   shadow?: 'auto' | 'none';
   /**
-   * Which kernels filter on a GPU, and from what: `'mma'`, tensor cores on float16 rows (compute
-   * capability 8.0 and later); `'mma-int8'`, tensor cores on int8 rows with a scale each, half the
-   * memory and reading, more candidates to rescore, not with precision `'fast'`; `'mma-split'`,
-   * tensor cores on the upper halves (bfloat16) of prototypes that are stored in two 16-bit halves:
-   * no copy, a third less memory than `'mma'`, the same float32 values bit for bit, somewhat more
-   * candidates, not with precision `'fast'` (compute capability 8.0 and later); `'wgmma'`, the
-   * warpgroup instructions of Hopper on float16 rows (compute capability 9.0, builds with sm_90a);
-   * `'simt'`, no tensor cores, float16 rows, any GPU. `'auto'`: `'mma'` where the GPU has it, else
-   * `'simt'`; the CPU takes no other. Results agree within the numerical contract. Default `'auto'`.
+   * Which kernels filter on a GPU, and from what.
+   *
+   * - `'mma'`: tensor cores, on a float16 copy of the unit prototypes (compute capability 8.0 and
+   *   later).
+   * - `'mma-int8'`: on an int8 copy with a scale for each row: half the memory and reading, more
+   *   candidates to rescore.
+   * - `'mma-split'`: on the upper halves (bfloat16) of prototypes that are stored in two 16-bit
+   *   halves: no copy, a third less memory than `'mma'`, the same float32 values bit for bit,
+   *   somewhat more candidates.
+   * - `'wgmma'`, `'wgmma-int8'`, `'wgmma-split'`: the same with the warpgroup instructions of Hopper
+   *   (compute capability 9.0, builds with sm_90a).
+   * - `'simt'`: no tensor cores, on a float16 copy, any GPU.
+   * - `'auto'`: `'mma'` where the GPU has it, else `'simt'`. The CPU takes no other.
+   *
+   * Those of int8 and split prototypes are not for precision `'fast'`. Results agree within the
+   * numerical contract. Default `'auto'`.
    */
   filter?: FilterName;
 }
@@ -82,7 +89,9 @@ export type FilterName =
   | 'mma'
   | 'mma-int8'
   | 'mma-split'
-  | 'wgmma';
+  | 'wgmma'
+  | 'wgmma-int8'
+  | 'wgmma-split';
 
 const FILTERS: readonly FilterName[] = [
   'auto',
@@ -91,10 +100,17 @@ const FILTERS: readonly FilterName[] = [
   'mma-int8',
   'mma-split',
   'wgmma',
+  'wgmma-int8',
+  'wgmma-split',
 ];
 
 /** Filters whose cosines can be kept (precision 'fast'): those of float16. */
-const MEASURED_FILTERS: readonly FilterName[] = ['mma-int8', 'mma-split'];
+const MEASURED_FILTERS: readonly FilterName[] = [
+  'mma-int8',
+  'mma-split',
+  'wgmma-int8',
+  'wgmma-split',
+];
 
 const HEAD_OPTIONS = [
   'identities',
@@ -248,7 +264,7 @@ function checkFilter(
   const found = FILTERS.find((known) => known === filter);
   if (found === undefined) {
     const expected =
-      "'auto', 'simt', 'mma', 'mma-int8', 'mma-split' or 'wgmma'";
+      "'auto', 'simt', 'mma', 'mma-int8', 'mma-split', 'wgmma', 'wgmma-int8' or 'wgmma-split'";
     throw invalidArgument(name, 'filter', expected, filter);
   }
   if (found !== 'auto' && backend === 'cpu') {

@@ -17,7 +17,7 @@ const exactly = (found, expected) => found === expected;
 const atMost = (found, expected) => found <= expected;
 // The int8 and split tiers also take the largest scale and residual of their classes.
 const aFewMore = (found, expected) =>
-  found >= expected && found <= expected + 16;
+  found >= expected && found <= expected + 2 * (CLASSES / 32 + 5);
 
 /** A part of a 32·m × 256 tile, 16·m × 64 for a warp, m = 1, 2, 4; slabs of 64 bytes. */
 const MMA = {
@@ -62,22 +62,23 @@ const MMA = {
 const WGMMA = {
   source: 'filter_wgmma.cu',
   architecture: '90a',
-  kernels: 4, // clusters of one or two blocks, rows resident or not
-  pattern: /filter_wgmma_kernelILj(\d)ELb(\d)E/,
-  name: ([, cluster, resident]) =>
-    `wgmma, cluster of ${cluster}, ${resident === '1' ? 'rows resident' : 'rows in slabs'}`,
+  kernels: 12, // three operands, clusters of one or two blocks, rows resident or not
+  pattern:
+    /filter_wgmma_kernelINS\w*?\d+(Half|Int8|Upper)OperandsELj(\d)ELb(\d)E/,
+  name: ([, operands, cluster, resident]) =>
+    `wgmma ${operands}, cluster of ${cluster}, rows ${resident === '1' ? 'resident' : 'in slabs'}`,
   starts: {
     tensor: 'wgmma.mma_async',
     ldmatrix: 'ldmatrix.sync',
     copies: 'cp.async.bulk.tensor',
-    largest: 'max.f32',
+    largest: 'max.',
   },
   rules: {
     tensor: exactly,
     ldmatrix: exactly,
     copies: exactly,
     slab: atMost,
-    largest: exactly,
+    largest: aFewMore,
   },
   model: () => ({
     tensor: 2 * STEPS,

@@ -185,16 +185,18 @@ describe.runIf(onDevice)('what the filter of a GPU reads', () => {
     const loss = lossFamilies.qMargin(1.25, 24);
     for (const computeCapability of [75, 89, 100]) {
       withEmulation({ computeCapability }, () => {
-        expect(() => headOf(loss, prototypes, { filter: 'wgmma' })).toThrow(
-          "the filter 'wgmma' needs compute capability 9.0, and the device has " +
-            (computeCapability / 10).toFixed(1),
-        );
+        for (const filter of ['wgmma', 'wgmma-int8', 'wgmma-split'] as const) {
+          expect(() => headOf(loss, prototypes, { filter })).toThrow(
+            "the filters 'wgmma' need compute capability 9.0, and the device has " +
+              (computeCapability / 10).toFixed(1),
+          );
+        }
       });
     }
     withEmulation({ computeCapability: 75 }, () => {
       for (const filter of ['mma', 'mma-int8', 'mma-split'] as const) {
         expect(() => headOf(loss, prototypes, { filter })).toThrow(
-          'need compute capability 8.0 or later, and the device has 7.5',
+          'filters with tensor cores need compute capability 8.0 or later, and the device has 7.5',
         );
       }
       using head = headOf(loss, prototypes, { filter: 'auto' });
@@ -209,9 +211,14 @@ describe('the option filter', () => {
 
   it('is checked', () => {
     expect(() => headOf(loss, prototypes, { filter: 'wmma' as never })).toThrow(
-      "PrototypeHead: expected filter to be 'auto', 'simt', 'mma', 'mma-int8', 'mma-split' or 'wgmma' but received",
+      "PrototypeHead: expected filter to be 'auto', 'simt', 'mma', 'mma-int8', 'mma-split', 'wgmma', 'wgmma-int8' or 'wgmma-split' but received",
     );
-    for (const filter of ['mma-int8', 'mma-split'] as const) {
+    for (const filter of [
+      'mma-int8',
+      'mma-split',
+      'wgmma-int8',
+      'wgmma-split',
+    ] as const) {
       const options = { filter, precision: 'fast' } as const;
       expect(() => headOf(loss, prototypes, options)).toThrow(
         onDevice

@@ -10,9 +10,9 @@ it('filters with the instructions of Hopper where the GPU has them', () => {
   const { computeCapability } = backendInfo().cuda.devices[index]!;
   const missing = missingFilter('wgmma');
   if (computeCapability !== '9.0') {
-    expect(missing).toContain('needs compute capability 9.0');
+    expect(missing).toContain('need compute capability 9.0');
   } else {
-    // "needs the architecture 90a": built without it, the suite would pass without running any.
+    // "they need the architecture 90a": built without it, the suite would pass without running any.
     expect(missing).toBeUndefined();
   }
 });

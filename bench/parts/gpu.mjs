@@ -25,6 +25,9 @@ const HEADS = {
   stepFast: ['step', { precision: 'fast' }],
   stepWgmma: ['step', { filter: 'wgmma' }],
   evaluateWgmma: ['evaluate', { filter: 'wgmma' }],
+  stepWgmmaInt8: ['step', { filter: 'wgmma-int8' }],
+  evaluateWgmmaInt8: ['evaluate', { filter: 'wgmma-int8' }],
+  stepWgmmaSplit: ['step', { filter: 'wgmma-split' }],
   stepWgmmaFast: ['step', { filter: 'wgmma', precision: 'fast' }],
 };
 
@@ -99,6 +102,13 @@ export const gpuPart = {
         ratioColumn('stepFast', 'gemm', 'fast step / cuBLAS'),
         ratioColumn('evaluateWgmma', 'gemm', 'wgmma evaluate / cuBLAS'),
         ratioColumn('stepWgmma', 'gemm', 'wgmma step / cuBLAS'),
+        ratioColumn(
+          'evaluateWgmmaInt8',
+          'gemm',
+          'int8 wgmma evaluate / cuBLAS',
+        ),
+        ratioColumn('stepWgmmaInt8', 'gemm', 'int8 wgmma step / cuBLAS'),
+        ratioColumn('stepWgmmaSplit', 'gemm', 'split wgmma step / cuBLAS'),
         ratioColumn('stepWgmmaFast', 'gemm', 'fast wgmma step / cuBLAS'),
         ...PEERS.map(([form, label]) =>
           ratioColumn(form, 'step', `${label} / step`),

@@ -156,8 +156,12 @@ FilterTier read_filter(const Napi::Value& value) {
   if (name == "mma-int8") return FilterTier::kMmaInt8;
   if (name == "mma-split") return FilterTier::kMmaSplit;
   if (name == "wgmma") return FilterTier::kWgmma;
+  if (name == "wgmma-int8") return FilterTier::kWgmmaInt8;
+  if (name == "wgmma-split") return FilterTier::kWgmmaSplit;
   throw argument_error(value.Env(), "filter",
-                       "'auto', 'simt', 'mma', 'mma-int8', 'mma-split' or 'wgmma'", name);
+                       "'auto', 'simt', 'mma', 'mma-int8', 'mma-split', 'wgmma', 'wgmma-int8' or "
+                       "'wgmma-split'",
+                       name);
 }
 
 class HeadBinding : public Napi::ObjectWrap<HeadBinding> {

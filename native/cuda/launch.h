@@ -64,4 +64,14 @@ inline unsigned blocks_for(std::size_t count, std::size_t block, std::size_t mos
   return static_cast<unsigned>(blocks < 1 ? 1 : blocks > most ? most : blocks);
 }
 
+// Throws when the y dimension of a grid, 65535 blocks at most, is too short for tiles of `tile`
+// rows.
+inline void check_grid_rows(std::size_t rows, std::size_t tile) {
+  const std::size_t most = std::size_t{65535} * tile;
+  if (rows <= most) return;
+  throw Failure(FailureCode::kInvalidArgument, "expected at most " + std::to_string(most) +
+                                                   " rows on a CUDA device but received " +
+                                                   std::to_string(rows));
+}
+
 }  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE

@@ -94,12 +94,7 @@ template <class Out>
 void launch_product(DeviceContext& context, const DeviceOperand& left, const DeviceOperand& right,
                     const ProductShape& shape, Out* out) {
   if (shape.rows == 0 || shape.columns == 0) return;
-  constexpr std::size_t kMostRows = std::size_t{65535} * kTile;
-  if (shape.rows > kMostRows) {
-    throw Failure(FailureCode::kInvalidArgument, "expected at most " + std::to_string(kMostRows) +
-                                                     " rows on a CUDA device but received " +
-                                                     std::to_string(shape.rows));
-  }
+  check_grid_rows(shape.rows, kTile);
   if (suits_tensor_cores(context, shape)) {
     product_by_mma(context, left, right, shape, out);
     return;

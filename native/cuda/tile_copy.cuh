@@ -107,19 +107,19 @@ __device__ __forceinline__ void copy_tile(void* target, const TileMap& map, std:
   launch.engine().copy_tile(target, map, column, row, barrier,
                             kBlocks == 1 ? 1u << launch.cluster_rank() : kRanks);
 #elif defined(ALPHAMARGIN_HOPPER)
-  const auto first_element = static_cast<std::int32_t>(column / sizeof(__half));
+  const auto first_byte = static_cast<std::int32_t>(column);
   const auto first_row = static_cast<std::int32_t>(row);
   if constexpr (kBlocks == 1) {
     asm volatile(
         "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes"
         " [%0], [%1, {%2, %3}], [%4];\n" ::"r"(shared_address(target)),
-        "l"(&map), "r"(first_element), "r"(first_row), "r"(shared_address(barrier))
+        "l"(&map), "r"(first_byte), "r"(first_row), "r"(shared_address(barrier))
         : "memory");
   } else {
     asm volatile(
         "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes"
         ".multicast::cluster [%0], [%1, {%2, %3}], [%4], %5;\n" ::"r"(shared_address(target)),
-        "l"(&map), "r"(first_element), "r"(first_row), "r"(shared_address(barrier)),
+        "l"(&map), "r"(first_byte), "r"(first_row), "r"(shared_address(barrier)),
         "h"(static_cast<std::uint16_t>(kRanks))
         : "memory");
   }

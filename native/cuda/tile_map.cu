@@ -27,17 +27,17 @@ EncodeTiled encode_tiled() {
 
 }  // namespace
 
-TileMap tile_map(const __half* matrix, std::size_t rows, std::size_t columns,
+TileMap tile_map(const void* matrix, std::size_t rows, std::size_t row_bytes,
                  std::size_t tile_rows) {
   static const EncodeTiled encode = encode_tiled();
-  constexpr unsigned kTileColumns = 64;  // 128 bytes, what the swizzle covers
-  const cuuint64_t sizes[2] = {columns, rows};
-  const cuuint64_t pitch = columns * sizeof(__half);
-  const cuuint32_t tile[2] = {kTileColumns, static_cast<cuuint32_t>(tile_rows)};
+  constexpr unsigned kTileBytes = 128;  // what the swizzle covers
+  const cuuint64_t sizes[2] = {row_bytes, rows};
+  const cuuint64_t pitch = row_bytes;
+  const cuuint32_t tile[2] = {kTileBytes, static_cast<cuuint32_t>(tile_rows)};
   const cuuint32_t steps[2] = {1, 1};
   TileMap result;
   const CUresult status =
-      encode(&result.map, CU_TENSOR_MAP_DATA_TYPE_FLOAT16, 2, const_cast<__half*>(matrix), sizes,
+      encode(&result.map, CU_TENSOR_MAP_DATA_TYPE_UINT8, 2, const_cast<void*>(matrix), sizes,
              &pitch, tile, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
              CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (status != CUDA_SUCCESS) {
@@ -47,10 +47,9 @@ TileMap tile_map(const __half* matrix, std::size_t rows, std::size_t columns,
   return result;
 }
 #else
-TileMap tile_map(const __half* matrix, std::size_t rows, std::size_t columns,
+TileMap tile_map(const void* matrix, std::size_t rows, std::size_t row_bytes,
                  std::size_t tile_rows) {
-  const std::size_t bytes = columns * sizeof(__half);
-  return {reinterpret_cast<const unsigned char*>(matrix), rows, bytes, bytes, tile_rows};
+  return {static_cast<const unsigned char*>(matrix), rows, row_bytes, row_bytes, tile_rows};
 }
 #endif
 

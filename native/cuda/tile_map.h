@@ -16,10 +16,10 @@ struct TileMap {
 };
 #endif
 
-// Tiles of `tile_rows` rows (at most 256) of 64 fp16 elements each, of a matrix [rows, columns]
-// whose rows follow each other and are a multiple of 16 bytes long. What a tile has beyond the
-// matrix is zero. ERR_DEVICE when the driver has no such copies.
-TileMap tile_map(const __half* matrix, std::size_t rows, std::size_t columns,
+// Tiles of `tile_rows` rows (at most 256) of 128 bytes each, of a matrix whose rows of `row_bytes`,
+// a multiple of 16, follow each other. What a tile has beyond the matrix is zero. ERR_DEVICE when
+// the driver has no such copies.
+TileMap tile_map(const void* matrix, std::size_t rows, std::size_t row_bytes,
                  std::size_t tile_rows);
 
 }  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE

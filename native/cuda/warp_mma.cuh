@@ -8,6 +8,10 @@
 
 #include "cuda/dialect.h"
 
+#if !defined(__CUDACC__)
+#include "emulation/tensor_elements.h"
+#endif
+
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 
 struct MmaA {
@@ -23,30 +27,6 @@ struct MmaLane {
   MmaA a;
   MmaB b;
   Sum c[4];
-};
-
-struct HalfElements {
-  static constexpr unsigned kOfWord = 2;
-  using Sum = float;
-  using Exact = double;
-  static Sum rounded(Exact sum) { return cut_off(sum); }
-  static float at(std::uint32_t word, unsigned i) {
-    return half_table()[word >> (16 * i) & 0xffffu];
-  }
-};
-struct Bfloat16Elements : HalfElements {
-  static float at(std::uint32_t word, unsigned i) {
-    return __uint_as_float(i == 0 ? word << 16 : word & 0xffff0000u);
-  }
-};
-struct Int8Elements {
-  static constexpr unsigned kOfWord = 4;
-  using Sum = std::int32_t;
-  using Exact = Sum;
-  static Sum rounded(Exact sum) { return sum; }
-  static std::int32_t at(std::uint32_t word, unsigned i) {
-    return static_cast<std::int8_t>(word >> (8 * i) & 0xffu);
-  }
 };
 
 // All 32 lanes at once: gathers the fragments, multiplies, hands every lane its accumulators.

@@ -5,15 +5,15 @@
 #include <string>
 
 #include "emulation/cuda_dialect.h"
-#include "emulation/half.h"
 #include "emulation/launch_state.h"
+#include "emulation/tensor_elements.h"
 
 namespace alphamargin::emulated {
 namespace {
 
 constexpr std::size_t kMostBarrierBytes = (std::size_t{1} << 19) - 1;
 constexpr unsigned kWarpRows = 16;
-constexpr unsigned kProductDepth = 16;
+constexpr unsigned kDepthWords = 8;
 constexpr unsigned kWarpsOfGroup = 4;
 
 PhaseState state_of(const std::uint64_t& barrier) {
@@ -36,47 +36,59 @@ struct Operand {
       launch.fault("wgmma: an operand whose rows are not tiles of 8 × 128 bytes");
     }
   }
-  // The 16 elements of a row.
-  void read(Launch& launch, unsigned rank, unsigned row, float (&out)[kProductDepth]) const {
-    constexpr unsigned kOfChunk = kTileChunkBytes / sizeof(__half);
-    for (unsigned k = 0; k < kProductDepth; k += kOfChunk) {
-      const std::uint32_t address = start + row / 8 * stride + row % 8 * kTileRowBytes + 2 * k;
-      __half values[kOfChunk];
-      std::memcpy(values, launch.shared_place(rank, swizzled_address(address), sizeof values),
-                  sizeof values);
-      for (unsigned i = 0; i < kOfChunk; ++i) out[k + i] = __half2float(values[i]);
+  // The 32 bytes of a row.
+  template <class Elements, unsigned kDepth>
+  void read(Launch& launch, unsigned rank, unsigned row,
+            typename Elements::Sum (&out)[kDepth]) const {
+    static_assert(kDepth == kDepthWords * Elements::kOfWord);
+    constexpr unsigned kOfChunk = kTileChunkBytes / sizeof(std::uint32_t);
+    for (unsigned word = 0; word < kDepthWords; word += kOfChunk) {
+      const std::uint32_t address = start + row / 8 * stride + row % 8 * kTileRowBytes + 4 * word;
+      std::uint32_t words[kOfChunk];
+      std::memcpy(words, launch.shared_place(rank, swizzled_address(address), sizeof words),
+                  sizeof words);
+      for (unsigned i = 0; i < kOfChunk * Elements::kOfWord; ++i) {
+        out[word * Elements::kOfWord + i] =
+            Elements::at(words[i / Elements::kOfWord], i % Elements::kOfWord);
+      }
     }
   }
 };
 
-// One product of a warp whose lanes hold the rows lane/4 and lane/4 + 8 of its 16, columns
+}  // namespace
+
+// The lanes of the warp hold the rows lane/4 and lane/4 + 8 of its 16, columns
 // 8 n + 2 (lane mod 4) + {0, 1}.
-void multiply(Launch& launch, const Thread* const (&lanes)[kWarp], std::size_t index,
-              unsigned warp_of_group) {
+template <class Elements>
+void multiply_by(Launch& launch, const Thread* const (&lanes)[kProductLanes], std::size_t index,
+                 unsigned warp_of_group) {
+  using Sum = typename Elements::Sum;
+  using Exact = typename Elements::Exact;
+  constexpr unsigned kDepth = kDepthWords * Elements::kOfWord;
   const PendingProduct& product = lanes[0]->products[index];
   const Operand rows(launch, product.rows);
   const Operand columns(launch, product.columns);
   const unsigned rank = lanes[0]->block->rank;
-  float a[kWarpRows][kProductDepth];
-  float b[kProductDepth][kProductColumns];
-  double sums[kWarpRows][kProductColumns] = {};
+  Sum a[kWarpRows][kDepth];
+  Sum b[kDepth][kProductColumns];
+  Exact sums[kWarpRows][kProductColumns] = {};
   for (unsigned row = 0; row < kWarpRows; ++row) {
-    rows.read(launch, rank, warp_of_group * kWarpRows + row, a[row]);
+    rows.read<Elements>(launch, rank, warp_of_group * kWarpRows + row, a[row]);
   }
   for (unsigned column = 0; column < kProductColumns; ++column) {
-    float values[kProductDepth];
-    columns.read(launch, rank, column, values);
-    for (unsigned k = 0; k < kProductDepth; ++k) b[k][column] = values[k];
+    Sum values[kDepth];
+    columns.read<Elements>(launch, rank, column, values);
+    for (unsigned k = 0; k < kDepth; ++k) b[k][column] = values[k];
   }
   const auto exchange = [&](bool is_load) {
     for (unsigned lane = 0; lane < kWarp; ++lane) {
-      float* const own = lanes[lane]->products[index].sums;
+      auto* const own = static_cast<Sum*>(lanes[lane]->products[index].sums);
       for (unsigned i = 0; i < kProductSums; ++i) {
-        double& sum = sums[lane / 4 + 8 * (i / 2 % 2)][8 * (i / 4) + 2 * (lane % 4) + i % 2];
+        Exact& sum = sums[lane / 4 + 8 * (i / 2 % 2)][8 * (i / 4) + 2 * (lane % 4) + i % 2];
         if (is_load) {
           sum = own[i];
         } else {
-          own[i] = cut_off(sum);
+          own[i] = Elements::rounded(sum);
         }
       }
     }
@@ -85,6 +97,16 @@ void multiply(Launch& launch, const Thread* const (&lanes)[kWarp], std::size_t i
   add_products(a, b, sums);
   exchange(false);
 }
+template void multiply_by<HalfElements>(Launch&, const Thread* const (&)[kProductLanes],
+                                        std::size_t, unsigned);
+template void multiply_by<Bfloat16Elements>(Launch&, const Thread* const (&)[kProductLanes],
+                                            std::size_t, unsigned);
+template void multiply_by<Int8Elements>(Launch&, const Thread* const (&)[kProductLanes],
+                                        std::size_t, unsigned);
+
+namespace {
+
+static_assert(kProductLanes == kWarp);
 
 // Called when all lanes of a warp wait: each has handed over its Thread and what may be pending.
 struct Wait {
@@ -109,11 +131,12 @@ void finish_products_of_warp(unsigned char (*values)[kLaneBytes]) {
       if (thread->products.size() != first.size() || thread->products[i].rows != first[i].rows ||
           thread->products[i].columns != first[i].columns ||
           thread->products[i].accumulates != first[i].accumulates ||
-          thread->products[i].group != first[i].group) {
+          thread->products[i].group != first[i].group ||
+          thread->products[i].multiply != first[i].multiply) {
         launch.fault("wgmma: the lanes of a warp have issued different products");
       }
     }
-    multiply(launch, lanes, i, lanes[0]->linear / kWarp % kWarpsOfGroup);
+    first[i].multiply(launch, lanes, i, lanes[0]->linear / kWarp % kWarpsOfGroup);
   }
   for (unsigned lane = 0; lane < kWarp; ++lane) {
     auto& products = lane_value<Wait>(values, lane).thread->products;

@@ -11,6 +11,7 @@
 namespace alphamargin::emulated {
 
 class Launch;
+struct Thread;
 
 // A phase barrier. A phase is complete when all arrivals that were announced have come and all
 // bytes that were announced have been copied; the next one begins at once.
@@ -38,6 +39,7 @@ struct TileMap {
 inline constexpr std::size_t kTileRowBytes = 128;
 inline constexpr unsigned kProductColumns = 256;
 inline constexpr unsigned kProductSums = 128;  // of a lane
+inline constexpr unsigned kProductLanes = 32;
 inline constexpr std::size_t kTileChunkBytes = 16;
 
 // Where byte `address` of an unswizzled tile lies.
@@ -45,15 +47,23 @@ inline std::uint32_t swizzled_address(std::uint32_t address) {
   return address ^ (address >> 7 & 7u) << 4;
 }
 
-// A product that has been issued: rows of 16 of a warp times 256 columns, over 16 of k. Operands
-// are read, and sums written, when the warp waits for it.
+// A product that has been issued: rows of 16 of a warp times 256 columns, over 32 bytes of k.
+// Operands are read, and sums written, when the warp waits for it.
 struct PendingProduct {
   std::uint64_t rows;  // descriptors
   std::uint64_t columns;
-  float* sums;  // kProductSums of this lane
+  void* sums;  // kProductSums of this lane
   bool accumulates;
   unsigned group;
+  // For all lanes of the warp: by the elements of the operands.
+  void (*multiply)(Launch& launch, const Thread* const (&lanes)[kProductLanes], std::size_t index,
+                   unsigned warp_of_group);
 };
+
+// PendingProduct::multiply.
+template <class Elements>
+void multiply_by(Launch& launch, const Thread* const (&lanes)[kProductLanes], std::size_t index,
+                 unsigned warp_of_group);
 
 class AsyncEngine {
  public:

@@ -15,9 +15,18 @@ namespace alphamargin {
 // What the filter reads on the CPU (a head on a GPU has a shadow always, see FilterTier).
 enum class ShadowKind { kBytes, kNone };
 
-// Which kernels filter on a GPU (cuda/head/filter.h). kAuto chooses by device; kMmaInt8 reads an
-// int8 shadow in place of the float16 one, kMmaSplit the upper halves of the prototypes themselves.
-enum class FilterTier : std::uint64_t { kAuto, kSimt, kMma, kMmaInt8, kMmaSplit, kWgmma };
+// Which kernels filter on a GPU (cuda/head/filter.h). kAuto chooses by device; those of int8 read
+// an int8 shadow in place of the float16 one, of split prototypes the upper halves themselves.
+enum class FilterTier : std::uint64_t {
+  kAuto,
+  kSimt,
+  kMma,
+  kMmaInt8,
+  kMmaSplit,
+  kWgmma,
+  kWgmmaInt8,
+  kWgmmaSplit
+};
 
 struct HeadSettings {
   std::size_t identities = 0;

@@ -29,7 +29,15 @@ export function withEmulation<Result>(
 /** Seeds of the order of blocks, warps and lanes; 0 is the natural order. */
 export const orderSeeds = [0, 1, 2, 3, 7] as const;
 
-const allTiers = ['mma', 'mma-int8', 'mma-split', 'simt', 'wgmma'] as const;
+const allTiers = [
+  'mma',
+  'mma-int8',
+  'mma-split',
+  'simt',
+  'wgmma',
+  'wgmma-int8',
+  'wgmma-split',
+] as const;
 
 /** Why this device or this build does not have a filter; undefined when it does. */
 export function missingFilter(

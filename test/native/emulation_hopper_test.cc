@@ -1,8 +1,9 @@
 // What works beside the threads on Hopper: tiles, phase barriers, products of a warpgroup,
 // clusters; and the mistakes with them that the emulated device must catch.
 
+#include "cuda/head/filter_operands.cuh"
+#include "cuda/head/prototype_row.cuh"
 #include "cuda/tile_map.h"
-#include "cuda/warpgroup_mma.cuh"
 #include "emulation_bench.h"
 
 namespace alphamargin::emulated {
@@ -10,7 +11,7 @@ namespace {
 
 constexpr unsigned kRows = kWarpgroupRows;
 constexpr unsigned kColumns = kWarpgroupColumns;
-constexpr std::size_t kDepth = 80;  // one slab of 64 and a part of another
+constexpr std::size_t kDepthBytes = 160;  // one slab of 128 and a part of another
 constexpr std::size_t kSlabs = 2;
 constexpr std::size_t kRowSlab = kRows * kTileRow;
 constexpr std::size_t kColumnSlab = kColumns * kTileRow;
@@ -20,8 +21,9 @@ constexpr std::size_t kSharedBytes = kBarrierPlace + sizeof(PhaseBarrier);
 enum class Mistake { kNone, kNoPhase, kNoProductWait, kTooManyBytes, kOtherLanes };
 
 // One warpgroup: rows [64, depth] · columns [256, depth]ᵀ.
+template <class Operands>
 __global__ void product_kernel(const __grid_constant__ TileMap rows,
-                               const __grid_constant__ TileMap columns, float* out,
+                               const __grid_constant__ TileMap columns, typename Operands::Sum* out,
                                std::size_t mistake_number) {
   ALPHAMARGIN_DYNAMIC_SHARED(unsigned char, shared);
   const auto mistake = static_cast<Mistake>(mistake_number);
@@ -42,13 +44,13 @@ __global__ void product_kernel(const __grid_constant__ TileMap rows,
     }
   }
   if (mistake != Mistake::kNoPhase) wait_phase(barrier, 0);
-  float sums[kWarpgroupSums] = {};
+  typename Operands::Sum sums[kWarpgroupSums] = {};
   warpgroup_begin();
-  for (std::size_t step = 0; step < kDepth / 16; ++step) {
+  for (std::size_t step = 0; step < kDepthBytes / kWarpgroupDepthBytes; ++step) {
     const std::size_t slab = step / 4;
     const std::size_t within = step % 4 * kWarpgroupDepthBytes;
     const bool is_other = mistake == Mistake::kOtherLanes && threadIdx.x == 40;
-    warpgroup_multiply(sums, warpgroup_operand(shared + slab * kRowSlab + within),
+    Operands::multiply(sums, warpgroup_operand(shared + slab * kRowSlab + within),
                        warpgroup_operand(column_tiles + slab * kColumnSlab + within),
                        step > 0 && !is_other);
   }
@@ -63,50 +65,72 @@ __global__ void product_kernel(const __grid_constant__ TileMap rows,
   wait_phase(barrier, 0);
 }
 
-struct Operands {
-  std::vector<__half> rows;
-  std::vector<__half> columns;
+// Whole numbers, whose products are exact in any order.
+int row_element(std::size_t i) { return static_cast<int>(i * 37 % 101) - 50; }
+int column_element(std::size_t i) { return static_cast<int>(i * 53 % 97) - 48; }
 
-  Operands() : rows(kRows * kDepth), columns(kColumns * kDepth) {
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-      rows[i] = __float2half_rn(static_cast<float>(i * 37 % 101) / 16 - 3);
-    }
-    for (std::size_t i = 0; i < columns.size(); ++i) {
-      columns[i] = __float2half_rn(static_cast<float>(i * 53 % 97) / 8 - 6);
-    }
+template <class Element>
+Element converted(int value);
+template <>
+__half converted(int value) {
+  return __float2half_rn(static_cast<float>(value));
+}
+template <>
+std::uint16_t converted(int value) {
+  return upper_half(static_cast<float>(value));
+}
+template <>
+std::int8_t converted(int value) {
+  return static_cast<std::int8_t>(value);
+}
+
+template <class Operands, class Element>
+std::vector<typename Operands::Sum> run_product(Bench& bench, Mistake mistake) {
+  constexpr std::size_t kDepth = kDepthBytes / sizeof(Element);
+  std::vector<Element> rows(kRows * kDepth);
+  std::vector<Element> columns(kColumns * kDepth);
+  for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = converted<Element>(row_element(i));
+  for (std::size_t i = 0; i < columns.size(); ++i) {
+    columns[i] = converted<Element>(column_element(i));
   }
-};
-
-std::vector<float> run_product(Bench& bench, Mistake mistake) {
-  const Operands operands;
-  auto rows = bench.buffer(operands.rows);
-  auto columns = bench.buffer(operands.columns);
-  auto out = bench.buffer<float>(kRows * kColumns);
-  launch(bench.context, "product_kernel", &product_kernel, {1, 128, kSharedBytes},
-         tile_map(rows.data(), kRows, kDepth, kRows),
-         tile_map(columns.data(), kColumns, kDepth, kColumns), out.data(),
+  auto device_rows = bench.buffer(rows);
+  auto device_columns = bench.buffer(columns);
+  auto out = bench.buffer<typename Operands::Sum>(kRows * kColumns);
+  launch(bench.context, "product_kernel", &product_kernel<Operands>, {1, 128, kSharedBytes},
+         tile_map(device_rows.data(), kRows, kDepthBytes, kRows),
+         tile_map(device_columns.data(), kColumns, kDepthBytes, kColumns), out.data(),
          static_cast<std::size_t>(mistake));
   return bench.read(out);
 }
+std::vector<float> run_product(Bench& bench, Mistake mistake) {
+  return run_product<HalfOperands, __half>(bench, mistake);
+}
+
+template <class Operands, class Element>
+void check_product() {
+  constexpr std::size_t kDepth = kDepthBytes / sizeof(Element);
+  Bench bench;
+  const auto found = run_product<Operands, Element>(bench, Mistake::kNone);
+  for (std::size_t row = 0; row < kRows; ++row) {
+    for (std::size_t column = 0; column < kColumns; ++column) {
+      int sum = 0;
+      for (std::size_t k = 0; k < kDepth; ++k) {
+        sum += row_element(row * kDepth + k) * column_element(column * kDepth + k);
+      }
+      expect(found[row * kColumns + column] == static_cast<typename Operands::Sum>(sum),
+             "an element of the product");
+    }
+  }
+}
 
 void test_product() {
-  const Operands operands;
   for (const std::uint64_t seed : {0, 1, 2, 3, 7}) {
     DeviceSettings settings;
     settings.seed = seed;
     configure_device(settings);
-    Bench bench;
-    const auto found = run_product(bench, Mistake::kNone);
-    for (std::size_t row = 0; row < kRows; ++row) {
-      for (std::size_t column = 0; column < kColumns; ++column) {
-        float sum = 0;  // exact: sums of few multiples of 1/128
-        for (std::size_t k = 0; k < kDepth; ++k) {
-          sum += __half2float(operands.rows[row * kDepth + k]) *
-                 __half2float(operands.columns[column * kDepth + k]);
-        }
-        expect(found[row * kColumns + column] == sum, "an element of the product");
-      }
-    }
+    check_product<HalfOperands, __half>();
+    check_product<UpperOperands, std::uint16_t>();
+    check_product<Int8Operands, std::int8_t>();
   }
   configure_device({});
 }
@@ -177,7 +201,7 @@ void test_cluster() {
   const auto run = [&](unsigned blocks) {
     launch(bench.context, "cluster_kernel", &cluster_kernel,
            {blocks, 32, 16 * kTileRow + sizeof(PhaseBarrier), 2},
-           tile_map(device_values.data(), 16, 64, 8), out.data());
+           tile_map(device_values.data(), 16, kTileRow, 8), out.data());
     return bench.read(out);
   };
   const auto found = run(6);

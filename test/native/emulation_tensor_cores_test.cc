@@ -168,32 +168,47 @@ void check_filter(FilterTier tier, std::size_t rows, std::size_t identities, std
   std::vector<__half> shadow(identities * dim);
   std::vector<std::uint16_t> upper_batch(rows * dim);
   std::vector<std::uint16_t> upper(identities * dim);
+  std::vector<std::int8_t> int8_batch(rows * dim);
+  std::vector<std::int8_t> int8_shadow(identities * dim);
   for (std::size_t i = 0; i < batch.size(); ++i) {
-    batch[i] = __float2half_rn(element(i / dim, i % dim));
-    upper_batch[i] = upper_half(element(i / dim, i % dim));
+    const float value = element(i / dim, i % dim);
+    batch[i] = __float2half_rn(value);
+    upper_batch[i] = upper_half(value);
+    int8_batch[i] = static_cast<std::int8_t>(value);
   }
   for (std::size_t i = 0; i < shadow.size(); ++i) {
-    shadow[i] = __float2half_rn(element(i / dim + 1000, i % dim));
-    upper[i] = upper_half(element(i / dim + 1000, i % dim));
+    const float value = element(i / dim + 1000, i % dim);
+    shadow[i] = __float2half_rn(value);
+    upper[i] = upper_half(value);
+    int8_shadow[i] = static_cast<std::int8_t>(value);
   }
+  const std::size_t begin = identities / 3;
+  const auto label_of_row = [&](std::size_t row) { return begin + 5 * row; };
   std::vector<float> bounds(rows);
   std::vector<RowState> states(rows);
   for (std::size_t row = 0; row < rows; ++row) {
     bounds[row] = row % 5 == 0 ? -INFINITY : row % 5 == 1 ? INFINITY : static_cast<float>(row);
-    states[row].label = static_cast<std::int64_t>(row % identities);
+    states[row].label = static_cast<std::int64_t>(label_of_row(row));
   }
-  const std::size_t begin = identities / 3;
   auto device_batch = bench.buffer(batch);
   auto device_shadow = bench.buffer(shadow);
   auto device_upper_batch = bench.buffer(upper_batch);
   auto device_upper = bench.buffer(upper);
-  // Of classes whose rounding is measured: u = scale·c̃ + factor·residual, powers of two.
+  auto device_int8_batch = bench.buffer(int8_batch);
+  auto device_int8_shadow = bench.buffer(int8_shadow);
+  // Where rounding is measured: u = scales·c̃ + factor·residual, powers of two.
+  const bool is_measured = shadow_format(tier) != ShadowFormat::kHalf;
+  const auto row_scale = [&](std::size_t row) { return is_measured && row % 2 == 0 ? 0.5f : 1.0f; };
+  // The last class of a tile has a scale and a residual that are larger than all others'.
+  const auto is_last = [&](std::size_t j) { return (j - begin) % 256 == 255; };
   const auto scale_of = [&](std::size_t j) {
-    return tier == FilterTier::kMmaSplit ? j % 3 == 0 ? 0.5f : 2.0f : 1.0f;
+    return is_measured ? is_last(j) ? 4.0f : j % 3 == 0 ? 0.5f : 2.0f : 1.0f;
   };
   const auto spread_of = [&](std::size_t j) {
-    return tier == FilterTier::kMmaSplit ? static_cast<float>(j % 5) : 0.0f;
+    return is_measured ? is_last(j) ? 16.0f : static_cast<float>(j % 5) : 0.0f;
   };
+  std::vector<float> row_scales(rows);
+  for (std::size_t row = 0; row < rows; ++row) row_scales[row] = row_scale(row);
   std::vector<float> scales(identities);
   std::vector<float> residuals(identities);
   for (std::size_t j = 0; j < identities; ++j) {
@@ -202,7 +217,7 @@ void check_filter(FilterTier tier, std::size_t rows, std::size_t identities, std
   }
   auto device_scales = bench.buffer(scales);
   auto device_residuals = bench.buffer(residuals);
-  auto row_scales = bench.buffer(std::vector<float>(rows, 1));
+  auto device_row_scales = bench.buffer(row_scales);
   auto row_factors = bench.buffer(std::vector<float>(rows, 2));
   auto device_bounds = bench.buffer(bounds);
   auto device_states = bench.buffer(states);
@@ -211,6 +226,7 @@ void check_filter(FilterTier tier, std::size_t rows, std::size_t identities, std
   PrototypeArrays prototypes;
   prototypes.shadow = device_shadow.data();
   prototypes.upper = device_upper.data();
+  prototypes.int8_shadow = device_int8_shadow.data();
   prototypes.scales = device_scales.data();
   prototypes.residuals = device_residuals.data();
   prototypes.identities = identities;
@@ -219,7 +235,8 @@ void check_filter(FilterTier tier, std::size_t rows, std::size_t identities, std
   BatchArrays embeddings;
   embeddings.half_unit = device_batch.data();
   embeddings.upper_unit = device_upper_batch.data();
-  embeddings.scales = row_scales.data();
+  embeddings.int8_unit = device_int8_batch.data();
+  embeddings.scales = device_row_scales.data();
   embeddings.factors = row_factors.data();
   embeddings.rows = rows;
   embeddings.dim = embeddings.shadow_dim = dim;
@@ -234,8 +251,8 @@ void check_filter(FilterTier tier, std::size_t rows, std::size_t identities, std
     for (std::size_t j = begin; j < identities; ++j) {
       float sum = 0;
       for (std::size_t k = 0; k < dim; ++k) sum += element(row, k) * element(j + 1000, k);
-      sum = sum * scale_of(j) + spread_of(j);
-      if (sum > bounds[row] && j != row % identities) {
+      sum = sum * row_scale(row) * scale_of(j) + spread_of(j);
+      if (sum > bounds[row] && j != label_of_row(row)) {
         expected.push_back({static_cast<std::int32_t>(j), sum});
       }
     }
@@ -257,11 +274,14 @@ void test_filter() {
     DeviceSettings settings;
     settings.seed = seed;
     configure_device(settings);
-    for (const FilterTier tier : {FilterTier::kMma, FilterTier::kMmaSplit, FilterTier::kSimt}) {
-      // A tile of each height, one slab and several, edges in both directions.
-      check_filter(tier, 17, 1500, 32);
-      check_filter(tier, 64, 700, 96);
-      check_filter(tier, 131, 1100, 64);
+    for (const FilterTier tier :
+         {FilterTier::kMma, FilterTier::kMmaInt8, FilterTier::kMmaSplit, FilterTier::kSimt,
+          FilterTier::kWgmma, FilterTier::kWgmmaInt8, FilterTier::kWgmmaSplit}) {
+      // A tile of each height, one slab of 64 bytes and several, edges in both directions.
+      const std::size_t slab = 64 / element_bytes(shadow_format(tier));
+      check_filter(tier, 17, 1500, slab);
+      check_filter(tier, 64, 700, 3 * slab);
+      check_filter(tier, 131, 1100, 2 * slab);
     }
   }
   configure_device({});

@@ -4,6 +4,7 @@
 
 #include "cuda/head/filter.h"
 #include "cuda/head/shadow.cuh"
+#include "cuda/launch.h"
 
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 namespace {
@@ -11,8 +12,10 @@ namespace {
 constexpr int kFirstWithTensorCores = 80;
 constexpr int kHopper = 90;  // sm_90a: not the generations after it
 
-// Blocks along y of the plainest kernel.
-constexpr std::size_t kMostRows = std::size_t{65535} * kSimtTile;
+bool is_wgmma(FilterTier tier) {
+  return tier == FilterTier::kWgmma || tier == FilterTier::kWgmmaInt8 ||
+         tier == FilterTier::kWgmmaSplit;
+}
 
 [[noreturn]] void refuse(const DeviceContext& context, const std::string& what) {
   throw Failure(FailureCode::kDevice, what + ", and the device has " +
@@ -24,33 +27,25 @@ constexpr std::size_t kMostRows = std::size_t{65535} * kSimtTile;
 
 FilterTier chosen_filter(const DeviceContext& context, FilterTier wanted, std::size_t dim) {
   const int capability = context.compute_capability();
-  switch (wanted) {
-    case FilterTier::kAuto:
-      return capability >= kFirstWithTensorCores ? FilterTier::kMma : FilterTier::kSimt;
-    case FilterTier::kSimt:
-      break;
-    case FilterTier::kMmaInt8:
-      if (dim > kLargestInt8Dim) {
-        throw Failure(FailureCode::kInvalidArgument,
-                      "expected dim to be at most " + std::to_string(kLargestInt8Dim) +
-                          " with filter 'mma-int8' but received " + std::to_string(dim));
-      }
-      [[fallthrough]];
-    case FilterTier::kMma:
-    case FilterTier::kMmaSplit:
-      if (capability < kFirstWithTensorCores) {
-        refuse(
-            context,
-            "the filters 'mma', 'mma-int8' and 'mma-split' need compute capability 8.0 or later");
-      }
-      break;
-    case FilterTier::kWgmma:
-      if (capability != kHopper) refuse(context, "the filter 'wgmma' needs compute capability 9.0");
-      if (!has_wgmma_code()) {
-        throw Failure(FailureCode::kDevice,
-                      "the filter 'wgmma' is not in this build: it needs the architecture 90a");
-      }
-      break;
+  if (wanted == FilterTier::kAuto) {
+    return capability >= kFirstWithTensorCores ? FilterTier::kMma : FilterTier::kSimt;
+  }
+  if (wanted == FilterTier::kSimt) return wanted;
+  if (shadow_format(wanted) == ShadowFormat::kInt8 && dim > kLargestInt8Dim) {
+    throw Failure(FailureCode::kInvalidArgument,
+                  "expected dim to be at most " + std::to_string(kLargestInt8Dim) +
+                      " with a filter of int8 but received " + std::to_string(dim));
+  }
+  if (!is_wgmma(wanted)) {
+    if (capability < kFirstWithTensorCores) {
+      refuse(context, "filters with tensor cores need compute capability 8.0 or later");
+    }
+    return wanted;
+  }
+  if (capability != kHopper) refuse(context, "the filters 'wgmma' need compute capability 9.0");
+  if (!has_wgmma_code()) {
+    throw Failure(FailureCode::kDevice,
+                  "the filters 'wgmma' are not in this build: they need the architecture 90a");
   }
   return wanted;
 }
@@ -59,15 +54,11 @@ void filter_prototypes(DeviceContext& context, const PrototypeArrays& prototypes
                        const BatchArrays& batch, const CandidateArrays& candidates,
                        std::size_t begin, std::size_t end) {
   if (begin >= end || batch.rows == 0) return;
-  if (batch.rows > kMostRows) {
-    throw Failure(FailureCode::kInvalidArgument, "expected at most " + std::to_string(kMostRows) +
-                                                     " rows on a CUDA device but received " +
-                                                     std::to_string(batch.rows));
-  }
+  check_grid_rows(batch.rows, kSimtTile);  // of the plainest kernel
   const FilterTier tier = chosen_filter(context, prototypes.filter, prototypes.dim);
-  const auto filter = tier == FilterTier::kSimt    ? filter_by_simt
-                      : tier == FilterTier::kWgmma ? filter_by_wgmma
-                                                   : filter_by_mma;
+  const auto filter = tier == FilterTier::kSimt ? filter_by_simt
+                      : is_wgmma(tier)          ? filter_by_wgmma
+                                                : filter_by_mma;
   filter(context, prototypes, batch, candidates, begin, end);
 }
 

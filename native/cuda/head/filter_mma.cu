@@ -19,6 +19,7 @@
 
 #include "cuda/async_copy.cuh"
 #include "cuda/head/filter.h"
+#include "cuda/head/filter_limits.cuh"
 #include "cuda/head/filter_operands.cuh"
 #include "cuda/launch.h"
 
@@ -37,14 +38,6 @@ constexpr unsigned kStaged = 1024;
 // Of 16 cosines a thread has of a row: their places along the classes.
 constexpr unsigned kOfRow = 2 * kColumns;
 static_assert(kStaged < 1u << 16);
-
-// What a block knows of a row of its tile.
-struct RowLimit {
-  float bound;
-  std::int32_t label;
-  float scale;   // of the embedding
-  float factor;  // of the classes' residuals
-};
 
 // A survivor on its way to the list of its row.
 struct Staged {
@@ -173,28 +166,6 @@ __device__ void flush(FilterShared<kRowTiles>& shared, const CandidateArrays& ca
   if (threadIdx.x == 0) shared.staged_count = 0;
 }
 
-// The places among a thread's 16 cosines of a row that `passes` admits, one by one: a mask first,
-// so that registers need no index.
-template <class Sum, class Passes, class Visit>
-__device__ __forceinline__ void visit_passing(const Sum (&columns)[kColumns][4], unsigned half,
-                                              const Passes& passes, const Visit& visit) {
-  unsigned mask = 0;
-#pragma unroll
-  for (unsigned i = 0; i < kOfRow; ++i) {
-    mask |= static_cast<unsigned>(passes(columns[i / 2][2 * half + i % 2])) << i;
-  }
-  while (mask != 0) {
-    const auto chosen = static_cast<unsigned>(__ffs(static_cast<int>(mask)) - 1);
-    mask &= mask - 1;
-    Sum value = columns[0][2 * half];
-#pragma unroll
-    for (unsigned i = 1; i < kOfRow; ++i) {
-      if (i == chosen) value = columns[i / 2][2 * half + i % 2];
-    }
-    visit(chosen, value);
-  }
-}
-
 template <class Sum>
 __device__ __forceinline__ Sum largest_of_row(const Sum (&columns)[kColumns][4], unsigned half) {
   Sum largest = columns[0][2 * half];
@@ -234,31 +205,16 @@ __device__ __forceinline__ void keep_survivors(const Sums<Operands, kRowTiles>& 
       const unsigned row = tile.row(m, half);
       const float bound = shared.limits[row].bound;
       if (!(largest_of_row(sums[m], half) > bound)) continue;
-      visit_passing(
-          sums[m], half, [bound](float cosine) { return cosine > bound; },
-          [&](unsigned place, float cosine) {
-            const std::size_t identity = tile.identity(place);
-            if (identity >= tile.end) return;
-            keep(shared, tile.candidates, tile.first_row, row,
-                 {static_cast<std::int32_t>(identity), cosine});
-          });
+      visit_passing<kOfRow>([&](unsigned i) { return sums[m][i / 2][2 * half + i % 2]; },
+                            [bound](float cosine) { return cosine > bound; },
+                            [&](unsigned place, float cosine) {
+                              const std::size_t identity = tile.identity(place);
+                              if (identity >= tile.end) return;
+                              keep(shared, tile.candidates, tile.first_row, row,
+                                   {static_cast<std::int32_t>(identity), cosine});
+                            });
     }
   }
-}
-
-// What the product of a surviving class is above, given the largest scale and residual of the
-// classes: u = s_x s_w a·b + f ρ > bound. Rounded down; a whole number for int8.
-__device__ __forceinline__ float coarse_product(const RowLimit& limit, float largest_scale,
-                                                float largest_residual) {
-  const float rest = limit.bound - limit.factor * largest_residual * (1 + 0x1p-20f);
-  if (!(rest > 0)) return -INFINITY;
-  return rest / (limit.scale * largest_scale) * (1 - 0x1p-20f);
-}
-__device__ __forceinline__ float limit_of(float coarse, float) { return coarse; }
-__device__ __forceinline__ std::int32_t limit_of(float coarse, std::int32_t) {
-  constexpr float kMost = 2147483520.0f;  // the last float below 2^31
-  if (coarse == -INFINITY) return -0x7fffffff - 1;
-  return coarse - 1 < kMost ? static_cast<std::int32_t>(floorf(coarse - 1)) : 0x7fffffff;
 }
 
 template <class Operands, unsigned kRowTiles>
@@ -266,37 +222,27 @@ __device__ __forceinline__ void keep_survivors(const Sums<Operands, kRowTiles>& 
                                                FilterShared<kRowTiles>& shared,
                                                const WarpTile& tile, std::true_type) {
   using Sum = typename Operands::Sum;
-  float largest_scale = 0;
-  float largest_residual = 0;
-  for (unsigned i = threadIdx.x % kWarpSize; i < kWarpClasses; i += kWarpSize) {
-    const std::size_t identity = min(tile.first_class + i, tile.end - 1);
-    largest_scale = max(largest_scale, tile.prototypes.scales[identity]);
-    largest_residual = max(largest_residual, tile.prototypes.residuals[identity]);
-  }
-  for (int lanes = kWarpSize / 2; lanes > 0; lanes /= 2) {
-    largest_scale = max(largest_scale, __shfl_xor_sync(kFullMask, largest_scale, lanes));
-    largest_residual = max(largest_residual, __shfl_xor_sync(kFullMask, largest_residual, lanes));
-  }
+  const ClassRounding largest =
+      largest_rounding(tile.prototypes, tile.first_class, kWarpClasses, tile.end);
 #pragma unroll
   for (unsigned m = 0; m < kRowTiles; ++m) {
 #pragma unroll
     for (unsigned half = 0; half < 2; ++half) {
       const unsigned row = tile.row(m, half);
       const RowLimit limit = shared.limits[row];
-      const Sum coarse = limit_of(coarse_product(limit, largest_scale, largest_residual), Sum{});
+      const Sum coarse = coarse_limit(limit, largest, Sum{});
       if (!(largest_of_row(sums[m], half) > coarse)) continue;
-      visit_passing(
-          sums[m], half, [coarse](Sum product) { return product > coarse; },
-          [&](unsigned place, Sum product) {
-            const std::size_t identity = tile.identity(place);
-            if (identity >= tile.end) return;
-            const float cosine =
-                static_cast<float>(product) * limit.scale * tile.prototypes.scales[identity] +
-                limit.factor * tile.prototypes.residuals[identity];
-            if (!(cosine > limit.bound)) return;
-            keep(shared, tile.candidates, tile.first_row, row,
-                 {static_cast<std::int32_t>(identity), cosine});
-          });
+      visit_passing<kOfRow>([&](unsigned i) { return sums[m][i / 2][2 * half + i % 2]; },
+                            [coarse](Sum product) { return product > coarse; },
+                            [&](unsigned place, Sum product) {
+                              const std::size_t identity = tile.identity(place);
+                              if (identity >= tile.end) return;
+                              const float cosine =
+                                  upper_cosine(limit, tile.prototypes, identity, product);
+                              if (!(cosine > limit.bound)) return;
+                              keep(shared, tile.candidates, tile.first_row, row,
+                                   {static_cast<std::int32_t>(identity), cosine});
+                            });
     }
   }
 }
@@ -342,17 +288,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   for (unsigned i = 0; i + 1 < Shared::kStages; ++i) load_next();
 
   for (unsigned i = threadIdx.x; i < Shared::kRows; i += kThreads) {
-    const std::size_t row = first_row + i;
-    RowLimit limit{INFINITY, -1, 0, 0};
-    if (row < batch.rows) {
-      limit.bound = seen_bound(candidates.bounds + row);
-      limit.label = static_cast<std::int32_t>(label_of(candidates, row));
-      if constexpr (Operands::kMeasured) {
-        limit.scale = batch.scales[row];
-        limit.factor = batch.factors[row];
-      }
-    }
-    shared->limits[i] = limit;
+    shared->limits[i] = row_limit<Operands>(batch, candidates, first_row + i);
     shared->row_counts[i] = 0;
   }
   if (threadIdx.x == 0) shared->staged_count = 0;
@@ -424,14 +360,9 @@ void filter_with(DeviceContext& context, const PrototypeArrays& prototypes,
 void filter_by_mma(DeviceContext& context, const PrototypeArrays& prototypes,
                    const BatchArrays& batch, const CandidateArrays& candidates, std::size_t begin,
                    std::size_t end) {
-  switch (prototypes.format()) {
-    case ShadowFormat::kHalf:
-      return filter_with<HalfOperands>(context, prototypes, batch, candidates, begin, end);
-    case ShadowFormat::kInt8:
-      return filter_with<Int8Operands>(context, prototypes, batch, candidates, begin, end);
-    case ShadowFormat::kUpper:
-      return filter_with<UpperOperands>(context, prototypes, batch, candidates, begin, end);
-  }
+  with_operands(prototypes.format(), [&](auto operands) {
+    filter_with<decltype(operands)>(context, prototypes, batch, candidates, begin, end);
+  });
 }
 
 }  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE

@@ -1,8 +1,10 @@
 #pragma once
-// What filter_mma.cu multiplies: an array of the batch, one of the prototypes, and the instruction.
+// What the tensor-core filters multiply: an array of the batch, one of the prototypes, and the
+// instructions of a warp (filter_mma.cu) and of a warpgroup (filter_wgmma.cu).
 
 #include "cuda/head/head_arrays.h"
 #include "cuda/warp_mma.cuh"
+#include "cuda/warpgroup_mma.cuh"
 
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 
@@ -17,6 +19,10 @@ struct HalfOperands {
   static __device__ void multiply(float (&sums)[4], const MmaA& a, const MmaB& b) {
     mma_m16n8k16(sums, a, b);
   }
+  static __device__ void multiply(float (&sums)[kWarpgroupSums], std::uint64_t rows,
+                                  std::uint64_t classes, bool accumulates) {
+    warpgroup_multiply_half(sums, rows, classes, accumulates);
+  }
 };
 
 struct Int8Operands {
@@ -29,6 +35,10 @@ struct Int8Operands {
   }
   static __device__ void multiply(std::int32_t (&sums)[4], const MmaA& a, const MmaB& b) {
     mma_m16n8k32(sums, a, b);
+  }
+  static __device__ void multiply(std::int32_t (&sums)[kWarpgroupSums], std::uint64_t rows,
+                                  std::uint64_t classes, bool accumulates) {
+    warpgroup_multiply_int8(sums, rows, classes, accumulates);
   }
 };
 
@@ -43,6 +53,23 @@ struct UpperOperands {
   static __device__ void multiply(float (&sums)[4], const MmaA& a, const MmaB& b) {
     mma_m16n8k16_bfloat16(sums, a, b);
   }
+  static __device__ void multiply(float (&sums)[kWarpgroupSums], std::uint64_t rows,
+                                  std::uint64_t classes, bool accumulates) {
+    warpgroup_multiply_bfloat16(sums, rows, classes, accumulates);
+  }
 };
+
+// body(operands) for what is filtered.
+template <class Body>
+void with_operands(ShadowFormat format, const Body& body) {
+  switch (format) {
+    case ShadowFormat::kHalf:
+      return body(HalfOperands{});
+    case ShadowFormat::kInt8:
+      return body(Int8Operands{});
+    case ShadowFormat::kUpper:
+      return body(UpperOperands{});
+  }
+}
 
 }  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE

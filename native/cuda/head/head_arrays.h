@@ -17,9 +17,20 @@ namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 enum class ShadowFormat : std::uint64_t { kHalf, kInt8, kUpper };
 
 __host__ __device__ inline constexpr ShadowFormat shadow_format(FilterTier filter) {
-  return filter == FilterTier::kMmaInt8    ? ShadowFormat::kInt8
-         : filter == FilterTier::kMmaSplit ? ShadowFormat::kUpper
-                                           : ShadowFormat::kHalf;
+  switch (filter) {
+    case FilterTier::kMmaInt8:
+    case FilterTier::kWgmmaInt8:
+      return ShadowFormat::kInt8;
+    case FilterTier::kMmaSplit:
+    case FilterTier::kWgmmaSplit:
+      return ShadowFormat::kUpper;
+    case FilterTier::kAuto:
+    case FilterTier::kSimt:
+    case FilterTier::kMma:
+    case FilterTier::kWgmma:
+      break;
+  }
+  return ShadowFormat::kHalf;
 }
 inline constexpr std::size_t element_bytes(ShadowFormat format) {
   return format == ShadowFormat::kInt8 ? 1 : 2;

@@ -25,6 +25,7 @@ namespace {
 constexpr unsigned kThreads = 128;
 constexpr unsigned kThreadColumns = 4;
 constexpr std::size_t kTileColumns = kThreads * kThreadColumns;
+constexpr unsigned kTermsAtOnce = 4;
 // Gradients of longer prototypes lie in global memory (beside the kernel's own shared arrays).
 constexpr std::size_t kSharedGradientBytes = 40 * 1024;
 constexpr std::size_t kGlobalGradientBytes = std::size_t{32} << 20;
@@ -98,14 +99,33 @@ __global__ void embedding_gradient_kernel(PrototypeArrays prototypes, BatchArray
     }
     __syncthreads();
     const std::size_t count = min(std::size_t{kThreads}, terms - first);
-    for (std::size_t i = 0; i < count; ++i) {
-      const PrototypeRow prototype(prototypes, identities[i]);
-      projection += products[i];
-      for (unsigned c = 0; c < kThreadColumns; ++c) {
-        const std::size_t k = column + c * kThreads;
-        if (k < dim) sums[c] += weights[i] * static_cast<double>(prototype[k]);
+    // Loads of several terms before the first sum: one after the other they would take the latency
+    // of memory each.
+    const auto add_terms = [&]<unsigned kTerms>(std::size_t i) {
+      float values[kTerms][kThreadColumns];
+#pragma unroll
+      for (unsigned t = 0; t < kTerms; ++t) {
+        const PrototypeRow prototype(prototypes, identities[i + t]);
+#pragma unroll
+        for (unsigned c = 0; c < kThreadColumns; ++c) {
+          const std::size_t k = column + c * kThreads;
+          values[t][c] = k < dim ? prototype[k] : 0.0f;
+        }
       }
+#pragma unroll
+      for (unsigned t = 0; t < kTerms; ++t) {
+        projection += products[i + t];
+#pragma unroll
+        for (unsigned c = 0; c < kThreadColumns; ++c) {
+          sums[c] += weights[i + t] * static_cast<double>(values[t][c]);
+        }
+      }
+    };
+    std::size_t i = 0;
+    for (; i + kTermsAtOnce <= count; i += kTermsAtOnce) {
+      add_terms.template operator()<kTermsAtOnce>(i);
     }
+    for (; i < count; ++i) add_terms.template operator()<1>(i);
   }
   const double inverse = 1 / batch.norms[row];
   for (unsigned c = 0; c < kThreadColumns; ++c) {
