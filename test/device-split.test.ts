@@ -1,3 +1,6 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { fc, test } from '@fast-check/vitest';
 import { describe, expect, it } from 'vitest';
 import {
@@ -139,6 +142,36 @@ describe.runIf(onDevice && hasSplit)('prototypes in halves', () => {
     },
     300_000,
   );
+
+  it('go on from a checkpoint of whole ones, and the other way round', async () => {
+    const prototypes = normalTensor(300, 33, 1);
+    const labels = randomLabels(19, 300, 2);
+    const embeddings = clusteredEmbeddings(prototypes, labels, 1, 3);
+    const folder = await mkdtemp(path.join(tmpdir(), 'alphamargin-'));
+    try {
+      const results: Uint32Array[] = [];
+      for (const [first, second] of [
+        ['mma', 'mma'],
+        ['mma', 'mma-split'],
+        ['mma-split', 'mma'],
+      ] as const) {
+        const file = path.join(folder, `${first}-${second}.safetensors`);
+        using before = headOf(lossFamilies.qMargin(1.25, 8), prototypes, {
+          filter: first,
+        });
+        before.stepSync(embeddings, labels);
+        await before.save(file);
+        using after = await PrototypeHead.load(file, { filter: second });
+        after.stepSync(embeddings, labels);
+        const { data } = await after.prototypes();
+        results.push(bitsOf(data as Float32Array));
+      }
+      expect(results[1]).toEqual(results[0]);
+      expect(results[2]).toEqual(results[0]);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
 
   it('need no copy that an update would rewrite', () => {
     const prototypes = normalTensor(300, 64, 1);

@@ -1,6 +1,6 @@
 #pragma once
-// The prototype head on the device: prototypes, optimiser state and the fp16 shadow live there, and
-// so does every array of a step.
+// The prototype head on the device: prototypes, optimiser state and what the filter reads live
+// there, and so does every array of a step.
 
 #include <memory>
 

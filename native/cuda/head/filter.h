@@ -14,7 +14,7 @@
 // array exists.
 //
 // Tiers (FilterTier): tensor cores with fp16, int8 or bfloat16 operands (mma.sync, sm_80 and later,
-// filter_mma.cu), those of Hopper with fp16 operands (wgmma, sm_90a, filter_wgmma.cu), and plain
+// filter_mma.cu), those of Hopper with the same (wgmma, sm_90a, filter_wgmma.cu), and plain
 // fused multiply-adds (any device, filter_simt.cu). Their c̃ differ within the slack, so what
 // survives may differ, never what is solved.
 
