@@ -52,13 +52,18 @@ describe.runIf(onDevice && hasSplit)('prototypes in halves', () => {
     for (let i = 0; i < values.length; i += 1) {
       if (Math.abs(values[i]!) > 2 ** 40) values[i] = -0;
     }
+    const before = bitsOf(values);
     using head = headOf(
       lossFamilies.qMargin(1.5, 16),
       tensor(values, [identities, dim]),
       { filter: 'mma-split' },
     );
-    const found = await head.prototypes();
-    expect(bitsOf(found.data as Float32Array)).toEqual(bitsOf(values));
+    const { data } = await head.prototypes();
+    // Millions: too many for an assertion that looks at each.
+    const changed = bitsOf(data as Float32Array).findIndex(
+      (bits, k) => bits !== before[k],
+    );
+    expect(changed).toBe(-1);
     const chosen = Int32Array.of(identities - 1, 3);
     const replaced = randomFloats(2 * dim, 6).map((value, k) =>
       k % dim === 1 ? 1 : Math.abs(value) > 2 ** 40 ? 0.1 : value,
