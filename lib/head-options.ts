@@ -104,8 +104,8 @@ const FILTERS: readonly FilterName[] = [
   'wgmma-split',
 ];
 
-/** Filters whose cosines can be kept (precision 'fast'): those of float16. */
-const MEASURED_FILTERS: readonly FilterName[] = [
+/** Filters whose cosines are too coarse to be kept (precision 'fast'). */
+const COARSE_FILTERS: readonly FilterName[] = [
   'mma-int8',
   'mma-split',
   'wgmma-int8',
@@ -270,7 +270,7 @@ function checkFilter(
   if (found !== 'auto' && backend === 'cpu') {
     throw invalidArgument(name, 'filter', "'auto' on the CPU", filter);
   }
-  if (MEASURED_FILTERS.includes(found) && precision === 'fast') {
+  if (COARSE_FILTERS.includes(found) && precision === 'fast') {
     const expected = "'auto', 'simt', 'mma' or 'wgmma' with precision 'fast'";
     throw invalidArgument(name, 'filter', expected, filter);
   }

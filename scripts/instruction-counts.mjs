@@ -15,9 +15,9 @@ const CLASSES = 256;
 
 const exactly = (found, expected) => found === expected;
 const atMost = (found, expected) => found <= expected;
-// The int8 and split tiers also take the largest scale and residual of their classes.
+// The int8 and split tiers of mma also take the largest scale and residual of their classes.
 const aFewMore = (found, expected) =>
-  found >= expected && found <= expected + 2 * (CLASSES / 32 + 5);
+  found >= expected && found <= expected + 16;
 
 /** A part of a 32·m × 256 tile, 16·m × 64 for a warp, m = 1, 2, 4; slabs of 64 bytes. */
 const MMA = {
@@ -78,17 +78,18 @@ const WGMMA = {
     ldmatrix: exactly,
     copies: exactly,
     slab: atMost,
-    largest: aFewMore,
+    largest: exactly,
   },
-  model: () => ({
+  model: ([, operands]) => ({
     tensor: 2 * STEPS,
     ldmatrix: 0,
     // By one thread: of the rows, and of the classes.
     copies: 2,
     // Products, and their descriptors.
     slab: 2 * STEPS + 16,
-    // The largest of a row's 64 cosines, for 2 rows.
-    largest: 63 * 2,
+    // The largest of a row's 64 cosines, for 2 rows; of int8 and split classes the largest scale and
+    // residual, four at a time in a loop and then between 32 lanes.
+    largest: 63 * 2 + (operands === 'Half' ? 0 : 2 * (4 + 5)),
   }),
 };
 

@@ -31,11 +31,11 @@ __device__ RowLimit row_limit(const BatchArrays& batch, const CandidateArrays& c
   return limit;
 }
 
-// u of a class.
+// u of a class, as a candidate is listed with.
 template <class Sum>
-__device__ __forceinline__ float upper_cosine(const RowLimit& limit,
-                                              const PrototypeArrays& prototypes,
-                                              std::size_t identity, Sum product) {
+__device__ __forceinline__ float listed_cosine(const RowLimit& limit,
+                                               const PrototypeArrays& prototypes,
+                                               std::size_t identity, Sum product) {
   return static_cast<float>(product) * limit.scale * prototypes.scales[identity] +
          limit.factor * prototypes.residuals[identity];
 }

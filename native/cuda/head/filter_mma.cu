@@ -238,7 +238,7 @@ __device__ __forceinline__ void keep_survivors(const Sums<Operands, kRowTiles>& 
                               const std::size_t identity = tile.identity(place);
                               if (identity >= tile.end) return;
                               const float cosine =
-                                  upper_cosine(limit, tile.prototypes, identity, product);
+                                  listed_cosine(limit, tile.prototypes, identity, product);
                               if (!(cosine > limit.bound)) return;
                               keep(shared, tile.candidates, tile.first_row, row,
                                    {static_cast<std::int32_t>(identity), cosine});

@@ -266,7 +266,7 @@ template <class Sum>
                             const auto candidate = static_cast<std::int32_t>(identity);
                             if (identity >= tile.end || candidate == limit.label) return;
                             const float cosine =
-                                upper_cosine(limit, tile.prototypes, identity, product);
+                                listed_cosine(limit, tile.prototypes, identity, product);
                             if (!(cosine > limit.bound)) return;
                             append_candidate(tile.candidates, own.rows[half], {candidate, cosine});
                           });
