@@ -29,7 +29,8 @@ export interface CheckpointSettings {
   readonly loss: LossSpecification;
   readonly optimizer: OptimizerSpecification;
   readonly precision: 'exact' | 'fast';
-  readonly scratchBudget: number;
+  /** If it was given to the head. */
+  readonly scratchBudget?: number;
 }
 
 /** Tensors and metadata that a caller keeps in the same file. */

@@ -50,8 +50,8 @@ export interface PrototypeHeadOptions {
   /**
    * Bytes that the sparse supports of one batch may take before rows stream through the classes
    * again instead. On the CPU rows that do, as those of α = 1, have their share for cosines that they
-   * would compute again. Default 48 MiB, on a GPU 96 MiB: its batches are larger, and such rows
-   * cost it more.
+   * would compute again. Default 48 MiB; on a GPU, whose batches are larger and which such rows cost
+   * more, 128 KiB for each row of the batch and 128 MiB at least.
    */
   scratchBudget?: number;
   /**
@@ -185,8 +185,22 @@ export interface HeadMemory {
   readonly scratch: number;
 }
 
-/** Defaults of {@link PrototypeHeadOptions.scratchBudget}. */
-export const SCRATCH_BUDGETS = { cpu: 48 * 2 ** 20, gpu: 96 * 2 ** 20 };
+/** A scratch budget: so many bytes for each row of a batch, and so many at least. */
+export interface ScratchBudget {
+  readonly least: number;
+  readonly ofRow: number;
+}
+
+/** What {@link PrototypeHeadOptions.scratchBudget} means, also where it is not given. */
+export function scratchBudgetOf(
+  given: number | undefined,
+  isOnCpu: boolean,
+): ScratchBudget {
+  if (given !== undefined) return { least: given, ofRow: 0 };
+  return isOnCpu
+    ? { least: 48 * 2 ** 20, ofRow: 0 }
+    : { least: 128 * 2 ** 20, ofRow: 128 * 2 ** 10 };
+}
 
 /** Largest count that fits the addon's 32-bit indices. */
 const LARGEST_COUNT = 2 ** 31 - 1;
@@ -322,16 +336,22 @@ export function readHeadOptions(name: string, options: PrototypeHeadOptions) {
     dim: whole('dim', given.dim, 1, LARGEST_COUNT),
     seed: whole('seed', given.seed ?? 0, 0, Number.MAX_SAFE_INTEGER),
     precision,
-    scratchBudget: whole(
-      'scratchBudget',
-      given.scratchBudget ??
-        SCRATCH_BUDGETS[backend.name === 'cpu' ? 'cpu' : 'gpu'],
-      0,
-      Number.MAX_SAFE_INTEGER,
-    ),
-  } as const;
+    // Only where it was given: checkpoints go on on other devices, with their own default.
+    ...(given.scratchBudget !== undefined && {
+      scratchBudget: whole(
+        'scratchBudget',
+        given.scratchBudget,
+        0,
+        Number.MAX_SAFE_INTEGER,
+      ),
+    }),
+  };
   return {
     backend,
+    scratchBudget: scratchBudgetOf(
+      settings.scratchBudget,
+      backend.name === 'cpu',
+    ),
     hasShadow: shadow === 'auto',
     filter: checkFilter(name, given.filter ?? 'auto', backend.name, precision),
     settings,

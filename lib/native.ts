@@ -312,6 +312,8 @@ export interface NativeBackend {
     reference: Float32Array | null,
     /** Bytes the sparse rows of a call may keep before they take the streaming path. */
     scratchBudget: number,
+    /** And for each row, where that is more. */
+    scratchOfRow: number,
     /** Whether the filter of the CPU has a copy of the prototypes in bytes. */
     hasShadow: boolean,
     /** Prototypes of each identity, CPU only. */

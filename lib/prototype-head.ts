@@ -82,7 +82,7 @@ export class PrototypeHead implements Disposable {
   constructor(options: PrototypeHeadOptions) {
     const name = 'PrototypeHead';
     const given = readHeadOptions(name, options);
-    const { identities, dim, seed, scratchBudget, subCentres } = given.settings;
+    const { identities, dim, seed, subCentres } = given.settings;
     this.#settings = given.settings;
     this.#reference = readReference(name, given.reference, identities);
     const prototypes =
@@ -97,7 +97,8 @@ export class PrototypeHead implements Disposable {
         dim,
         seed,
         reference,
-        scratchBudget,
+        given.scratchBudget.least,
+        given.scratchBudget.ofRow,
         given.hasShadow,
         subCentres,
         given.filter,
@@ -481,7 +482,6 @@ export class PrototypeHead implements Disposable {
     this.#calls.close();
   }
 
-  /** What reading arguments and labelled calls depend on. */
   /** {@link dispose}, at the end of a `using` block. */
   [Symbol.dispose](): void {
     this.dispose();

@@ -92,7 +92,11 @@ async function compile(nvcc, source, architecture, output) {
     ],
     { maxBuffer: 2 ** 26 },
   );
-  return parseReport(`${stdout}${stderr}`, architecture);
+  const text = `${stdout}${stderr}`;
+  // Notes of ptxas, not warnings: products of a warpgroup one after the other, registers not given.
+  const slowed = /.*(?:C7510|C7514|C7519|setmaxnreg ignored).*/.exec(text);
+  if (slowed) throw Object.assign(new Error(), { stderr: slowed[0] });
+  return parseReport(text, architecture);
 }
 
 /** Short names: the mangled ones carry the file's hash. */

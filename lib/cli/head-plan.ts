@@ -3,7 +3,7 @@
  * native/cuda/head/device_state.cu) and the scratch of a call. test/cli/head-plan.test.ts holds the
  * figures against heads that exist.
  */
-import { SCRATCH_BUDGETS } from '../head-options.js';
+import { scratchBudgetOf } from '../head-options.js';
 
 /** Where a head can live, and what its filter reads there. */
 export type PlanPlace =
@@ -56,36 +56,73 @@ const SHADOWS: Readonly<Record<PlanPlace, (sizes: PlanSizes) => number>> = {
     identities * (2 * (roundedUp(dim, 32) - dim) + 8),
 };
 
-/** Bytes a candidate takes until the backward pass is done, and the list it waits in. */
+const isOnCpu = (place: PlanPlace) => place.startsWith('cpu');
+
+/** Bytes a candidate takes of the scratch budget until the backward pass is done. */
 const BYTES_PER_CANDIDATE = 60;
-const SORTING_BYTES = 12;
+const LISTED_BYTES = 8;
+const ENTRY_BYTES = 20;
+/** A pair of row and class, while they are sorted and afterwards. */
+const SORTING_BYTES = 24;
+const PAIR_BYTES = 17;
 const FIRST_GROUP = 256;
 const CHUNK = 4096;
-const ROW_STATE_BYTES = 160;
+const ROW_STATE_BYTES = 200;
 /** What the kernels take whatever the sizes. */
 const FIXED_BYTES = 2 * 2 ** 20;
 
+/** Most candidates of a row, and what its list has room for. */
+function candidatesOf(place: PlanPlace, sizes: PlanSizes) {
+  const { identities, batch } = sizes;
+  const { least, ofRow } = scratchBudgetOf(sizes.scratchBudget, isOnCpu(place));
+  const budget = Math.max(least, ofRow * batch);
+  const limit = Math.max(16, Math.floor(budget / BYTES_PER_CANDIDATE / batch));
+  return {
+    kept: Math.min(identities, limit),
+    listed: Math.min(identities, Math.max(2 * limit, limit + FIRST_GROUP)),
+  };
+}
+
 /** Candidates, supports and pairs of the rows, and what rows that stream take besides. */
-function scratchBytes(place: PlanPlace, sizes: PlanSizes) {
+function cpuScratch(place: PlanPlace, sizes: PlanSizes) {
   const { identities, dim, batch } = sizes;
-  const scratchBudget =
-    sizes.scratchBudget ??
-    SCRATCH_BUDGETS[place.startsWith('cpu') ? 'cpu' : 'gpu'];
-  const limit = Math.max(
-    16,
-    Math.floor(scratchBudget / BYTES_PER_CANDIDATE / batch),
-  );
-  const kept = Math.min(identities, limit);
-  const listed = Math.min(identities, Math.max(2 * limit, limit + FIRST_GROUP));
+  const { kept, listed } = candidatesOf(place, sizes);
   const candidates =
-    batch * (8 * listed + (kept + 1) * (BYTES_PER_CANDIDATE + SORTING_BYTES));
-  const rows = batch * (24 * roundedUp(dim, 64) + ROW_STATE_BYTES);
+    LISTED_BYTES * listed + (kept + 1) * (BYTES_PER_CANDIDATE + 12);
+  const chunk = Math.min(identities, CHUNK);
+  return batch * (candidates + 16 * chunk + 16 * dim) + chunk * (4 * dim + 16);
+}
+
+/** The largest of what its parts hold one after the other. */
+function gpuScratch(place: PlanPlace, sizes: PlanSizes) {
+  const { identities, dim, batch } = sizes;
+  const { kept, listed } = candidatesOf(place, sizes);
   const chunk = Math.min(identities, CHUNK);
   // Prototypes in halves are put together for the products.
   const joined = place === 'gpu-split' ? 4 * dim : 0;
-  const streaming =
-    chunk * (16 * batch + 4 * dim + joined + 16) + 16 * batch * dim;
-  return candidates + rows + streaming + FIXED_BYTES;
+  return Math.max(
+    batch *
+      Math.max(
+        LISTED_BYTES * listed + ENTRY_BYTES * kept,
+        ENTRY_BYTES * kept + SORTING_BYTES * (kept + 1),
+      ),
+    // A row that streams has no candidates.
+    batch *
+      Math.max(
+        ENTRY_BYTES * kept + PAIR_BYTES * (kept + 1),
+        12 * chunk + 16 * dim + SORTING_BYTES,
+      ) +
+      chunk * (4 * dim + joined + 16),
+  );
+}
+
+function scratchBytes(place: PlanPlace, sizes: PlanSizes) {
+  const { dim, batch } = sizes;
+  const rows = batch * (24 * roundedUp(dim, 64) + ROW_STATE_BYTES);
+  const parts = isOnCpu(place)
+    ? cpuScratch(place, sizes)
+    : gpuScratch(place, sizes);
+  return rows + parts + FIXED_BYTES;
 }
 
 /**

@@ -168,8 +168,8 @@ class HeadBinding : public Napi::ObjectWrap<HeadBinding> {
  public:
   using Parse = Call (*)(const Napi::CallbackInfo&, const SharedHead&);
 
-  // (backend, identities, dim, seed, reference | null, scratchBudget, hasShadow, subCentres,
-  // filter, fast)
+  // (backend, identities, dim, seed, reference | null, scratchBudget, scratchOfRow, hasShadow,
+  // subCentres, filter, fast)
   explicit HeadBinding(const Napi::CallbackInfo& info) : Napi::ObjectWrap<HeadBinding>(info) {
     if (!info[0].IsExternal()) {
       throw Napi::TypeError::New(info.Env(), "heads are made by makeHead");
@@ -178,7 +178,7 @@ class HeadBinding : public Napi::ObjectWrap<HeadBinding> {
     const std::size_t identities = read_size(info[1], "identities", 1);
     const std::size_t dim = read_size(info[2], "dim", 1);
     const std::size_t seed = read_size(info[3], "seed");
-    const std::size_t sub_centres = read_size(info[7], "subCentres", 1);
+    const std::size_t sub_centres = read_size(info[8], "subCentres", 1);
     if (identities > 0x7fffffff || dim > 0x7fffffff || sub_centres > 0x7fffffff / identities) {
       throw argument_error(info.Env(), "identities * subCentres and dim", "below 2^31", "more");
     }
@@ -187,12 +187,20 @@ class HeadBinding : public Napi::ObjectWrap<HeadBinding> {
       require_length(info.Env(), "reference", reference.size, identities);
     }
     const std::size_t budget = read_size(info[5], "scratchBudget");
-    const ShadowKind shadow = info[6].ToBoolean().Value() ? ShadowKind::kBytes : ShadowKind::kNone;
-    const FilterTier filter = read_filter(info[8]);
-    const bool fast = info[9].ToBoolean().Value();
+    const std::size_t budget_of_row = read_size(info[6], "scratchOfRow");
+    const ShadowKind shadow = info[7].ToBoolean().Value() ? ShadowKind::kBytes : ShadowKind::kNone;
+    const FilterTier filter = read_filter(info[9]);
+    const bool fast = info[10].ToBoolean().Value();
     try {
-      head_.head = head_.backend->make_head(HeadSettings{
-          identities, dim, seed, reference.data, budget, shadow, sub_centres, filter, fast});
+      head_.head = head_.backend->make_head(HeadSettings{identities,
+                                                         dim,
+                                                         seed,
+                                                         reference.data,
+                                                         {budget, budget_of_row},
+                                                         shadow,
+                                                         sub_centres,
+                                                         filter,
+                                                         fast});
     } catch (...) {
       throw current_error(info.Env());
     }
@@ -334,8 +342,8 @@ void define_head(Napi::Env env) {
   env.GetInstanceData<Instance>()->head = Napi::Persistent(HeadBinding::define(env));
 }
 
-// makeHead(identities, dim, seed, reference | null, scratchBudget, hasShadow, subCentres, filter,
-// fast)
+// makeHead(identities, dim, seed, reference | null, scratchBudget, scratchOfRow, hasShadow,
+// subCentres, filter, fast)
 void export_head(Napi::Env env, Napi::Object target, const SharedBackend& backend) {
   target.Set("makeHead",
              Napi::Function::New(
@@ -344,7 +352,7 @@ void export_head(Napi::Env env, Napi::Object target, const SharedBackend& backen
                    SharedBackend shared = backend;
                    return info.Env().GetInstanceData<Instance>()->head.New(
                        {Napi::External<SharedBackend>::New(info.Env(), &shared), info[0], info[1],
-                        info[2], info[3], info[4], info[5], info[6], info[7], info[8]});
+                        info[2], info[3], info[4], info[5], info[6], info[7], info[8], info[9]});
                  },
                  "makeHead"));
 }

@@ -1,3 +1,4 @@
+#include <map>
 #include <mutex>
 #include <optional>
 #include <utility>
@@ -40,6 +41,13 @@ class ContextPool {
 
 class CudaDeviceArray : public DeviceArray {
  public:
+  ~CudaDeviceArray() override {
+    try {
+      pool_->activate();
+    } catch (const Failure&) {
+      // A device that has failed still gives up what is held of it.
+    }
+  }
   CudaDeviceArray(std::shared_ptr<DevicePool> pool, std::size_t bytes)
       : pool_(std::move(pool)), context_(*pool_) {
     // An empty array has an address of its own too.
@@ -161,15 +169,17 @@ std::string version_text(int version) {
   return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
 }
 
-// Why a device cannot run our kernels; empty when it can. Tried, not guessed: asking for the
-// attributes of a kernel fails when the addon carries no code for the architecture.
+// Tried, not guessed: asking for the attributes of a kernel fails when the addon carries no code
+// for the architecture. It starts the device, which then holds hundreds of megabytes for this
+// process.
 __global__ void probe_kernel() {}
 
-std::string why_unusable(int device, int major, int minor) {
-  const std::string capability = std::to_string(major) + "." + std::to_string(minor);
-  int pools = 0;
-  cudaDeviceGetAttribute(&pools, cudaDevAttrMemoryPoolsSupported, device);
-  if (pools == 0) return "the device has no memory pools";
+struct Start {
+  std::string reason;        // why it failed, or empty
+  bool concerns_all = true;  // devices of its compute capability
+};
+
+Start try_to_start(int device, const std::string& capability) {
   int current = 0;
   cudaGetDevice(&current);
   cudaFuncAttributes attributes;
@@ -177,11 +187,28 @@ std::string why_unusable(int device, int major, int minor) {
   if (status == cudaSuccess) status = cudaFuncGetAttributes(&attributes, probe_kernel);
   cudaGetLastError();
   cudaSetDevice(current);
-  if (status == cudaSuccess) return "";
+  if (status == cudaSuccess) return {};
   if (status == cudaErrorNoKernelImageForDevice || status == cudaErrorInvalidDeviceFunction) {
-    return "the addon has no kernels for compute capability " + capability;
+    return {"the addon has no kernels for compute capability " + capability};
   }
-  return std::string("it cannot be started: ") + cudaGetErrorString(status);
+  return {std::string("it cannot be started: ") + cudaGetErrorString(status), false};
+}
+
+// Why a device cannot run our kernels; empty when it can. Of devices of one compute capability only
+// the first is started: the others of a machine belong to other processes.
+std::string why_unusable(int device, int major, int minor) {
+  int pools = 0;
+  cudaDeviceGetAttribute(&pools, cudaDevAttrMemoryPoolsSupported, device);
+  if (pools == 0) return "the device has no memory pools";
+  static std::mutex mutex;
+  static std::map<int, std::string> known;  // by compute capability
+  const std::lock_guard lock(mutex);
+  const auto found = known.find(10 * major + minor);
+  if (found != known.end()) return found->second;
+  const std::string capability = std::to_string(major) + "." + std::to_string(minor);
+  const Start start = try_to_start(device, capability);
+  if (start.concerns_all) known.emplace(10 * major + minor, start.reason);
+  return start.reason;
 }
 #endif
 

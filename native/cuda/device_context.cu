@@ -57,6 +57,23 @@ int DevicePool::compute_capability() const {
 #endif
 }
 
+void DevicePool::allow_shared_memory(const void* kernel, const char* name) {
+#if defined(__CUDACC__)
+  const std::lock_guard lock(mutex_);
+  if (allowed_.contains(kernel)) return;
+  cudaFuncAttributes attributes{};
+  check(cudaFuncGetAttributes(&attributes, kernel), name);
+  int most = 0;
+  check(cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device_), name);
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                             most - static_cast<int>(attributes.sharedSizeBytes)),
+        name);
+  allowed_.insert(kernel);
+#else
+  static_cast<void>(kernel), static_cast<void>(name);
+#endif
+}
+
 void DevicePool::activate() const { check(cudaSetDevice(device_), "choosing the device"); }
 
 void* DevicePool::allocate(std::size_t bytes, cudaStream_t stream, MemoryAccount& account) {

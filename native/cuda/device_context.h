@@ -4,7 +4,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <mutex>
 #include <string>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -33,6 +35,10 @@ class DevicePool {
   unsigned multiprocessors() const { return multiprocessors_; }
   MemoryAccount& account() { return account_; }
 
+  // Lets a kernel have as much dynamic shared memory as the device gives a block. The limit belongs
+  // to the kernel, not to a launch: heads of other threads launch it with other sizes.
+  void allow_shared_memory(const void* kernel, const char* name);
+
   // Memory that may be used by work given to `stream` from now on. When the device is full, what
   // the pool keeps is given back and the allocation tried again; then ERR_OUT_OF_MEMORY with the
   // bytes asked for and those free.
@@ -46,6 +52,8 @@ class DevicePool {
   unsigned multiprocessors_ = 3;
   cudaMemPool_t pool_ = nullptr;
   MemoryAccount account_;
+  std::mutex mutex_;
+  std::unordered_set<const void*> allowed_;  // kernels
 };
 
 // Pinned host memory between the caller's and the device's. The driver copies small arrays from and

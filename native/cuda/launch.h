@@ -26,9 +26,7 @@ void launch(DeviceContext& context, const char* name, void (*kernel)(Parameters.
             const LaunchShape& shape, std::type_identity_t<Parameters>... arguments) {
 #if defined(__CUDACC__)
   if (shape.shared_bytes > kDefaultSharedBytes) {
-    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                               static_cast<int>(shape.shared_bytes)),
-          name);
+    context.pool().allow_shared_memory(reinterpret_cast<const void*>(kernel), name);
   }
   cudaLaunchAttribute cluster{};
   cluster.id = cudaLaunchAttributeClusterDimension;

@@ -50,7 +50,7 @@ __global__ void __launch_bounds__(kRowThreads)
     if (j == label) continue;
     const double cosine = problem.cosine(row, j);
     const double p = posterior_of(problem.loss, solution, cosine, problem.measure(j));
-    if (problem.loss.smoothing > 0) logits += problem.loss.scale * cosine + log(problem.measure(j));
+    if (problem.loss.smoothing > 0) logits += problem.logit(row, j);
     if (!(p > 0)) continue;
     others += p;
     excess += p * (cosine - target);

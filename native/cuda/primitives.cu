@@ -1,5 +1,7 @@
 // See primitives.h. The emulated device runs them as work of the stream, like kernels.
 
+#include <utility>
+
 #include "cuda/primitives.h"
 
 #if defined(__CUDACC__)
@@ -57,34 +59,43 @@ void scan(DeviceContext& context, MemoryAccount& scratch, const In* values, Out*
 
 }  // namespace
 
-void sort_pairs(DeviceContext& context, MemoryAccount& scratch, const std::uint32_t* keys,
-                std::uint32_t* sorted_keys, const std::uint64_t* values,
-                std::uint64_t* sorted_values, std::size_t count, int bits) {
+void sort_pairs(DeviceContext& context, MemoryAccount& scratch, WithSpare<std::uint32_t>& keys,
+                WithSpare<std::uint64_t>& values, int bits) {
+  const std::size_t count = keys.own.size();
   if (count == 0) return;
 #if defined(__CUDACC__)
+  // With buffers to alternate between CUB needs no copy of its own.
+  cub::DoubleBuffer<std::uint32_t> key_buffers(keys.own.data(), keys.spare.data());
+  cub::DoubleBuffer<std::uint64_t> value_buffers(values.own.data(), values.spare.data());
   with_cub_scratch(context, scratch, "sorting", [&](void* memory, std::size_t& bytes) {
-    return cub::DeviceRadixSort::SortPairs(memory, bytes, keys, sorted_keys, values, sorted_values,
+    return cub::DeviceRadixSort::SortPairs(memory, bytes, key_buffers, value_buffers,
                                            static_cast<std::int64_t>(count), 0, bits,
                                            context.stream());
   });
+  if (key_buffers.Current() != keys.own.data()) std::swap(keys.own, keys.spare);
+  if (value_buffers.Current() != values.own.data()) std::swap(values.own, values.spare);
 #else
   static_cast<void>(scratch);
-  enqueue(context.stream(), [=] {
-    require_device_memory("sort_pairs", keys, count * sizeof *keys);
-    require_device_memory("sort_pairs", sorted_keys, count * sizeof *sorted_keys);
-    require_device_memory("sort_pairs", values, count * sizeof *values);
-    require_device_memory("sort_pairs", sorted_values, count * sizeof *sorted_values);
+  const auto run = [count, bits, key = keys.own.data(), sorted_key = keys.spare.data(),
+                    value = values.own.data(), sorted_value = values.spare.data()] {
+    require_device_memory("sort_pairs", key, count * sizeof *key);
+    require_device_memory("sort_pairs", sorted_key, count * sizeof *sorted_key);
+    require_device_memory("sort_pairs", value, count * sizeof *value);
+    require_device_memory("sort_pairs", sorted_value, count * sizeof *sorted_value);
     const std::uint32_t mask = bits >= 32 ? ~0u : (1u << bits) - 1;
     std::vector<std::size_t> order(count);
     std::iota(order.begin(), order.end(), std::size_t{0});
     std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-      return (keys[a] & mask) < (keys[b] & mask);
+      return (key[a] & mask) < (key[b] & mask);
     });
     for (std::size_t i = 0; i < count; ++i) {
-      sorted_keys[i] = keys[order[i]];
-      sorted_values[i] = values[order[i]];
+      sorted_key[i] = key[order[i]];
+      sorted_value[i] = value[order[i]];
     }
-  });
+  };
+  enqueue(context.stream(), run);
+  std::swap(keys.own, keys.spare);
+  std::swap(values.own, values.spare);
 #endif
 }
 

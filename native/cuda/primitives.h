@@ -10,10 +10,19 @@
 
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 
-// Stable sort of (key, value) pairs by the lowest `bits` bits of the key.
-void sort_pairs(DeviceContext& context, MemoryAccount& scratch, const std::uint32_t* keys,
-                std::uint32_t* sorted_keys, const std::uint64_t* values,
-                std::uint64_t* sorted_values, std::size_t count, int bits);
+// An array and another of its length that an operation may use; it may swap them.
+template <class T>
+struct WithSpare {
+  DeviceBuffer<T> own;
+  DeviceBuffer<T> spare;
+
+  WithSpare(DeviceContext& context, MemoryAccount& scratch, std::size_t count)
+      : own(context, scratch, count), spare(context, scratch, count) {}
+};
+
+// Stable sort of (key, value) pairs by the lowest `bits` bits of the key, in place.
+void sort_pairs(DeviceContext& context, MemoryAccount& scratch, WithSpare<std::uint32_t>& keys,
+                WithSpare<std::uint64_t>& values, int bits);
 
 // sums[i] = values[0] + … + values[i − 1].
 void exclusive_sum(DeviceContext& context, MemoryAccount& scratch, const std::uint32_t* values,

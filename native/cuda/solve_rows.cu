@@ -61,14 +61,14 @@ __global__ void __launch_bounds__(kRowThreads)
   double largest = -INFINITY;
   for (std::size_t j = slices.begin() + threadIdx.x; j < slices.end(); j += blockDim.x) {
     if (j == skip) continue;
-    const double logit = problem.loss.beta * problem.cosine(row, j) + log(problem.measure(j));
+    const double logit = problem.logit(row, j);
     if (logit > largest) largest = logit;
   }
   largest = block_largest(largest);
   double total = 0;
   for (std::size_t j = slices.begin() + threadIdx.x; j < slices.end(); j += blockDim.x) {
     if (j == skip) continue;
-    const double logit = problem.loss.beta * problem.cosine(row, j) + log(problem.measure(j));
+    const double logit = problem.logit(row, j);
     total += short_exp(logit - largest);
   }
   total = block_sum(total);

@@ -46,6 +46,11 @@ struct RowProblem {
         own > last.cosine || (own == last.cosine && static_cast<std::int64_t>(j) <= last.place);
     return is_top ? own + loss.top_penalty : own;
   }
+  // θ + log q.
+  __device__ double logit(std::size_t row, std::size_t j) const {
+    const double theta = loss.scale * cosine(row, j);
+    return reference == nullptr ? theta : theta + log(reference[j]);
+  }
   // The cosine itself.
   __device__ double label_cosine(std::size_t row, std::size_t j) const {
     return cosines.at(row * slices.classes + j);

@@ -59,7 +59,9 @@ __device__ __forceinline__ void arrive_expecting(PhaseBarrier* barrier, std::uin
 #endif
 }
 
-// Arrives at the barrier at the same place of another block of the cluster (or one's own).
+// Arrives at the barrier at the same place of another block of the cluster (or one's own). It
+// orders nothing but what the block itself has waited for: with the scope of the cluster the
+// compiler would put a fence of the whole device before it.
 __device__ __forceinline__ void arrive_at(PhaseBarrier* barrier, unsigned rank) {
 #if !defined(__CUDACC__)
   Launch::current().engine().arrive(barrier, rank, 0);
@@ -68,7 +70,7 @@ __device__ __forceinline__ void arrive_at(PhaseBarrier* barrier, unsigned rank) 
       "{\n"
       ".reg .b32 remote;\n"
       "mapa.shared::cluster.u32 remote, %0, %1;\n"
-      "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote];\n"
+      "mbarrier.arrive.shared::cluster.b64 _, [remote];\n"
       "}\n" ::"r"(shared_address(barrier)),
       "r"(rank)
       : "memory");
@@ -77,7 +79,8 @@ __device__ __forceinline__ void arrive_at(PhaseBarrier* barrier, unsigned rank) 
 #endif
 }
 
-// Until the phase of that parity is complete.
+// Until the phase of that parity is complete. (With the scope of the cluster the first-level cache
+// would be emptied each time.)
 __device__ __forceinline__ void wait_phase(PhaseBarrier* barrier, unsigned parity) {
 #if !defined(__CUDACC__)
   Launch::current().phase_wait(barrier, parity, Place::current());
@@ -86,7 +89,7 @@ __device__ __forceinline__ void wait_phase(PhaseBarrier* barrier, unsigned parit
       "{\n"
       ".reg .pred complete;\n"
       "again:\n"
-      "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 complete, [%0], %1;\n"
+      "mbarrier.try_wait.parity.shared::cta.b64 complete, [%0], %1;\n"
       "@!complete bra again;\n"
       "}\n" ::"r"(shared_address(barrier)),
       "r"(parity)

@@ -5,8 +5,8 @@
 //   b[0] row member, column group;  b[1] row + 4
 //   c[0..1] row group, columns 2·member, +1;  c[2..3] row group + 8
 //
-// A float32 is the sum of two TF32 numbers, its rounding and that of the rest, up to 2^-24 of
-// itself. Of the four products of two such sums the smallest is below 2^-24 of the whole and left
+// A float32 is the sum of two TF32 numbers, its rounding and that of the rest, up to 2^-23 of
+// itself. Of the four products of two such sums the smallest, below 2^-22 of the whole, is left
 // out.
 
 #include "cuda/warp_mma.cuh"

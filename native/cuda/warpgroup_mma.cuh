@@ -9,6 +9,8 @@
 // A product reads and writes from when it is issued until its group has been waited for; in
 // between, sums and operands belong to it.
 
+#include <type_traits>
+
 #include "cuda/tile_copy.cuh"
 
 #if !defined(__CUDACC__)
@@ -62,6 +64,25 @@ __device__ __forceinline__ void warpgroup_wait() {
   finish_products(kPending);
 #elif defined(ALPHAMARGIN_HOPPER)
   asm volatile("wgmma.wait_group.sync.aligned %0;\n" ::"n"(kPending) : "memory");
+#endif
+}
+
+// Once all groups are complete, before the sums are read: without it the compiler knows of no
+// reason not to read them before the wait.
+template <class Sum>
+__device__ __forceinline__ void warpgroup_settle(Sum (&sums)[kWarpgroupSums]) {
+  warpgroup_wait<0>();
+#if defined(ALPHAMARGIN_HOPPER)
+#pragma unroll
+  for (unsigned i = 0; i < kWarpgroupSums; ++i) {
+    if constexpr (std::is_same_v<Sum, float>) {
+      asm volatile("" : "+f"(sums[i])::"memory");
+    } else {
+      asm volatile("" : "+r"(sums[i])::"memory");
+    }
+  }
+#else
+  static_cast<void>(sums);
 #endif
 }
 

@@ -32,6 +32,10 @@ struct Operand {
         stride(static_cast<std::uint32_t>(descriptor >> 32 & 0x3fffu) << 4) {
     if (descriptor >> 62 != 1) launch.fault("wgmma: an operand without the swizzle of 128 bytes");
     if ((descriptor >> 49 & 7u) != 0) launch.fault("wgmma: an operand with a base offset");
+    // By 32, 64 or 96 bytes at most: the hardware swizzles by the address.
+    if (start % (8 * kTileRowBytes) >= kTileRowBytes) {
+      launch.fault("wgmma: an operand that does not begin at a multiple of 1024 bytes");
+    }
     if (start % 16 != 0 || stride != 8 * kTileRowBytes) {
       launch.fault("wgmma: an operand whose rows are not tiles of 8 × 128 bytes");
     }

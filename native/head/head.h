@@ -1,6 +1,7 @@
 #pragma once
 // The head as the binding sees it, whatever device it lives on.
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 
@@ -28,12 +29,20 @@ enum class FilterTier : std::uint64_t {
   kWgmmaSplit
 };
 
+// Bytes that the rows of a call may keep: so many for each, and so many at least.
+struct ScratchBudget {
+  std::size_t least = 0;
+  std::size_t of_row = 0;
+
+  std::size_t of(std::size_t rows) const { return std::max(least, of_row * rows); }
+};
+
 struct HeadSettings {
   std::size_t identities = 0;
   std::size_t dim = 0;
   std::uint64_t seed = 0;
   const float* reference = nullptr;  // [C] or nullptr; copied
-  std::size_t scratch_budget = 0;    // bytes that the rows of a call may keep
+  ScratchBudget scratch_budget;
   ShadowKind shadow = ShadowKind::kBytes;
   std::size_t sub_centres = 1;  // prototypes of each identity; more than 1 on the CPU only
   FilterTier filter = FilterTier::kAuto;  // on a GPU

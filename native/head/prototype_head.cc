@@ -81,10 +81,17 @@ HeadInputs PrototypeHead::make_inputs(MemoryAccount& scratch, const PrototypeVie
                                       const Embeddings& batch, const std::int32_t* labels,
                                       std::size_t counted, const Loss& loss,
                                       const Cancellation& cancellation) {
-  return {
-      *runtime_,       scratch,      prototypes, reference_.empty() ? nullptr : reference_.data(),
-      batch,           labels,       counted,    loss,
-      scratch_budget_, cancellation, &recent_};
+  return {*runtime_,
+          scratch,
+          prototypes,
+          reference_.empty() ? nullptr : reference_.data(),
+          batch,
+          labels,
+          counted,
+          loss,
+          scratch_budget_.of(batch.rows),
+          cancellation,
+          &recent_};
 }
 
 HeadStats PrototypeHead::run(const RealMatrix& embeddings, const std::int32_t* labels,

@@ -70,7 +70,7 @@ class PrototypeHead : public Head {
   std::size_t dim_;
   std::size_t sub_centres_;
   std::uint64_t seed_;
-  std::size_t scratch_budget_;
+  ScratchBudget scratch_budget_;
   ShadowKind shadow_;
   std::mutex mutex_;
   bool filled_ = false;

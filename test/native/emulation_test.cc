@@ -207,16 +207,16 @@ void test_short_exp() {
 
 void test_primitives() {
   Bench bench;
-  auto keys = bench.buffer(std::vector<std::uint32_t>{5, 1, 5, 0, 1, 9});
-  auto values = bench.buffer(std::vector<std::uint64_t>{0, 1, 2, 3, 4, 5});
-  auto sorted_keys = bench.buffer<std::uint32_t>(6);
-  auto sorted = bench.buffer<std::uint64_t>(6);
-  sort_pairs(bench.context, bench.pool.account(), keys.data(), sorted_keys.data(), values.data(),
-             sorted.data(), 6, 4);
-  expect(bench.read(sorted) == std::vector<std::uint64_t>({3, 1, 4, 0, 2, 5}), "sort");
+  WithSpare<std::uint32_t> keys(bench.context, bench.pool.account(), 6);
+  WithSpare<std::uint64_t> values(bench.context, bench.pool.account(), 6);
+  keys.own = bench.buffer(std::vector<std::uint32_t>{5, 1, 5, 0, 1, 9});
+  values.own = bench.buffer(std::vector<std::uint64_t>{0, 1, 2, 3, 4, 5});
+  sort_pairs(bench.context, bench.pool.account(), keys, values, 4);
+  expect(bench.read(keys.own) == std::vector<std::uint32_t>({0, 1, 1, 5, 5, 9}), "sorted keys");
+  expect(bench.read(values.own) == std::vector<std::uint64_t>({3, 1, 4, 0, 2, 5}), "sort");
   auto sums = bench.buffer<std::uint64_t>(6);
-  exclusive_sum(bench.context, bench.pool.account(), keys.data(), sums.data(), 6);
-  expect(bench.read(sums) == std::vector<std::uint64_t>({0, 5, 6, 11, 11, 12}), "scan");
+  exclusive_sum(bench.context, bench.pool.account(), keys.own.data(), sums.data(), 6);
+  expect(bench.read(sums) == std::vector<std::uint64_t>({0, 0, 1, 2, 7, 12}), "scan");
   auto flags = bench.buffer(std::vector<std::uint8_t>{1, 0, 0, 1, 1, 0});
   auto chosen = bench.buffer<std::uint32_t>(6);
   auto count = bench.buffer<std::uint32_t>(1);

@@ -138,7 +138,7 @@ class Training {
     settings.identities = kIdentities;
     settings.dim = kDim;
     settings.seed = 3;
-    settings.scratch_budget = scratch_budget;
+    settings.scratch_budget.least = scratch_budget;
     return settings;
   }
   HeadOutputs outputs() {

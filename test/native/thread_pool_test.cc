@@ -285,7 +285,7 @@ class Training {
     settings.identities = kIdentities;
     settings.dim = kDim;
     settings.seed = seed;
-    settings.scratch_budget = std::size_t{1} << 20;
+    settings.scratch_budget.least = std::size_t{1} << 20;
     return settings;
   }
 

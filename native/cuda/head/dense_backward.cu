@@ -24,11 +24,12 @@ constexpr std::size_t kUpdateBlocks = 512;
 constexpr unsigned kProjectionThreads = 256;
 
 // A block per dense row: coefficients of the chunk, Σ g c of the row, and the target's own term of
-// ∂x, which does not go through float32: ŵ_y − c_y x̂ cancels when they are aligned.
+// ∂x, which does not go through float32: ŵ_y − c_y x̂ cancels when they are aligned. Takes the
+// penalty off the chunk's cosines.
 __global__ void __launch_bounds__(kChunkThreads)
     coefficients_kernel(DeviceLoss loss, PrototypeArrays prototypes, ChunkArrays chunk,
                         const RowState* rows, GradientFactors factors, TopArrays top,
-                        float* coefficients, float* products, double* projections, double* sums) {
+                        float* coefficients, double* projections, double* sums) {
   const std::size_t i = blockIdx.x;
   const RowState& row = rows[chunk.indices[i]];
   const RowSolution solution = row.solution;
@@ -44,7 +45,6 @@ __global__ void __launch_bounds__(kChunkThreads)
           factors.entry * (posterior_of(loss, solution, cosine, measure) - factors.uniform);
     }
     coefficients[i * chunk.count + j] = static_cast<float>(coefficient);
-    products[i * chunk.count + j] = static_cast<float>(coefficient * cosine);
     projection += coefficient * cosine;
   }
   projection = block_sum(projection);
@@ -54,9 +54,8 @@ __global__ void __launch_bounds__(kChunkThreads)
       const auto place = static_cast<std::size_t>(identity);
       if (place < chunk.begin || place >= chunk.begin + chunk.count) return;
       const std::size_t j = i * chunk.count + place - chunk.begin;
-      const double excess = coefficients[j] * top.penalty;
-      products[j] = static_cast<float>(products[j] - excess);
-      projection -= excess;
+      projection -= coefficients[j] * top.penalty;
+      chunk.cosines[j] -= static_cast<float>(top.penalty);
     });
   }
   if (label < chunk.begin || label >= chunk.begin + chunk.count) {
@@ -75,8 +74,8 @@ __global__ void __launch_bounds__(kChunkThreads)
 // A block per 32 classes: Σ_i g c over the dense rows, and whether any of them has a coefficient.
 // Warp w takes the rows w, w + 8, … in ascending order; then the warps are added up in order.
 __global__ void __launch_bounds__(kProjectionThreads)
-    class_projection_kernel(ChunkArrays chunk, const float* coefficients, const float* products,
-                            double* class_projections, std::uint8_t* touched) {
+    class_projection_kernel(ChunkArrays chunk, const float* coefficients, double* class_projections,
+                            std::uint8_t* touched) {
   constexpr unsigned kWarps = kProjectionThreads / kWarpSize;
   ALPHAMARGIN_SHARED(double, projections, kProjectionThreads);
   ALPHAMARGIN_SHARED(unsigned, counts, kProjectionThreads);
@@ -86,8 +85,9 @@ __global__ void __launch_bounds__(kProjectionThreads)
   unsigned count = 0;
   if (j < chunk.count) {
     for (std::size_t i = threadIdx.x / kWarpSize; i < chunk.rows; i += kWarps) {
-      projection += products[i * chunk.count + j];
-      count += coefficients[i * chunk.count + j] != 0 ? 1 : 0;
+      const double coefficient = coefficients[i * chunk.count + j];
+      projection += coefficient * chunk.cosines[i * chunk.count + j];
+      count += coefficient != 0 ? 1 : 0;
     }
   }
   projections[threadIdx.x] = projection;
@@ -178,7 +178,6 @@ void dense_backward(const HeadCall& call, const std::vector<std::uint32_t>& dens
 
   DenseChunks chunks(call, dense_rows);
   DeviceBuffer<float> coefficients(context, scratch, rows * chunk_classes);
-  DeviceBuffer<float> products(context, scratch, rows * chunk_classes);
   DeviceBuffer<double> projections(context, scratch, rows);
   DeviceBuffer<double> sums(context, scratch, rows * dim);
   DeviceBuffer<double> class_projections(context, scratch, chunk_classes);
@@ -197,7 +196,7 @@ void dense_backward(const HeadCall& call, const std::vector<std::uint32_t>& dens
     const ChunkArrays chunk = chunks.cosines(call, begin);
     launch(context, "coefficients_kernel", &coefficients_kernel, per_row, call.loss,
            call.prototypes, chunk, call.rows, factors, call.top, coefficients.data(),
-           products.data(), projections.data(), sums.data());
+           projections.data(), sums.data());
     if (grad_embeddings != nullptr) {
       add_matrix_product(context, {coefficients.data(), chunk.count},
                          {chunks.prototypes(), dim, 0, chunks.factors()}, {rows, chunk.count, dim},
@@ -206,7 +205,7 @@ void dense_backward(const HeadCall& call, const std::vector<std::uint32_t>& dens
     if (!updates) continue;
     launch(context, "class_projection_kernel", &class_projection_kernel,
            {blocks_for(chunk.count, kWarpSize), kProjectionThreads}, chunk, coefficients.data(),
-           products.data(), class_projections.data(), flags.data());
+           class_projections.data(), flags.data());
     matrix_product(context, {coefficients.data(), chunk.count, 1}, {chunks.unit(), dim},
                    {chunk.count, rows, dim}, product.data());
     launch(context, "update_chunk_kernel", &update_chunk_kernel,

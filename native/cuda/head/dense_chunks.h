@@ -16,7 +16,7 @@ inline constexpr unsigned kChunkThreads = 128;
 // A chunk of classes as kernels see it.
 struct ChunkArrays {
   const std::uint32_t* indices;  // [R]: rows of the batch
-  const float* cosines;          // [R, count], those of top classes with their penalty
+  float* cosines;                // [R, count], those of top classes with their penalty
   std::size_t rows;              // R
   std::size_t begin;             // first identity
   std::size_t count;

@@ -118,21 +118,31 @@ __global__ void __launch_bounds__(kChunkThreads)
   if (bound > states[i].bound) states[i].bound = bound;
 }
 
-__global__ void bracket_kernel(DeviceLoss loss, const std::uint32_t* indices, std::size_t count,
+// The first bracket, in units of gaps. A d below the last digit of a gap must not be lost, so
+// bounds of a class that is not the best are rounded up; those of the best are exact, and with them
+// supports whose threshold meets a class.
+__global__ void bracket_kernel(DeviceLoss loss, std::uint64_t has_reference,
+                               const std::uint32_t* indices, std::size_t count,
                                const RowState* rows, DenseState* states,
                                std::uint32_t* out_of_range) {
   const std::size_t i = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (i >= count) return;
   DenseState state = states[i];
   const RowState& row = rows[indices[i]];
-  if (row.label >= 0) {
-    const double alone = row.target.gamma * pow(row.target.measure, -loss.excess);
-    const double bound = row.target.cosine - alone / loss.beta;
-    if (bound > state.bound) state.bound = bound;
-    if (row.target.cosine > state.largest) state.largest = row.target.cosine;
+  const double best = state.largest;
+  if (row.label >= 0 && row.target.cosine > best) state.largest = row.target.cosine;
+  if (has_reference != 0) {
+    state.upper = loss.beta * (state.largest - state.bound) * (1 + 0x1p-50);
+  } else {
+    state.upper = loss.beta * (state.largest - best) + 1;
+    if (state.largest > best) state.upper *= 1 + 0x1p-51;
   }
-  // Rounded up: an upper bound of the root must not lose its last digit.
-  state.upper = loss.beta * (state.largest - state.bound) * (1 + 0x1p-50);
+  if (row.label >= 0) {
+    double bound = loss.beta * (state.largest - row.target.cosine) +
+                   row.target.gamma * pow(row.target.measure, -loss.excess);
+    if (state.largest > row.target.cosine || row.target.measure > 1) bound *= 1 + 0x1p-51;
+    if (bound < state.upper) state.upper = bound;
+  }
   state.root = state.upper;
   if (!(state.upper > 0 && state.upper < INFINITY)) {
     state.settled = 1;
@@ -308,8 +318,9 @@ class DenseSolver {
              call_.prototypes, chunk, call_.rows, states_.data());
     });
     flags.fill_bytes(0xff);
-    launch(context, "bracket_kernel", &bracket_kernel, per_row(), call_.loss, chunks_.indices(),
-           rows(), call_.rows, states_.data(), flags.data());
+    launch(context, "bracket_kernel", &bracket_kernel, per_row(), call_.loss,
+           call_.prototypes.reference != nullptr ? 1 : 0, chunks_.indices(), rows(), call_.rows,
+           states_.data(), flags.data());
     std::uint32_t outside = 0;
     flags.download(&outside);
     context.synchronize();

@@ -71,12 +71,13 @@ void backward(const ForwardPass& pass, float* grad_embeddings, const Optimizer* 
               std::uint32_t& touched) {
   const HeadCall& call = pass.call();
   if (grad_embeddings == nullptr && optimizer == nullptr) return;
+  // First what keeps the device busy while the host allocates for the rest.
+  if (grad_embeddings != nullptr && pass.dense_rows().size() < call.batch.rows) {
+    sparse_embedding_gradients(call, pass.supports(), grad_embeddings);
+  }
   SortedPairs pairs;
   if (optimizer != nullptr) {
     pairs = sort_pairs_by_class(call, pass.supports(), pass.states(), pass.counts());
-  }
-  if (grad_embeddings != nullptr && pass.dense_rows().size() < call.batch.rows) {
-    sparse_embedding_gradients(call, pass.supports(), grad_embeddings);
   }
   if (!pass.dense_rows().empty()) {
     dense_backward(call, pass.dense_rows(), pass.supports(), pairs, grad_embeddings, optimizer,
@@ -141,6 +142,7 @@ class DeviceHead : public Head {
     const auto lock = enter();
     const StreamDrain drain(*context_);
     state_->write(array, first, count, values);
+    if (array == StateArray::kPrototypes) recent_.clear();
     optimizer_bytes_ = state_->optimizer_bytes();
   }
   void set_prototypes(const std::int32_t* identities, std::size_t count,
@@ -148,6 +150,7 @@ class DeviceHead : public Head {
     const auto lock = enter();
     const StreamDrain drain(*context_);
     state_->reset_rows(identities, count, values);
+    recent_.clear();
   }
   bool has_state(StateArray array) override {
     const std::lock_guard lock(mutex_);
@@ -159,7 +162,7 @@ class DeviceHead : public Head {
 
  private:
   std::unique_lock<std::mutex> enter();
-  HeadView view() const { return {*context_, state_->arrays(), scratch_budget_, fast_}; }
+  HeadView view() { return {*context_, state_->arrays(), scratch_budget_, fast_, &recent_}; }
   HeadStats run(const RealMatrix& embeddings, const std::int32_t* labels, const Loss& loss,
                 const Optimizer* optimizer, const HeadOutputs& outputs,
                 const Cancellation& cancellation);
@@ -171,7 +174,7 @@ class DeviceHead : public Head {
   std::size_t identities_;
   std::size_t dim_;
   std::uint64_t seed_;
-  std::size_t scratch_budget_;
+  ScratchBudget scratch_budget_;
   bool fast_;
   std::mutex mutex_;
   bool filled_ = false;
@@ -181,6 +184,7 @@ class DeviceHead : public Head {
   std::unique_ptr<DeviceContext> context_;
   std::optional<DeviceState> state_;
   std::optional<ClassMeans> means_;
+  RecentThresholds recent_;  // changes what calls cost, never what they return
 };
 
 // Locks, refuses a disposed head, makes the device current, fills in random prototypes on first
@@ -333,7 +337,10 @@ std::size_t DeviceHead::apply_means() {
       values.insert(values.end(), row, row + dim_);
     });
   }
-  if (!identities.empty()) state_->reset_rows(identities.data(), identities.size(), values.data());
+  if (!identities.empty()) {
+    state_->reset_rows(identities.data(), identities.size(), values.data());
+    recent_.clear();
+  }
   means_.reset();
   return identities.size();
 }

@@ -13,6 +13,15 @@ namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 
 inline constexpr unsigned kDotLanes = 16;
 
+// sum + x·y: the product is exact, so both forms have the same bits.
+__device__ __forceinline__ double add_product(double sum, float x, float y) {
+#if defined(__CUDACC__)
+  return __fma_rn(static_cast<double>(x), static_cast<double>(y), sum);
+#else
+  return sum + static_cast<double>(x) * static_cast<double>(y);
+#endif
+}
+
 // Called by all lanes of a warp; each half warp may have operands of its own and all its lanes get
 // the result. Blocks are one-dimensional. An operand is an array or a SplitRow.
 template <class A, class B>
@@ -32,11 +41,11 @@ __device__ double exact_dot(const A& a, const B& b, std::size_t count) {
     }
 #pragma unroll
     for (unsigned i = 0; i < kAtOnce; ++i) {
-      sum += static_cast<double>(x[i]) * static_cast<double>(y[i]);
+      sum = add_product(sum, x[i], y[i]);
     }
   }
   for (; k < count; k += kDotLanes) {
-    sum += static_cast<double>(a[k]) * static_cast<double>(b[k]);
+    sum = add_product(sum, a[k], b[k]);
   }
   for (unsigned lanes = kDotLanes / 2; lanes > 0; lanes /= 2) {
     sum += __shfl_xor_sync(kFullMask, sum, static_cast<int>(lanes), static_cast<int>(kDotLanes));

@@ -138,6 +138,7 @@ struct Pipeline {
 
   // The cosines of 64 rows with a tile.
   __device__ void multiply(Sum (&sums)[kWarpgroupSums], unsigned group, Place& place) const {
+    __syncwarp();  // lanes keep survivors one by one
     if constexpr (kResident) wait_phase(&barriers->rows, 0);
     unsigned before = 0;
 #pragma unroll 1
@@ -163,7 +164,7 @@ struct Pipeline {
       before = place.stage;
       place.advance(stage_count);
     }
-    warpgroup_wait<0>();
+    warpgroup_settle(sums);
     release(before);
   }
 };

@@ -2,6 +2,7 @@
 // states to the host.
 
 #include <algorithm>
+#include <cmath>
 
 #include "cuda/head/forward_pass.h"
 #include "cuda/head/nearest.h"
@@ -34,10 +35,11 @@ ForwardPass::ForwardPass(const HeadView& head, MemoryAccount& scratch, const Rea
             DeviceLoss::of(loss),
             counted_,
             rows_.data(),
-            head.scratch_budget,
+            head.scratch_budget.of(embeddings.rows()),
             head.fast,
             cancellation,
-            {}},
+            {},
+            -INFINITY},
       drain_(head.context) {
   batch_.ask();
   start_rows(call_, loss, batch_.labels());
@@ -45,6 +47,8 @@ ForwardPass::ForwardPass(const HeadView& head, MemoryAccount& scratch, const Rea
   if (call_.loss.is_softmax()) {
     mark_all_dense(labels);
   } else {
+    RecentThresholds* const recent = labels == nullptr ? nullptr : head.recent;
+    if (recent != nullptr) call_.assumed = recent->assumed(loss);
     supports_ = solve_sparse_rows(call_);
     batch_.throw_if_bad("embeddings");
     finish_rows();
@@ -52,6 +56,7 @@ ForwardPass::ForwardPass(const HeadView& head, MemoryAccount& scratch, const Rea
       if (states_[row].dense != 0) dense_rows_.push_back(static_cast<std::uint32_t>(row));
     }
     overflow_rows_ = dense_rows_.size();
+    if (recent != nullptr) remember(*recent);
   }
   if (call_.loss.is_softmax() || overflow_rows_ > 0) {
     solve_dense_rows(call_, dense_rows_);
@@ -67,6 +72,17 @@ void ForwardPass::finish_rows() {
   supports_.counts.download(counts_.data());
   call_.context.synchronize();
   batch_.throw_if_bad("embeddings");
+}
+
+// What the thresholds of the rows say to the next call; as in head/sparse_rows.cc.
+void ForwardPass::remember(RecentThresholds& recent) const {
+  for (const RowState& row : states_) {
+    if (row.ignored != 0 || row.dense != 0) continue;
+    recent.add(row.solution.reference - row.solution.upper / call_.loss.beta);
+  }
+  const StreamNotes& notes = supports_.notes;
+  if (notes.assumed) recent.judge(notes.missed, counted_);
+  if (notes.crowded || overflow_rows_ > 0) recent.clear();
 }
 
 // By exact cosines, in one more pass of the filter.

@@ -6,6 +6,7 @@
 
 #include "cuda/head/head_call.h"
 #include "cuda/transfer.h"
+#include "head/recent_thresholds.h"
 
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 
@@ -13,8 +14,9 @@ namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 struct HeadView {
   DeviceContext& context;
   PrototypeArrays prototypes;
-  std::size_t scratch_budget;
+  ScratchBudget scratch_budget;
   bool fast;
+  RecentThresholds* recent;  // read and added to where rows are labelled
 };
 
 class ForwardPass {
@@ -35,6 +37,7 @@ class ForwardPass {
 
  private:
   void finish_rows();
+  void remember(RecentThresholds& recent) const;
   void find_top_classes(const Loss& loss, const std::int32_t* labels);
   void mark_all_dense(const std::int32_t* labels);
 

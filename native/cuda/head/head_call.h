@@ -27,6 +27,14 @@ struct HeadCall {
   bool fast;                   // the filter's cosines are not rescored
   const Cancellation& cancellation;
   TopArrays top;
+  double assumed;  // a cosine that thresholds probably reach (head/recent_thresholds.h), or −∞
+};
+
+// What a stream says of the bound it assumed, for the next call.
+struct StreamNotes {
+  bool assumed = false;
+  bool crowded = false;    // rows kept much of what they may
+  std::size_t missed = 0;  // rows that did not reach the bound
 };
 
 // The supports of the sparse rows, and who owns them.
@@ -37,6 +45,7 @@ struct Supports {
   DeviceBuffer<double> cosines;
   DeviceBuffer<double> posteriors;
   std::size_t survivors = 0;  // candidates that passed the filter, for the statistics
+  StreamNotes notes;
 
   SupportArrays arrays() const {
     return {offsets.data(), counts.data(), identities.data(), cosines.data(), posteriors.data()};

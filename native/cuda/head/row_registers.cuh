@@ -33,19 +33,11 @@ class RowRegisters {
   // Σ g x̂ of some pairs: unit rows [D] at `places`.
   __device__ void add(const float* unit, std::size_t count, const double* coefficients,
                       const std::size_t* places) {
-    for (std::size_t i = 0; i < count; ++i) {
-      const float* embedding = unit + places[i];
-      float values[kColumns];
-#pragma unroll
-      for (unsigned c = 0; c < kColumns; ++c) {
-        const std::size_t k = threadIdx.x + c * blockDim.x;
-        values[c] = k < prototypes_.dim ? embedding[k] : 0.0f;
-      }
-#pragma unroll
-      for (unsigned c = 0; c < kColumns; ++c) {
-        sums_[c] += coefficients[i] * static_cast<double>(values[c]);
-      }
+    std::size_t i = 0;
+    for (; i + kPairsAtOnce <= count; i += kPairsAtOnce) {
+      add_pairs<kPairsAtOnce>(unit, coefficients + i, places + i);
     }
+    for (; i < count; ++i) add_pairs<1>(unit, coefficients + i, places + i);
   }
 
   // The update with projection = Σ g c, ‖w‖ and the shadow row; `fresh` [D] is shared memory.
@@ -75,6 +67,30 @@ class RowRegisters {
   }
 
  private:
+  // A class in the support of every row has as many pairs as there are rows.
+  static constexpr unsigned kPairsAtOnce = 4;
+
+  template <unsigned kPairs>
+  __device__ __forceinline__ void add_pairs(const float* unit, const double* coefficients,
+                                            const std::size_t* places) {
+    float values[kPairs][kColumns];
+#pragma unroll
+    for (unsigned i = 0; i < kPairs; ++i) {
+#pragma unroll
+      for (unsigned c = 0; c < kColumns; ++c) {
+        const std::size_t k = threadIdx.x + c * blockDim.x;
+        values[i][c] = k < prototypes_.dim ? unit[places[i] + k] : 0.0f;
+      }
+    }
+#pragma unroll
+    for (unsigned i = 0; i < kPairs; ++i) {
+#pragma unroll
+      for (unsigned c = 0; c < kColumns; ++c) {
+        sums_[c] += coefficients[i] * static_cast<double>(values[i][c]);
+      }
+    }
+  }
+
   __device__ bool has_velocity() const {
     return optimizer_.is_adagrad == 0 && optimizer_.momentum > 0;
   }

@@ -195,8 +195,8 @@ SortedPairs sort_pairs_by_class(const HeadCall& call, const Supports& supports,
     return sorted;
   }
   DeviceBuffer<std::uint64_t> pair_offsets(context, call.scratch, rows.size());
-  DeviceBuffer<std::uint32_t> identities(context, call.scratch, sorted.pairs);
-  DeviceBuffer<std::uint64_t> sources(context, call.scratch, sorted.pairs);
+  WithSpare<std::uint32_t> identities(context, call.scratch, sorted.pairs);
+  WithSpare<std::uint64_t> sources(context, call.scratch, sorted.pairs);
   {
     DeviceBuffer<std::uint64_t> pair_counts(context, call.scratch, rows.size());
     launch(context, "count_pairs_kernel", &count_pairs_kernel,
@@ -206,22 +206,20 @@ SortedPairs sort_pairs_by_class(const HeadCall& call, const Supports& supports,
   }
   launch(context, "fill_pairs_kernel", &fill_pairs_kernel,
          {static_cast<unsigned>(rows.size()), kThreads}, call.rows, supports.arrays(),
-         pair_offsets.data(), identities.data(), sources.data());
+         pair_offsets.data(), identities.own.data(), sources.own.data());
 
-  sorted.identities = DeviceBuffer<std::uint32_t>(context, call.scratch, sorted.pairs);
-  sorted.sources = DeviceBuffer<std::uint64_t>(context, call.scratch, sorted.pairs);
   const auto largest = static_cast<std::uint32_t>(call.prototypes.identities - 1);
   // A stable sort keeps the rows of a class in order.
-  sort_pairs(context, call.scratch, identities.data(), sorted.identities.data(), sources.data(),
-             sorted.sources.data(), sorted.pairs,
+  sort_pairs(context, call.scratch, identities, sources,
              std::max(1, static_cast<int>(std::bit_width(largest))));
-
-  sources = {};  // sorted: their place is free for what comes next
+  sorted.identities = std::move(identities.own);
+  sorted.sources = std::move(sources.own);
+  sources.spare = {};  // free for what comes next
   DeviceBuffer<std::uint8_t> flags(context, call.scratch, sorted.pairs);
   launch(context, "flag_starts_kernel", &flag_starts_kernel,
          {blocks_for(sorted.pairs, kThreads, kUpdateBlocks), kThreads}, sorted.identities.data(),
          sorted.pairs, flags.data());
-  sorted.starts = std::move(identities);
+  sorted.starts = std::move(identities.spare);
   select_indices(context, call.scratch, flags.data(), sorted.starts.data(), sorted.segments.data(),
                  sorted.pairs);
   return sorted;
