@@ -1,5 +1,6 @@
 #include "cpu/row_solver.h"
 #include "cuda/solve_rows.h"
+#include "math/threshold_passes.h"
 
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 namespace {
@@ -40,16 +41,12 @@ struct SlicePart {
   double second;  // best lower bound of the threshold; softmax: Σ exp; a pass: Φ'/k
 };
 
-// A row between passes (threshold.h without stored candidates).
+// A row between passes.
 struct PassState {
-  double largest;
-  double lower;
-  double upper;
-  double root;
-  double total_lower;
-  double total_upper;
-  std::int64_t passes;
-  std::int64_t settled;
+  double best;     // cosine of the classes other than the target
+  double largest;  // over all classes: the zero of the gaps
+  double start;    // the first upper bound of the root
+  ThresholdPasses search;
 };
 
 __global__ void __launch_bounds__(kRowThreads)
@@ -103,65 +100,87 @@ __global__ void softmax_combine_kernel(RowProblem problem, const SlicePart* part
   solutions[row] = {largest / problem.loss.beta, log(total), 0, 0};
 }
 
-// One class alone has Φ = 1 at d = q^{-(α−1)}, so every c_j − q_j^{-(α−1)}/β is a lower bound of
-// the threshold in units of cosines.
 __global__ void __launch_bounds__(kRowThreads)
-    bracket_slice_kernel(RowProblem problem, SlicePart* parts) {
+    best_slice_kernel(RowProblem problem, SlicePart* parts) {
   const RowSlices& slices = problem.slices;
   const std::size_t row = slices.row();
   if (problem.ignored(row)) return;
   const std::size_t skip = problem.skip(row);
-  double largest = -INFINITY;
-  double bound = -INFINITY;
+  double best = -INFINITY;
   for (std::size_t j = slices.begin() + threadIdx.x; j < slices.end(); j += blockDim.x) {
-    if (j == skip) continue;
-    const double cosine = problem.cosine(row, j);
-    const double alone =
-        problem.reference == nullptr ? 1.0 : pow(problem.measure(j), -problem.loss.excess);
-    if (cosine > largest) largest = cosine;
-    if (cosine - alone / problem.loss.beta > bound) bound = cosine - alone / problem.loss.beta;
+    if (j != skip) best = max(best, problem.cosine(row, j));
   }
-  largest = block_largest(largest);
-  bound = block_largest(bound);
-  if (threadIdx.x == 0) parts[slices.place()] = {largest, bound};
+  best = block_largest(best);
+  if (threadIdx.x == 0) parts[slices.place()] = {best, 0};
 }
 
-__global__ void bracket_kernel(RowProblem problem, const SlicePart* parts, PassState* states,
-                               RowSolution* solutions, std::uint32_t* out_of_range) {
+// The largest cosine, and the bound of the root from the target and, where all measures are 1, from
+// the best class.
+__global__ void start_kernel(RowProblem problem, const SlicePart* parts, PassState* states) {
+  const std::size_t row = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (row >= problem.slices.rows) return;
+  PassState state{};
+  if (problem.ignored(row)) {
+    state.search.settled = 1;
+    states[row] = state;
+    return;
+  }
+  const DeviceLoss& loss = problem.loss;
+  const SlicePart* own = parts + row * problem.slices.slices;
+  state.best = -INFINITY;
+  for (std::size_t s = 0; s < problem.slices.slices; ++s)
+    state.best = max(state.best, own[s].first);
+  const DeviceTarget target = problem.target(row);
+  state.largest = target.present != 0 ? max(state.best, target.cosine) : state.best;
+  state.start = INFINITY;
+  if (target.present != 0) {
+    state.start = start_of(loss.beta * (state.largest - target.cosine),
+                           target.gamma * pow(target.measure, -loss.excess));
+  }
+  if (problem.reference == nullptr) {
+    state.start = min(state.start, start_of(loss.beta * (state.largest - state.best), 1));
+  }
+  states[row] = state;
+}
+
+// With measures of their own the best class need not have the least bound.
+__global__ void __launch_bounds__(kRowThreads)
+    start_slice_kernel(RowProblem problem, const PassState* states, SlicePart* parts) {
+  const RowSlices& slices = problem.slices;
+  const std::size_t row = slices.row();
+  if (problem.ignored(row)) return;
+  const std::size_t skip = problem.skip(row);
+  const double largest = states[row].largest;
+  double start = states[row].start;
+  for (std::size_t j = slices.begin() + threadIdx.x; j < slices.end(); j += blockDim.x) {
+    const double gap = problem.loss.beta * (largest - problem.cosine(row, j));
+    if (j == skip || gap >= start) continue;
+    start = min(start, start_of(gap, pow(problem.measure(j), -problem.loss.excess)));
+  }
+  start = block_smallest(start);
+  if (threadIdx.x == 0) parts[slices.place()] = {start, 0};
+}
+
+__global__ void open_kernel(RowProblem problem, const SlicePart* parts, PassState* states,
+                            RowSolution* solutions, std::uint32_t* out_of_range) {
   const std::size_t row = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (row >= problem.slices.rows) return;
   if (problem.ignored(row)) {
-    PassState state{};
-    state.settled = 1;
-    states[row] = state;
     solutions[row] = {};
     return;
   }
-  const SlicePart* own = parts + row * problem.slices.slices;
-  double largest = -INFINITY;
-  double bound = -INFINITY;
-  for (std::size_t s = 0; s < problem.slices.slices; ++s) {
-    if (own[s].first > largest) largest = own[s].first;
-    if (own[s].second > bound) bound = own[s].second;
+  PassState& state = states[row];
+  if (problem.reference != nullptr) {
+    const SlicePart* own = parts + row * problem.slices.slices;
+    for (std::size_t s = 0; s < problem.slices.slices; ++s) {
+      state.start = min(state.start, own[s].first);
+    }
   }
-  const DeviceTarget target = problem.target(row);
-  if (target.present != 0) {
-    const double alone = target.gamma * pow(target.measure, -problem.loss.excess);
-    const double own_bound = target.cosine - alone / problem.loss.beta;
-    if (own_bound > bound) bound = own_bound;
-    if (target.cosine > largest) largest = target.cosine;
-  }
-  PassState state{};
-  state.largest = largest;
-  // Rounded up: an upper bound of the root must not lose its last digit.
-  state.upper = problem.loss.beta * (largest - bound) * (1 + 0x1p-50);
-  state.root = state.upper;
-  if (!(state.upper > 0 && state.upper < INFINITY)) {
-    state.settled = 1;
-    solutions[row] = {largest, state.upper, state.upper, 0};  // what the message says
-    atomicMin(out_of_range, static_cast<std::uint32_t>(row));
-  }
-  states[row] = state;
+  state.search.begin(state.start);
+  if (state.start > 0 && state.start < INFINITY) return;
+  state.search.settled = 1;
+  solutions[row] = {state.largest, state.start, state.start, 0};  // what the message says
+  atomicMin(out_of_range, static_cast<std::uint32_t>(row));
 }
 
 __global__ void __launch_bounds__(kRowThreads)
@@ -169,14 +188,15 @@ __global__ void __launch_bounds__(kRowThreads)
   const RowSlices& slices = problem.slices;
   const std::size_t row = slices.row();
   const PassState state = states[row];
-  if (state.settled != 0) return;
+  if (state.search.settled != 0) return;
   const std::size_t skip = problem.skip(row);
   const AnyPower power(problem.loss);
   double total = 0;
   double slope = 0;
   for (std::size_t j = slices.begin() + threadIdx.x; j < slices.end(); j += blockDim.x) {
     if (j == skip) continue;
-    const double d = state.root - problem.loss.beta * (state.largest - problem.cosine(row, j));
+    const double d =
+        state.search.root - problem.loss.beta * (state.largest - problem.cosine(row, j));
     if (!(d > 0)) continue;
     const double reduced = problem.measure(j) * power.reduced(d);
     slope += reduced;
@@ -187,13 +207,13 @@ __global__ void __launch_bounds__(kRowThreads)
   if (threadIdx.x == 0) parts[slices.place()] = {total, slope};
 }
 
-// Newton's proposal inside the bracket; see solve_convex and solve_bracketed of threshold.h.
+// The end of a pass: the target's term, the next root.
 __global__ void pass_kernel(RowProblem problem, const SlicePart* parts, PassState* states,
                             RowSolution* solutions, std::uint32_t* unsettled) {
   const std::size_t row = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (row >= problem.slices.rows) return;
   PassState state = states[row];
-  if (state.settled != 0) return;
+  if (state.search.settled != 0) return;
   const SlicePart* own = parts + row * problem.slices.slices;
   const DeviceLoss& loss = problem.loss;
   ThresholdSums sums{0, 0};
@@ -204,49 +224,19 @@ __global__ void pass_kernel(RowProblem problem, const SlicePart* parts, PassStat
   const DeviceTarget target = problem.target(row);
   if (target.present != 0) {
     const double inverse_gamma = 1 / target.gamma;
-    const double d = (state.root - loss.beta * (state.largest - target.cosine)) * inverse_gamma;
+    const double gap = loss.beta * (state.largest - target.cosine);
+    const double d = (state.search.root - gap) * inverse_gamma;
     if (d > 0) {
       const double reduced = target.measure * AnyPower(loss).reduced(d);
       sums.slope += reduced * inverse_gamma;
       sums.total += reduced * d;
     }
   }
-  if (sums.total >= 1) {
-    state.upper = state.root;
-    state.total_upper = sums.total;
-  } else {
-    state.lower = state.root;
-    state.total_lower = sums.total;
-  }
-  const double proposal =
-      sums.total > 0 ? state.root - newton_step(loss.exponent, sums) : state.lower;
-  if (loss.is_convex()) {
-    // From above a step never passes the root; when it no longer moves, it is there.
-    state.settled = !(sums.total > 1) || !(proposal < state.root) ? 1 : 0;
-    state.root = proposal;
-    if (state.settled != 0) solutions[row] = {state.largest, state.upper, state.upper, 0};
-    if (state.settled != 0 && sums.total < 1) {
-      solutions[row] = {state.largest, state.lower, state.lower, 0};
-    }
-  } else {
-    const double middle = state.lower > 0 ? (state.upper > 4 * state.lower
-                                                 ? sqrt(state.lower) * sqrt(state.upper)
-                                                 : state.lower + (state.upper - state.lower) / 2)
-                                          : state.upper / 1024;
-    double next = state.passes % 3 == 2 ? middle : proposal;
-    if (!(next > state.lower && next < state.upper)) next = middle;
-    state.settled = sums.total == 1 || !(next > state.lower && next < state.upper) ? 1 : 0;
-    state.root = next;
-    if (state.settled != 0) {
-      const double gap = state.total_upper - state.total_lower;
-      solutions[row] = sums.total == 1 ? RowSolution{state.largest, state.upper, state.upper, 0}
-                                       : RowSolution{state.largest, state.lower, state.upper,
-                                                     gap > 0 ? (1 - state.total_lower) / gap : 0};
-    }
-  }
-  ++state.passes;
+  state.search.step(loss.exponent, sums, 0);
+  const ThresholdRoot root = state.search.result();
+  solutions[row] = {state.largest, root.lower, root.upper, root.mix};
   states[row] = state;
-  if (state.settled == 0) atomicAdd(unsettled, 1u);
+  if (state.search.settled == 0) atomicAdd(unsettled, 1u);
 }
 
 __global__ void __launch_bounds__(kRowThreads)
@@ -276,9 +266,13 @@ void solve_long_rows(DeviceContext& context, MemoryAccount& scratch, const RowPr
   }
   DeviceBuffer<PassState> states(context, scratch, slices.rows);
   DeviceBuffer<std::uint32_t> unsettled(context, scratch, 1);
-  launch(context, "bracket_slice_kernel", &bracket_slice_kernel, slices.shape(), problem,
-         parts.data());
-  launch(context, "bracket_kernel", &bracket_kernel, per_row, problem, parts.data(), states.data(),
+  launch(context, "best_slice_kernel", &best_slice_kernel, slices.shape(), problem, parts.data());
+  launch(context, "start_kernel", &start_kernel, per_row, problem, parts.data(), states.data());
+  if (problem.reference != nullptr) {
+    launch(context, "start_slice_kernel", &start_slice_kernel, slices.shape(), problem,
+           states.data(), parts.data());
+  }
+  launch(context, "open_kernel", &open_kernel, per_row, problem, parts.data(), states.data(),
          solutions, out_of_range);
   // Newton's method needs about ten passes; the bracket of α > 2 some dozens.
   constexpr int kPassesPerLook = 12;

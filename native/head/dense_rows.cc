@@ -45,8 +45,12 @@ struct SoftmaxState {
     largest = chunk_largest;
   }
 
-  static bool is_target(const SolvedRow& row, std::size_t identity) {
-    return row.target.present && identity == static_cast<std::size_t>(row.label_row);
+  // Of the classes seen so far and the target: from which cosine on posteriors are large.
+  double exact_from(const HeadInputs& inputs, const SolvedRow& row) const {
+    const double own = row.target.present ? target_logit(inputs.loss, row.target) : -INFINITY;
+    const double most = std::max(largest, own);
+    const double all = total * std::exp(largest - most) + std::exp(own - most);
+    return exact_classes(inputs.loss).from({most / inputs.loss.scale, std::log(all), 0, 0});
   }
 
  private:
@@ -55,159 +59,23 @@ struct SoftmaxState {
   }
 };
 
-// Threshold of one row by passes over all classes: Newton's proposals inside a bracket (threshold.h
-// without stored candidates).
-struct PassState {
-  double largest = -INFINITY;  // over all classes, then the zero of the gaps
-  double lower = 0;
-  double upper = INFINITY;
-  double root = 0;
-  double total = 0;
-  double slope = 0;
-  double total_lower = 0;
-  double total_upper = 0;
-  bool settled = false;
-};
-
-constexpr double kPassTolerance = 1e-12;
-
-class PassSolver {
- public:
-  PassSolver(const HeadInputs& inputs, const DenseRows& rows, SolvedBatch& solved)
-      : inputs_(inputs), rows_(rows), solved_(solved), states_(rows.size()) {}
-
-  void solve() {
-    find_largest();
-    for (int pass = 0; pass < 256 && !all_settled(); ++pass) {
-      for (PassState& state : states_) state.total = state.slope = 0;
-      rows_.for_chunks(inputs_,
-                       [&](std::size_t i, float* cosines, std::size_t begin, std::size_t count) {
-                         if (!states_[i].settled) add(i, cosines, begin, count);
-                       });
-      for (std::size_t i = 0; i < rows_.size(); ++i) {
-        if (!states_[i].settled) advance(i);
-      }
-    }
-    for (std::size_t i = 0; i < rows_.size(); ++i) {
-      const PassState& state = states_[i];
-      RowSolution& solution = solved_.rows[rows_.index(i)].solution;
-      if (inputs_.loss.order.is_convex()) {
-        solution = {state.largest, state.upper, state.upper, 0};
-      } else {
-        const double gap = state.total_upper - state.total_lower;
-        solution = {state.largest, state.lower, state.upper,
-                    gap > 0 ? (1 - state.total_lower) / gap : 0};
-      }
-    }
-  }
-
- private:
-  const SolvedRow& row(std::size_t i) const { return solved_.rows[rows_.index(i)]; }
-
-  bool all_settled() const {
-    return std::all_of(states_.begin(), states_.end(),
-                       [](const PassState& state) { return state.settled; });
-  }
-
-  // The first bracket. One class alone has Φ = 1 at d = q^{-(α−1)}, so every c_j − q_j^{-(α−1)}/β
-  // is a lower bound of the threshold in units of cosines; the largest of them is taken.
-  void find_largest() {
-    const double beta = inputs_.loss.beta();
-    const double excess = inputs_.loss.order.excess;
-    std::vector<double> bounds(rows_.size(), -INFINITY);
-    rows_.for_chunks(
-        inputs_, [&](std::size_t i, float* cosines, std::size_t begin, std::size_t count) {
-          for (std::size_t j = 0; j < count; ++j) {
-            if (SoftmaxState::is_target(row(i), begin + j)) continue;
-            const double alone =
-                inputs_.reference == nullptr ? 1.0 : std::pow(inputs_.measure(begin + j), -excess);
-            bounds[i] = std::max(bounds[i], cosines[j] - alone / beta);
-            states_[i].largest = std::max<double>(states_[i].largest, cosines[j]);
-          }
-        });
-    for (std::size_t i = 0; i < rows_.size(); ++i) {
-      PassState& state = states_[i];
-      const RowTarget& target = row(i).target;
-      if (target.present) {
-        const double alone = target.gamma * std::pow(target.measure, -excess);
-        bounds[i] = std::max(bounds[i], target.cosine - alone / beta);
-        state.largest = std::max(state.largest, target.cosine);
-      }
-      // Rounded up: an upper bound of the root must not lose its last digit.
-      state.upper = beta * (state.largest - bounds[i]) * (1 + 0x1p-50);
-      if (!(std::isfinite(state.upper) && state.upper > 0)) {
-        throw out_of_range(state.upper);
-      }
-      state.root = state.upper;
-    }
-  }
-
-  void add(std::size_t i, float* cosines, std::size_t begin, std::size_t count) {
-    PassState& state = states_[i];
-    const double beta = inputs_.loss.beta();
-    visit_power(inputs_.loss.order, [&](auto power) {
-      for (std::size_t j = 0; j < count; ++j) {
-        if (SoftmaxState::is_target(row(i), begin + j)) continue;
-        const double d = state.root - beta * (state.largest - cosines[j]);
-        if (!(d > 0)) continue;
-        const double reduced = inputs_.measure(begin + j) * power.reduced(d);
-        state.slope += reduced;
-        state.total += reduced * d;
-      }
-    });
-  }
-
-  void advance(std::size_t i) {
-    PassState& state = states_[i];
-    const RowTarget& target = row(i).target;
-    if (target.present) {
-      const double inverse_gamma = 1 / target.gamma;
-      const double d =
-          (state.root - inputs_.loss.beta() * (state.largest - target.cosine)) * inverse_gamma;
-      if (d > 0) {
-        visit_power(inputs_.loss.order, [&](auto power) {
-          const double reduced = target.measure * power.reduced(d);
-          state.slope += reduced * inverse_gamma;
-          state.total += reduced * d;
-        });
-      }
-    }
-    if (state.total >= 1) {
-      state.upper = state.root;
-      state.total_upper = state.total;
-    } else {
-      state.lower = state.root;
-      state.total_lower = state.total;
-    }
-    if (state.total == 1 || state.upper - state.lower <= kPassTolerance * state.upper) {
-      state.settled = true;
-      return;
-    }
-    double next = state.root;
-    if (state.total > 0) {
-      next -= newton_step(inputs_.loss.order.exponent, {state.total, state.slope});
-    }
-    if (inputs_.loss.order.is_convex() && state.total >= 1 &&
-        state.root - next <= kPassTolerance * state.root) {
-      state.settled = true;
-      return;
-    }
-    if (!(next > state.lower && next < state.upper)) {
-      next = state.lower + (state.upper - state.lower) / 2;
-    }
-    state.root = next;
-  }
-
-  const HeadInputs& inputs_;
-  const DenseRows& rows_;
-  SolvedBatch& solved_;
-  std::vector<PassState> states_;
-};
-
 void solve_softmax_rows(const HeadInputs& inputs, const DenseRows& rows, SolvedBatch& solved) {
   std::vector<SoftmaxState> states(rows.size());
+  const std::size_t chunk_rows = chunk_size(inputs.prototypes);
   rows.for_chunks(inputs, [&](std::size_t i, float* cosines, std::size_t begin, std::size_t count) {
-    states[i].add(inputs, solved.rows[rows.index(i)], cosines, begin, count);
+    const SolvedRow& row = solved.rows[rows.index(i)];
+    SoftmaxState& state = states[i];
+    if (begin == 0) {
+      // Which posteriors are large the first chunk must say itself.
+      SoftmaxState first;
+      first.add(inputs, row, cosines, begin, count);
+      rows.exact_from(i, 0) = first.exact_from(inputs, row);
+      rows.sharpen(inputs, i, begin, count, cosines);
+    }
+    state.add(inputs, row, cosines, begin, count);
+    if (begin + chunk_rows < inputs.prototypes.identities) {
+      rows.exact_from(i, begin + chunk_rows) = state.exact_from(inputs, row);
+    }
   });
   for (std::size_t i = 0; i < rows.size(); ++i) {
     SolvedRow& row = solved.rows[rows.index(i)];
@@ -231,31 +99,6 @@ void solve_softmax_rows(const HeadInputs& inputs, const DenseRows& rows, SolvedB
   }
 }
 
-// Support size and moments of rows whose threshold is known.
-void measure_rows(const HeadInputs& inputs, const DenseRows& rows, SolvedBatch& solved) {
-  rows.for_chunks(inputs, [&](std::size_t i, float* cosines, std::size_t begin, std::size_t count) {
-    SolvedRow& row = solved.rows[rows.index(i)];
-    visit_posterior(inputs.loss, row.solution, [&](const auto& posterior_of) {
-      for (std::size_t j = 0; j < count; ++j) {
-        if (SoftmaxState::is_target(row, begin + j)) continue;
-        const double cosine = cosines[j];
-        const double p = posterior_of(cosine, inputs.measure(begin + j));
-        if (!(p > 0)) continue;
-        row.others += p;
-        row.excess_cosine += p * (cosine - row.target.cosine);
-        ++row.support;
-      }
-    });
-  });
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    SolvedRow& row = solved.rows[rows.index(i)];
-    if (!row.target.present) continue;
-    visit_posterior(inputs.loss, row.solution,
-                    [&](const auto& posterior_of) { row.own = posterior_of.target(row.target); });
-    row.support += row.own > 0 ? 1 : 0;
-  }
-}
-
 // Room for the cosines of as many chunks as fit the share of these rows in the budget, which they
 // do not need for candidates.
 void keep_cosines(const HeadInputs& inputs, SolvedBatch& solved) {
@@ -267,7 +110,9 @@ void keep_cosines(const HeadInputs& inputs, SolvedBatch& solved) {
   const std::size_t share = inputs.scratch_budget / inputs.batch.rows * rows;
   const std::size_t chunks = std::min(all, share / sizeof(float) / chunk);
   solved.kept = std::make_shared<KeptCosines>(
-      KeptCosines{make_buffer<float>(inputs.scratch, chunks * chunk), chunks, 0});
+      KeptCosines{make_buffer<float>(inputs.scratch, chunks * chunk), chunks, 0,
+                  make_buffer<double>(inputs.scratch, all * rows)});
+  std::fill(solved.kept->exact_from.begin(), solved.kept->exact_from.end(), INFINITY);
 }
 
 }  // namespace
@@ -275,8 +120,10 @@ void keep_cosines(const HeadInputs& inputs, SolvedBatch& solved) {
 DenseRows::DenseRows(const HeadInputs& inputs, const SolvedBatch& solved)
     : solved_(solved),
       sub_centres_(inputs.prototypes.sub_centres),
+      chunk_rows_(chunk_size(inputs.prototypes)),
       unit_(make_buffer<float>(inputs.scratch)),
-      packed_unit_(make_buffer<float>(inputs.scratch)) {
+      packed_unit_(make_buffer<float>(inputs.scratch)),
+      offsets_(make_buffer<double>(inputs.scratch)) {
   for (std::size_t row = 0; row < solved.rows.size(); ++row) {
     if (solved.rows[row].dense) indices_.push_back(row);
   }
@@ -334,10 +181,58 @@ void DenseRows::make_cosines(const HeadInputs& inputs, std::size_t begin, std::s
       keep_best_sub_centres(solved_.rows[indices_[i]], begin, count, values + i * count);
     });
   }
-  if (penalties_.empty()) return;
-  for (std::size_t i = 0; i < size(); ++i) {
+  for (std::size_t i = 0; i < size() && !penalties_.empty(); ++i) {
     for_top(i, begin, count,
             [&](std::size_t j) { values[i * count + j] += static_cast<float>(penalties_[i]); });
+  }
+  find_offsets(inputs, begin, count);
+  inputs.runtime.pool.run(
+      size(), [&](std::size_t i) { sharpen(inputs, i, begin, count, values + i * count); });
+}
+
+double& DenseRows::exact_from(std::size_t i, std::size_t begin) const {
+  return solved_.kept->exact_from[begin / chunk_rows_ * size() + i];
+}
+
+void DenseRows::set_exact_from(std::size_t i, double cosine) const {
+  KeptCosines& kept = *solved_.kept;
+  for (std::size_t place = i; place < kept.exact_from.size(); place += size()) {
+    kept.exact_from[place] = cosine;
+  }
+  kept.filled = 0;
+}
+
+void DenseRows::find_offsets(const HeadInputs& inputs, std::size_t begin, std::size_t count) const {
+  const ExactClasses exact = exact_classes(inputs.loss);
+  offsets_.resize(inputs.reference == nullptr ? 1 : count);
+  for (std::size_t j = 0; j < offsets_.size(); ++j) {
+    offsets_[j] = exact.offset(inputs.measure(begin + j));
+  }
+}
+
+bool DenseRows::has_penalty(std::size_t i, std::size_t identity) const {
+  if (penalties_.empty()) return false;
+  const auto of_class = static_cast<std::int32_t>(identity / sub_centres_);
+  return std::find(top_[i]->begin(), top_[i]->end(), of_class) != top_[i]->end();
+}
+
+void DenseRows::sharpen(const HeadInputs& inputs, std::size_t i, std::size_t begin,
+                        std::size_t count, float* cosines) const {
+  const double from = exact_from(i, begin);
+  if (from == INFINITY) return;
+  const KernelSet& kernels = kernel_set();
+  const bool same_offset = offsets_.size() == 1;
+  const double smallest = *std::min_element(offsets_.begin(), offsets_.end());
+  constexpr std::size_t kBlock = 64;
+  for (std::size_t first = 0; first < count; first += kBlock) {
+    const std::size_t last = std::min(count, first + kBlock);
+    // Most blocks have none.
+    if (!(kernels.largest(cosines + first, last - first) >= from + smallest)) continue;
+    for (std::size_t j = first; j < last; ++j) {
+      if (!(cosines[j] >= from + (same_offset ? smallest : offsets_[j]))) continue;
+      const double exact = exact_cosine(inputs.prototypes, inputs.batch, indices_[i], begin + j);
+      cosines[j] = static_cast<float>(exact + (has_penalty(i, begin + j) ? penalties_[i] : 0.0));
+    }
   }
 }
 
@@ -382,8 +277,7 @@ void solve_dense_rows(const HeadInputs& inputs, SolvedBatch& solved) {
   if (inputs.loss.order.is_softmax()) {
     solve_softmax_rows(inputs, rows, solved);
   } else {
-    PassSolver(inputs, rows, solved).solve();
-    measure_rows(inputs, rows, solved);
+    solve_by_passes(inputs, rows, solved);
   }
   solved.bytes_read += rows.bytes_read();
 }

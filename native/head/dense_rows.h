@@ -1,13 +1,14 @@
 #pragma once
 // Rows that touch most classes (softmax, or supports beyond the scratch budget): the classes stream
 // past in chunks, once or a few times to solve, once more to differentiate. Cosines here are
-// float32 products (error about 1e-7); sums over classes are float64. Those of the first chunks are
-// kept from pass to pass, within the budget.
+// float32 products, those of the largest posteriors exact (exact_classes.h); sums over classes are
+// float64. The cosines of the first chunks are kept from pass to pass, within the budget.
 
 #include <algorithm>
 #include <cmath>
 
 #include "cpu/matrix_product.h"
+#include "head/exact_classes.h"
 #include "head/solved_rows.h"
 
 namespace alphamargin {
@@ -17,6 +18,10 @@ inline constexpr std::size_t kChunkIdentities = 1024;
 // The sub-centres of an identity share a chunk.
 inline std::size_t chunk_size(const PrototypeView& prototypes) {
   return kChunkIdentities / prototypes.sub_centres * prototypes.sub_centres;
+}
+
+inline ExactClasses exact_classes(const Loss& loss) {
+  return ExactClasses::of(loss.beta(), loss.order.is_softmax() ? 0.0 : loss.order.excess);
 }
 
 // Buffers of a chunk, kept from chunk to chunk.
@@ -53,7 +58,7 @@ class DenseRows {
 
   // Streams all classes past the rows: body(i, cosines, begin, count) for every row and chunk,
   // chunks in order, the rows of a chunk in parallel. What a body writes to the cosines the next
-  // pass may see: no more than strike_target.
+  // pass may see: no more than strike_target and sharpen.
   template <class Body>
   void for_chunks(const HeadInputs& inputs, const Body& body) const {
     ChunkScratch chunk(inputs.scratch);
@@ -77,8 +82,22 @@ class DenseRows {
       for (std::size_t k = 0; k < sub_centres_; ++k) visit(place - begin + k);
     }
   }
+  // Whether the identity is the row's target.
+  bool is_target(std::size_t i, std::size_t identity) const {
+    const SolvedRow& row = solved_.rows[indices_[i]];
+    return row.target.present && identity == static_cast<std::size_t>(row.label_row);
+  }
   // The penalty of a row's top classes.
   double penalty(std::size_t i) const { return penalties_.empty() ? 0.0 : penalties_[i]; }
+
+  // From which cosine on those of a row are exact in the chunk that holds `begin`; set before that
+  // chunk is made, or with sharpen().
+  double& exact_from(std::size_t i, std::size_t begin) const;
+  // The same for all chunks, which are made again.
+  void set_exact_from(std::size_t i, double cosine) const;
+  // Makes the cosines of a row's part of the chunk that was made last exact from there on.
+  void sharpen(const HeadInputs& inputs, std::size_t i, std::size_t begin, std::size_t count,
+               float* cosines) const;
 
   // The cosines [R, count] of the chunk [begin, begin + count), kept or made now; those of a row's
   // top classes with their penalty; −∞ for sub-centres that are not their identity's best, and, if
@@ -92,17 +111,24 @@ class DenseRows {
  private:
   void make_cosines(const HeadInputs& inputs, std::size_t begin, std::size_t count,
                     ChunkScratch& chunk, float* values) const;
+  void find_offsets(const HeadInputs& inputs, std::size_t begin, std::size_t count) const;
+  bool has_penalty(std::size_t i, std::size_t identity) const;
   void keep_best_sub_centres(const SolvedRow& row, std::size_t begin, std::size_t count,
                              float* cosines) const;
 
   const SolvedBatch& solved_;
   std::size_t sub_centres_;
+  std::size_t chunk_rows_;
   std::vector<std::size_t> indices_;
   std::vector<double> penalties_;                      // empty when no row has any
   std::vector<const std::vector<std::int32_t>*> top_;  // as penalties_
   Buffer<float> unit_;
   Buffer<float> packed_unit_;
+  mutable Buffer<double> offsets_;  // exact_offset of the chunk made last, or one for all classes
   mutable std::size_t bytes_read_ = 0;
 };
+
+// Rows of α > 1 by passes over all classes (pass_solver.cc): their solutions and moments.
+void solve_by_passes(const HeadInputs& inputs, const DenseRows& rows, SolvedBatch& solved);
 
 }  // namespace alphamargin

@@ -45,6 +45,9 @@ struct KeptCosines {
   Buffer<float> values;    // [chunks, rows, classes of a chunk]
   std::size_t chunks = 0;  // that there is room for
   std::size_t filled = 0;  // of them, the first so many
+  // exact_classes.h, for every chunk and row: the same in all passes that make cosines again; +∞
+  // until it is known.
+  Buffer<double> exact_from;
 };
 
 struct SolvedBatch {

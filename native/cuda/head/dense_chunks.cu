@@ -1,4 +1,5 @@
 #include "cuda/head/dense_chunks.h"
+#include "cuda/head/exact_dot.cuh"
 #include "cuda/head/split_rows.h"
 #include "cuda/launch.h"
 #include "cuda/matrix_product.h"
@@ -32,7 +33,55 @@ __global__ void penalty_kernel(TopArrays top, const std::uint32_t* indices, std:
   });
 }
 
+// A block per row, half a warp per class.
+__global__ void __launch_bounds__(kChunkThreads)
+    sharpen_kernel(DeviceLoss loss, PrototypeArrays prototypes, BatchArrays batch, TopArrays top,
+                   const RowState* rows, ChunkArrays chunk) {
+  const std::size_t i = blockIdx.x;
+  const std::size_t row = chunk.indices[i];
+  const double from = rows[row].exact_from;
+  if (!(from < INFINITY)) return;
+  const ExactClasses exact = exact_classes(loss);
+  const double offset = exact.offset(1);
+  float* const cosines = chunk.cosines + i * chunk.count;
+  const unsigned lane = threadIdx.x % kWarpSize;
+  for (std::size_t base = threadIdx.x - lane; base < chunk.count; base += blockDim.x) {
+    const std::size_t own = base + lane;
+    bool is_large = false;
+    if (own < chunk.count) {
+      is_large =
+          cosines[own] >= from + (prototypes.reference == nullptr
+                                      ? offset
+                                      : exact.offset(prototypes.reference[chunk.begin + own]));
+    }
+    unsigned left = __ballot_sync(kFullMask, is_large);
+    while (left != 0) {
+      // One for each half of the warp, or the same for both.
+      const auto first = static_cast<unsigned>(__ffs(static_cast<int>(left)) - 1);
+      left &= left - 1;
+      const auto second =
+          left == 0 ? first : static_cast<unsigned>(__ffs(static_cast<int>(left)) - 1);
+      left &= left - 1;
+      const std::size_t j = base + (lane < kDotLanes ? first : second);
+      const std::size_t identity = chunk.begin + j;
+      double cosine = exact_cosine(prototypes, batch, row, identity);
+      if (lane % kDotLanes != 0 || (lane > 0 && second == first)) continue;
+      top.for_row(row, [&](std::int32_t of_top) {
+        if (static_cast<std::size_t>(of_top) == identity) cosine += top.penalty;
+      });
+      cosines[j] = static_cast<float>(cosine);
+    }
+    __syncwarp();
+  }
+}
+
 }  // namespace
+
+void sharpen(const HeadCall& call, const ChunkArrays& chunk) {
+  launch(call.context, "sharpen_kernel", &sharpen_kernel,
+         {static_cast<unsigned>(chunk.rows), kChunkThreads}, call.loss, call.prototypes, call.batch,
+         call.top, call.rows, chunk);
+}
 
 DenseChunks::DenseChunks(const HeadCall& call, const std::vector<std::uint32_t>& dense_rows)
     : rows_(dense_rows.size()),
@@ -66,7 +115,9 @@ ChunkArrays DenseChunks::cosines(const HeadCall& call, std::size_t begin) {
     launch(call.context, "penalty_kernel", &penalty_kernel, {static_cast<unsigned>(rows_), 32},
            call.top, indices_.data(), begin, count, cosines_.data());
   }
-  return {indices_.data(), cosines_.data(), rows_, begin, count};
+  const ChunkArrays chunk{indices_.data(), cosines_.data(), rows_, begin, count};
+  sharpen(call, chunk);
+  return chunk;
 }
 
 }  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE

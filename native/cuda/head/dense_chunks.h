@@ -1,17 +1,23 @@
 #pragma once
 // The rows marked dense as a compact batch, and the classes streaming past them in chunks. Cosines
-// here are float32 products (error about 1e-7); sums over classes are float64.
+// here are float32 products, those of the largest posteriors exact (head/exact_classes.h); sums
+// over classes are float64.
 
 #include <algorithm>
 #include <vector>
 
 #include "cuda/head/head_call.h"
+#include "head/exact_classes.h"
 
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 
 // Identities per chunk; fixed, so that sums have one order whatever the batch.
 inline constexpr std::size_t kChunkIdentities = 4096;
 inline constexpr unsigned kChunkThreads = 128;
+
+__host__ __device__ inline ExactClasses exact_classes(const DeviceLoss& loss) {
+  return ExactClasses::of(loss.beta, loss.excess);
+}
 
 // A chunk of classes as kernels see it.
 struct ChunkArrays {
@@ -75,5 +81,13 @@ class DenseChunks {
   DeviceBuffer<float> joined_;  // where prototypes are split
   const float* prototypes_ = nullptr;
 };
+
+// Queues exact cosines for the classes of a chunk that are to have them (RowState::exact_from).
+// cosines() does it by what is known of the rows when it is called.
+void sharpen(const HeadCall& call, const ChunkArrays& chunk);
+
+// dense_softmax.cu, dense_threshold.cu: the rows' solutions and moments.
+void solve_softmax(const HeadCall& call, DenseChunks& chunks);
+void solve_by_passes(const HeadCall& call, DenseChunks& chunks);
 
 }  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE

@@ -108,6 +108,7 @@ struct RowState {
   double own;            // p_y
   double excess_cosine;  // Σ_{j≠y} p_j (c_j − ψ_y)
   double smoothing;      // what label smoothing adds to the loss
+  double exact_from;     // dense rows: ExactClasses::from, +∞ until it is known
   double loss;
   std::int64_t label;    // −1: no target
   std::int64_t ignored;  // 1: takes no part

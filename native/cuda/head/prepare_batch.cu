@@ -107,6 +107,7 @@ __global__ void start_kernel(PrototypeArrays prototypes, BatchArrays batch,
   RowState state{};
   state.target = DeviceTarget::none();
   state.label = -1;
+  state.exact_from = INFINITY;
   state.ignored = is_good(batch.norms[row]) ? 0 : 1;
   if (labels != nullptr) {
     if (labels[row] == kIgnoredLabel) state.ignored = 1;

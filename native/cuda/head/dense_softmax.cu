@@ -1,0 +1,135 @@
+// Softmax of rows over chunks of classes, on the device: one pass, with a running maximum and sum
+// of the classes other than the target.
+//
+// Shapes: cosines of a chunk [R, 4096]; one block per row and chunk. Accumulation: float64, chunks
+// in order. Traffic: the prototypes once; no [B, C] array exists.
+
+#include "cuda/block_reduce.cuh"
+#include "cuda/head/dense_chunks.h"
+#include "cuda/launch.h"
+#include "cuda/row_solver.cuh"
+#include "math/label_smoothing.h"
+
+namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
+namespace {
+
+struct SoftmaxState {
+  double largest;  // of the logits so far
+  double total;    // Σ exp
+  double logits;   // Σ θ + log q, for label smoothing
+};
+
+__global__ void begin_kernel(SoftmaxState* states, std::size_t rows) {
+  const std::size_t i = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (i < rows) states[i] = {-INFINITY, 0, 0};
+}
+
+__global__ void __launch_bounds__(kChunkThreads)
+    softmax_chunk_kernel(DeviceLoss loss, PrototypeArrays prototypes, ChunkArrays chunk,
+                         const RowState* rows, SoftmaxState* states) {
+  const std::size_t i = blockIdx.x;
+  const DenseRow row{chunk, prototypes, i, rows[chunk.indices[i]].label};
+  const double before = states[i].largest;
+  double largest = before;
+  for (std::size_t j = threadIdx.x; j < chunk.count; j += blockDim.x) {
+    if (row.is_target(j)) continue;
+    const double logit = row.logit(loss, j);
+    if (logit > largest) largest = logit;
+  }
+  largest = block_largest(largest);
+  if (largest == -INFINITY) return;
+  double logits = 0;
+  double sum = 0;
+  for (std::size_t j = threadIdx.x; j < chunk.count; j += blockDim.x) {
+    if (row.is_target(j)) continue;
+    const double logit = row.logit(loss, j);
+    sum += short_exp(logit - largest);
+    if (loss.smoothing > 0) logits += logit;
+  }
+  sum = block_sum(sum);
+  logits = block_sum(logits);
+  if (threadIdx.x != 0) return;
+  states[i].logits += logits;
+  states[i].total = (before == -INFINITY ? 0.0 : states[i].total * exp(before - largest)) + sum;
+  states[i].largest = largest;
+}
+
+// What all classes so far and the target add up to.
+struct SoftmaxTotal {
+  double largest;
+  double others;
+  double own;
+
+  __device__ SoftmaxTotal(const DeviceLoss& loss, const RowState& row, const SoftmaxState& state)
+      : largest(state.largest), others(0), own(0) {
+    if (row.label >= 0) {
+      const double logit = target_logit(loss, row.target);
+      if (logit > largest) largest = logit;
+      own = exp(logit - largest);
+    }
+    if (state.total > 0) others = state.total * exp(state.largest - largest);
+  }
+  __device__ double all() const { return others + own; }
+  __device__ RowSolution solution(const DeviceLoss& loss) const {
+    return {largest / loss.scale, log(all()), 0, 0};
+  }
+};
+
+// From which cosine on posteriors are large, by the classes so far.
+__global__ void exact_from_kernel(DeviceLoss loss, const std::uint32_t* indices, std::size_t count,
+                                  const SoftmaxState* states, RowState* rows) {
+  const std::size_t i = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (i >= count) return;
+  RowState& row = rows[indices[i]];
+  row.exact_from = exact_classes(loss).from(SoftmaxTotal(loss, row, states[i]).solution(loss));
+}
+
+__global__ void softmax_finish_kernel(DeviceLoss loss, const std::uint32_t* indices,
+                                      std::size_t count, std::size_t identities,
+                                      const SoftmaxState* states, RowState* rows) {
+  const std::size_t i = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (i >= count) return;
+  RowState& row = rows[indices[i]];
+  const SoftmaxTotal total(loss, row, states[i]);
+  if (row.label >= 0) {
+    row.smoothing = smoothing_loss(loss.smoothing, static_cast<double>(identities),
+                                   target_logit(loss, row.target), states[i].logits);
+  }
+  row.solution = total.solution(loss);
+  row.support = static_cast<std::int64_t>(identities);
+  row.others = total.others / total.all();
+  row.own = total.own / total.all();
+}
+
+}  // namespace
+
+void solve_softmax(const HeadCall& call, DenseChunks& chunks) {
+  DeviceContext& context = call.context;
+  const std::size_t rows = chunks.rows();
+  const LaunchShape per_row{blocks_for(rows, kChunkThreads), kChunkThreads};
+  const LaunchShape per_chunk{static_cast<unsigned>(rows), kChunkThreads};
+  DeviceBuffer<SoftmaxState> states(context, call.scratch, rows);
+  const auto begin = [&] {
+    launch(context, "begin_kernel", &begin_kernel, per_row, states.data(), rows);
+  };
+  const auto add = [&](const ChunkArrays& chunk) {
+    launch(context, "softmax_chunk_kernel", &softmax_chunk_kernel, per_chunk, call.loss,
+           call.prototypes, chunk, call.rows, states.data());
+    launch(context, "exact_from_kernel", &exact_from_kernel, per_row, call.loss, chunks.indices(),
+           rows, states.data(), call.rows);
+  };
+  begin();
+  chunks.for_chunks(call, [&](const ChunkArrays& chunk) {
+    if (chunk.begin == 0) {
+      // Which posteriors are large the first chunk must say itself.
+      add(chunk);
+      sharpen(call, chunk);
+      begin();
+    }
+    add(chunk);
+  });
+  launch(context, "softmax_finish_kernel", &softmax_finish_kernel, per_row, call.loss,
+         chunks.indices(), rows, call.prototypes.identities, states.data(), call.rows);
+}
+
+}  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE
