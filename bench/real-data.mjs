@@ -110,7 +110,8 @@ for (const [loss, flags] of Object.entries(LOSSES)) {
     const head = path.join(work, 'head.safetensors');
     const started = performance.now();
     run(
-      ['train', ...files, '--out', head, '--checkpoint-every', '0'].concat(
+      ['train', ...files, '--out', head, '--overwrite'].concat(
+        ['--checkpoint-every', '0'],
         recipe.split(' '),
         flags.split(' '),
         ['--seed', String(seed)],

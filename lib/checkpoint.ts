@@ -171,6 +171,13 @@ export async function openCheckpoint(path: string): Promise<OpenCheckpoint> {
   }
 }
 
+/** Fields of a loss that files from before there were any lack. */
+const LATER_LOSS_FIELDS: Partial<LossSpecification> = {
+  labelSmoothing: 0,
+  interTopK: 0,
+  interTopKPenalty: 0,
+};
+
 function readSettings(
   path: string,
   text: string | undefined,
@@ -178,7 +185,8 @@ function readSettings(
   try {
     const settings: unknown = JSON.parse(text ?? '');
     if (typeof settings === 'object' && settings !== null) {
-      return settings as CheckpointSettings;
+      const given = settings as CheckpointSettings;
+      return { ...given, loss: { ...LATER_LOSS_FIELDS, ...given.loss } };
     }
   } catch {
     // Not JSON: reported below with every other damage of the settings.

@@ -1,11 +1,8 @@
-import { invalidArgument } from './errors.js';
-import {
-  interTopKFields,
-  isPenalty,
-  type SharedLossOptions,
-} from './inter-top-k.js';
-import { checkNumber } from './number-checks.js';
+import { interTopKFields, type SharedLossOptions } from './inter-top-k.js';
+import { lossSpecification } from './loss-checks.js';
 import { readOptions } from './options.js';
+
+export { checkAlpha, lossSpecification, marginRange } from './loss-checks.js';
 
 /**
  * A loss for {@link PrototypeHead}: plain data, made by {@link qMargin}, {@link a3m},
@@ -14,6 +11,9 @@ import { readOptions } from './options.js';
  * All are points of one family: logits θ = s·c except at the target,
  * θ_y = s·(cos(m1·φ + m2) − m3) with φ = arccos c_y, and reference measure
  * q_y·exp(−s·m) at the target; the posterior is the α-entmax of θ and q.
+ *
+ * One made by hand (`{ ...head.loss, scale: 20 }`) must have every field and no other; what its
+ * loss does not have is 0, m1 is 1 and `detachMargin` false.
  */
 export interface LossSpecification {
   /** Name for people and checkpoints. */
@@ -44,127 +44,6 @@ export interface LossSpecification {
   readonly interTopK: number;
   /** That penalty m' ≥ 0, in units of the cosine. */
   readonly interTopKPenalty: number;
-}
-
-/** Largest (α−1)·s·m of Q-Margin: beyond it a loss no longer fits float32. */
-const LARGEST_MEASURE_EXPONENT = 80;
-
-/** Which margins single rows may have in place of a loss's own. */
-export function marginRange(
-  loss: LossSpecification,
-  place: 'measure' | 'angular' | 'cosine',
-): { readonly largest: number; readonly expected: string } {
-  switch (place) {
-    case 'angular':
-      // π as float32 is a little more than π.
-      return { largest: Math.fround(Math.PI), expected: 'a number in [0, π]' };
-    case 'cosine':
-      return { largest: Number.MAX_VALUE, expected: 'a finite number >= 0' };
-    case 'measure': {
-      const largest =
-        LARGEST_MEASURE_EXPONENT / ((loss.alpha - 1) * loss.scale);
-      return {
-        largest: Math.min(Number.MAX_VALUE, largest),
-        expected: `a number in [0, ${largest}] (a loss would overflow float32)`,
-      };
-    }
-  }
-}
-
-/** Checks the divergence order α. */
-export function checkAlpha(functionName: string, alpha: unknown): number {
-  return checkNumber(
-    functionName,
-    'alpha',
-    alpha,
-    'a finite number >= 1',
-    (value) => value >= 1,
-  );
-}
-
-/** Fills in, checks and freezes a specification. */
-export function lossSpecification(
-  functionName: string,
-  name: LossSpecification['name'],
-  options: Partial<Omit<LossSpecification, 'name'>> & {
-    alpha: number;
-    scale: number;
-  },
-): LossSpecification {
-  const atLeastZero = (argument: string, value: unknown) =>
-    checkNumber(
-      functionName,
-      argument,
-      value,
-      'a finite number >= 0',
-      (number) => number >= 0,
-    );
-  const positive = (argument: string, value: unknown) =>
-    checkNumber(
-      functionName,
-      argument,
-      value,
-      'a finite number > 0',
-      (number) => number > 0,
-    );
-  const alpha = checkAlpha(functionName, options.alpha);
-  const scale = positive('scale', options.scale);
-  const measureMargin = atLeastZero('margin', options.measureMargin ?? 0);
-  const exponent = (alpha - 1) * scale * measureMargin;
-  if (exponent > LARGEST_MEASURE_EXPONENT) {
-    throw invalidArgument(
-      functionName,
-      '(alpha - 1) * scale * margin',
-      `at most ${LARGEST_MEASURE_EXPONENT} (a loss would overflow float32)`,
-      exponent,
-    );
-  }
-  const labelSmoothing = checkNumber(
-    functionName,
-    'labelSmoothing',
-    options.labelSmoothing ?? 0,
-    'a number in [0, 1)',
-    (number) => number >= 0 && number < 1,
-  );
-  if (labelSmoothing > 0 && alpha !== 1) {
-    throw invalidArgument(
-      functionName,
-      'labelSmoothing',
-      `0 for alpha ${alpha} (it is defined for softmax, alpha 1, alone)`,
-      labelSmoothing,
-    );
-  }
-  return Object.freeze({
-    name,
-    alpha,
-    scale,
-    measureMargin,
-    angleFactor: positive('m1', options.angleFactor ?? 1),
-    angularMargin: checkNumber(
-      functionName,
-      'margin (radians)',
-      options.angularMargin ?? 0,
-      'a number in [0, π]',
-      (number) => number >= 0 && number <= Math.PI,
-    ),
-    cosineMargin: atLeastZero('margin', options.cosineMargin ?? 0),
-    detachMargin: options.detachMargin === true,
-    labelSmoothing,
-    interTopK: checkNumber(
-      functionName,
-      'interTopK',
-      options.interTopK ?? 0,
-      'a whole number >= 0',
-      (number) => Number.isSafeInteger(number) && number >= 0,
-    ),
-    interTopKPenalty: checkNumber(
-      functionName,
-      'interTopKPenalty',
-      options.interTopKPenalty ?? 0,
-      'a number in [0, 2]',
-      isPenalty,
-    ),
-  });
 }
 
 /** Options of {@link qMargin}. */
@@ -232,7 +111,7 @@ export function a3m(options: A3mOptions = {}): LossSpecification {
     alpha = 1.25,
     scale = 32,
     margin = 0.2,
-    detachMargin,
+    detachMargin = false,
     interTopK,
   } = readOptions<A3mOptions>('a3m', options, [
     'alpha',
@@ -245,7 +124,7 @@ export function a3m(options: A3mOptions = {}): LossSpecification {
     alpha,
     scale,
     angularMargin: margin,
-    detachMargin: detachMargin === true,
+    detachMargin,
     ...interTopKFields('a3m', interTopK),
   });
 }
@@ -327,7 +206,7 @@ export function arcFace(options: ArcFaceOptions = {}): LossSpecification {
     alpha = 1,
     scale = 64,
     margin = 0.5,
-    detachMargin,
+    detachMargin = false,
     labelSmoothing = 0,
     interTopK,
   } = readOptions<ArcFaceOptions>('arcFace', options, [
@@ -342,7 +221,7 @@ export function arcFace(options: ArcFaceOptions = {}): LossSpecification {
     alpha,
     scale,
     angularMargin: margin,
-    detachMargin: detachMargin === true,
+    detachMargin,
     labelSmoothing,
     ...interTopKFields('arcFace', interTopK),
   });
@@ -419,7 +298,7 @@ export function combinedMargin(
     m1 = 1,
     m2 = 0,
     m3 = 0,
-    detachMargin,
+    detachMargin = false,
     labelSmoothing = 0,
     interTopK,
   } = readOptions<CombinedMarginOptions>('combinedMargin', options, [
@@ -438,7 +317,7 @@ export function combinedMargin(
     angleFactor: m1,
     angularMargin: m2,
     cosineMargin: m3,
-    detachMargin: detachMargin === true,
+    detachMargin,
     labelSmoothing,
     ...interTopKFields('combinedMargin', interTopK),
   });

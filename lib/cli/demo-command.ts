@@ -16,6 +16,7 @@ import {
   type ReportSystem,
   verificationReport,
 } from '../verification/verification-report.js';
+import { checkOutputs, filesOf } from './output-checks.js';
 import { SHUFFLED } from './sampling.js';
 import {
   type SyntheticSet,
@@ -78,6 +79,7 @@ export async function run(args: string[]): Promise<number> {
   const seed = read.integer('seed', 0) ?? 0;
   const report = read.text('report') ?? 'alphamargin-report.html';
   const threads = readThreads(read);
+  await checkOutputs(filesOf({ report }), []);
   await checkWritable(report);
   if (threads !== undefined) setThreadCount(threads);
 

@@ -1,4 +1,5 @@
 import { AlphaMarginError } from '../errors.js';
+import type { TrialList } from '../verification/parse-trials.js';
 
 /** Norms between which a row has a direction, as the kernels see it. */
 const SMALLEST_NORM = 1e-30;
@@ -66,4 +67,30 @@ export function checkLabels(
     `${file}: row ${row} (counted from 0) holds the label ${labels[row]}; ` +
       'labels must be >= 0 (leave rows without an identity out with --split)',
   );
+}
+
+/** Refuses rows that make pairs of one kind only, of which no rate follows. */
+export function checkLabelledPairs(file: string, labels: Int32Array): void {
+  const identities = new Set(labels).size;
+  const rows = labels.length;
+  if (identities > 1 && identities < rows) return;
+  const problem =
+    identities > 1
+      ? `no two of the ${rows} rows that are compared are of one identity, so there is no genuine pair`
+      : `the ${rows} rows that are compared are of one identity, so there is no impostor pair`;
+  throw new AlphaMarginError(
+    'ERR_INVALID_ARGUMENT',
+    `${file}: ${problem}; rates need both kinds`,
+  );
+}
+
+/** Refuses a list with trials of one kind only. */
+export function checkTrialKinds(file: string, { genuine }: TrialList): void {
+  for (const [label, kind] of ['impostor', 'genuine'].entries()) {
+    if (genuine.includes(label)) continue;
+    throw new AlphaMarginError(
+      'ERR_INVALID_ARGUMENT',
+      `${file}: it has no ${kind} trial (label ${label}); rates need both kinds`,
+    );
+  }
 }

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { openEmbeddings } from '../data/open-embeddings.js';
 import { checkWritable, writeTextAtomically } from '../io/atomic-file.js';
 import { setThreadCount } from '../thread-count.js';
+import { checkOutputs, filesOf, isFile } from './output-checks.js';
 import { bufferRowsOf, trainingPlan } from './sampling.js';
 import { StopRequest } from './stop-request.js';
 import { parseTrainArguments, type TrainArguments } from './train-options.js';
@@ -10,6 +11,7 @@ import { loadTraining, saveTraining } from './training-checkpoint.js';
 import { readTrainingData, type TrainingData } from './training-data.js';
 import { trainingProgress } from './training-progress.js';
 import { TrainingState } from './training-state.js';
+import { UsageError } from './usage.js';
 
 /** Numbers in a set from which reading it once takes long enough to say so. */
 const LONG_CHECK = 2 ** 28;
@@ -20,6 +22,7 @@ export { TRAIN_HELP as help } from './train-options.js';
 export async function run(args: string[]): Promise<number> {
   const options = parseTrainArguments(args);
   const { recipe, out } = options;
+  await checkFiles(options);
   // Better now than after an hour of training.
   await checkWritable(out);
   if (options.log !== undefined) await checkWritable(options.log);
@@ -67,12 +70,26 @@ export async function run(args: string[]): Promise<number> {
       completed
         ? `trained: ${out}`
         : `stopped after step ${state.step} of ${steps}: ${out} holds the checkpoint; ` +
-            'run the same command with --resume to go on',
+            `run the same command with --resume${options.overwrite ? ' in place of --overwrite' : ''} to go on`,
     );
     return completed ? 0 : stop.exitCode;
   } finally {
     progress.close();
     state.dispose();
+  }
+}
+
+/** Refuses outputs whose writing would destroy an input, or what an earlier run has trained. */
+async function checkFiles(options: TrainArguments): Promise<void> {
+  const { embeddings, labels, split, out, log, resume, overwrite } = options;
+  await checkOutputs(
+    filesOf({ out, log }),
+    filesOf({ embeddings, labels, split }),
+  );
+  if (!resume && !overwrite && isFile(out)) {
+    throw new UsageError(
+      `--out ${out} exists: --resume goes on from it, --overwrite replaces it`,
+    );
   }
 }
 

@@ -16,6 +16,8 @@ export interface TrainArguments {
   readonly out: string;
   readonly log: string | undefined;
   readonly resume: boolean;
+  /** Whether a file at `out` may be replaced. */
+  readonly overwrite: boolean;
   readonly device: Device;
   readonly threads: number | undefined;
   /** Epochs between checkpoints; 0 for one at the end only. */
@@ -32,6 +34,7 @@ const OPTIONS = {
   out: text,
   log: text,
   resume: { type: 'boolean' },
+  overwrite: { type: 'boolean' },
   device: text,
   threads: text,
   'checkpoint-every': text,
@@ -72,9 +75,11 @@ Files
   --labels FILE         npy, int32, int64 or uint8 [N]: the identity of each row; for Kaldi
                         files an utt2spk map, too
   --split FILE          npy [N]: only rows with value 0 are trained on (1 marks the test rows)
-  --out FILE            checkpoint to write (safetensors)
-  --log FILE            history of the epochs to write (JSON)
+  --out FILE            checkpoint to write (safetensors); where there is a file, one of the next
+                        two says what becomes of it
   --resume              go on from --out where it stopped; needs the same options, --epochs too
+  --overwrite           replace --out if it exists
+  --log FILE            history of the epochs to write (JSON)
   --checkpoint-every N  epochs between checkpoints; 0: only at the end         (1)
 
 Loss
@@ -129,13 +134,20 @@ export function parseTrainArguments(args: string[]): TrainArguments {
   const embeddings = read.list('embeddings');
   const labels = read.required('labels');
   const out = read.required('out');
+  const [resume, overwrite] = [read.flag('resume'), read.flag('overwrite')];
+  if (resume && overwrite) {
+    throw new UsageError(
+      'give either --resume, which goes on from --out, or --overwrite, which replaces it',
+    );
+  }
   return {
     embeddings,
     labels,
     split: read.text('split'),
     out,
     log: read.text('log'),
-    resume: read.flag('resume'),
+    resume,
+    overwrite,
     device: parseDevice(read.text('device') ?? 'auto'),
     threads: readThreads(read),
     checkpointEvery: read.integer('checkpoint-every', 0) ?? 1,

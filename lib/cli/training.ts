@@ -73,7 +73,7 @@ export async function train(
       // What it could not read is reported when its turn comes.
       upcoming.catch(() => {});
       const result = await running.catch((cause: unknown) => {
-        throw explain(cause, inputs, inFile, step, epoch);
+        throw explain(cause, { features, inputs, inFile }, step, epoch, recipe);
       });
       if (!Number.isFinite(result.loss)) {
         throw new AlphaMarginError(
@@ -125,25 +125,44 @@ export async function train(
   }
 }
 
+/** What a step was given. */
+interface StepInputs {
+  /** [B, D], with noise; before the projection. */
+  readonly features: Float32Array;
+  /** [B, D of the head]. */
+  readonly inputs: Float32Array;
+  /** Rows of the set [B]. */
+  readonly inFile: Int32Array;
+}
+
 /** Says what a failed step means for the run: its batch is nothing the reader knows. */
 function explain(
   cause: unknown,
-  inputs: Float32Array,
-  inFile: Int32Array,
+  { features, inputs, inFile }: StepInputs,
   step: number,
   epoch: number,
+  { noise }: TrainingRecipe,
 ): unknown {
   if (!(cause instanceof AlphaMarginError)) return cause;
-  const dim = inputs.length / inFile.length;
-  const found = findUnusable(inputs, dim);
-  if (found === undefined) return cause;
   const when = `step ${step + 1} (epoch ${epoch + 1})`;
-  const problem =
+  const fail = (problem: string) =>
+    new AlphaMarginError(cause.code, `${when}: ${problem}`, { cause });
+  // The rows of the files were checked before the first step.
+  const noisy = findUnusable(features, features.length / inFile.length);
+  if (noisy !== undefined && noise > 0) {
+    return fail(
+      `row ${inFile[noisy.row]} of the embeddings has no direction (norm ${noisy.norm}) ` +
+        'with the noise added: try a smaller --noise',
+    );
+  }
+  const found = findUnusable(inputs, inputs.length / inFile.length);
+  if (found === undefined) return cause;
+  return fail(
     found.norm < 1
       ? `row ${inFile[found.row]} of the embeddings has norm ${found.norm} after the ` +
-        'projection: try --project-init random'
-      : 'the projected embeddings grew beyond all bounds: try a smaller --lr or --project-lr';
-  return new AlphaMarginError(cause.code, `${when}: ${problem}`, { cause });
+          'projection: try --project-init random'
+      : 'the projected embeddings grew beyond all bounds: try a smaller --lr or --project-lr',
+  );
 }
 
 function sum(values: Float32Array | Int32Array | Uint8Array): number {

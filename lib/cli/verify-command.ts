@@ -15,7 +15,12 @@ import {
 } from '../verification/verification-report.js';
 import { otherTrials, withCompared } from './compared-systems.js';
 import { placeIn, readRows } from './embedding-inputs.js';
-import { checkFeatures } from './input-checks.js';
+import {
+  checkFeatures,
+  checkLabelledPairs,
+  checkTrialKinds,
+} from './input-checks.js';
+import { checkOutputs, filesOf } from './output-checks.js';
 import { BASELINE, projectEmbeddings, systemName } from './projected-system.js';
 import { resultsText } from './saved-results.js';
 import { readLabelledRows } from './training-data.js';
@@ -30,27 +35,31 @@ export { VERIFY_HELP as help } from './verify-options.js';
 /** Runs `alphamargin verify`; returns the exit code. */
 export async function run(args: string[]): Promise<number> {
   const options = parseVerifyArguments(args);
+  const { json, report, embeddings, source, heads: head, compare } = options;
+  await checkOutputs(
+    filesOf({ json, report }),
+    filesOf({ embeddings, ...source, head, compare }),
+  );
   if (options.threads !== undefined) setThreadCount(options.threads);
   // Better now than after the scoring.
-  for (const file of [options.json, options.report]) {
+  for (const file of [json, report]) {
     if (file !== undefined) await checkWritable(file);
   }
   const own = await measure(options);
-  const systems = await withCompared(own, options.compare);
+  const systems = await withCompared(own, compare);
   const notes = otherTrials(systems);
   const summaries = systems.map(({ name, scores }) => ({
     name,
     summary: summarize(scores),
   }));
   console.log([verificationTable(summaries), ...notes].join('\n'));
-  if (options.json !== undefined) {
-    const text = resultsText(options.embeddings, own);
-    await writeTextAtomically(options.json, text);
+  if (json !== undefined) {
+    await writeTextAtomically(json, resultsText(embeddings, own));
   }
-  if (options.report !== undefined) {
-    const title = `Verification on ${path.basename(options.embeddings)}`;
+  if (report !== undefined) {
+    const title = `Verification on ${path.basename(embeddings)}`;
     const html = await verificationReport({ title, systems, notes });
-    await writeTextAtomically(options.report, html);
+    await writeTextAtomically(report, html);
   }
   return 0;
 }
@@ -96,12 +105,14 @@ async function readPairs(
       options.source,
       'test',
     );
+    checkLabelledPairs(options.source.labels, labels);
     return { rows, source: { labels } };
   }
   const { trials: list, names: nameFile } = options.source;
   // Scoring a list normalises every row, so every row is read.
   const rows = Int32Array.from({ length: dataset.count }, (_, row) => row);
   const trials = await readTrials(list);
+  checkTrialKinds(list, trials);
   const names =
     nameFile === undefined ? dataset.names : await readNames(nameFile);
   return {

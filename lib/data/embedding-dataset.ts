@@ -57,6 +57,7 @@ export class EmbeddingDataset implements EmbeddingRows {
    * await dataset.readRows(5000, target); // rows 5000 … 5099
    */
   async readRows(first: number, target: Float32Array): Promise<void> {
+    this.#checkOpen('readRows');
     const own = this.#targetOf('readRows', target);
     const count = own.length / this.dim;
     if (!Number.isInteger(count)) {
@@ -79,7 +80,7 @@ export class EmbeddingDataset implements EmbeddingRows {
       const length = Math.min(PIECE_ROWS, count - done);
       const rows = Int32Array.from({ length }, (_, i) => first + done + i);
       const part = own.subarray(done * this.dim, (done + length) * this.dim);
-      await this.gather(rows, part);
+      await this.#gather('readRows', rows, part);
     }
   }
 
@@ -96,20 +97,23 @@ export class EmbeddingDataset implements EmbeddingRows {
    * await dataset.gather(Int32Array.of(9, 4), target);
    */
   async gather(rows: Int32Array, target: Float32Array): Promise<void> {
-    if (this.#closed) {
-      throw new AlphaMarginError(
-        'ERR_DISPOSED',
-        'gather: the data set is closed',
-      );
-    }
-    const own = this.#targetOf('gather', target);
+    await this.#gather('gather', rows, target);
+  }
+
+  async #gather(
+    functionName: string,
+    rows: Int32Array,
+    target: Float32Array,
+  ): Promise<void> {
+    this.#checkOpen(functionName);
+    const own = this.#targetOf(functionName, target);
     const chosen = readArray(rows, 'Int32Array')?.slice();
     if (chosen === undefined) {
-      throw invalidArgument('gather', 'rows', 'an Int32Array', rows);
+      throw invalidArgument(functionName, 'rows', 'an Int32Array', rows);
     }
     if (own.length !== chosen.length * this.dim) {
       throw invalidArgument(
-        'gather',
+        functionName,
         'target',
         `a Float32Array of ${chosen.length} × ${this.dim}`,
         target,
@@ -118,7 +122,7 @@ export class EmbeddingDataset implements EmbeddingRows {
     const wrong = chosen.findIndex((row) => row < 0 || row >= this.count);
     if (wrong >= 0) {
       throw invalidArgument(
-        'gather',
+        functionName,
         `rows[${wrong}]`,
         `a row in [0, ${this.count})`,
         chosen[wrong],
@@ -134,9 +138,10 @@ export class EmbeddingDataset implements EmbeddingRows {
       try {
         await part.copyRows(rowsOfPart, slots, own);
       } catch (cause) {
+        this.#checkOpen(functionName); // it was closed meanwhile
         if (own.length === chosen.length * this.dim) throw cause;
         const expected = 'an array that keeps its memory until it is filled';
-        throw invalidArgument('gather', 'target', expected, target);
+        throw invalidArgument(functionName, 'target', expected, target);
       }
     }
   }
@@ -145,6 +150,14 @@ export class EmbeddingDataset implements EmbeddingRows {
   placeOf(row: number): { readonly part: number; readonly row: number } {
     const part = this.#starts.findLastIndex((start) => start <= row);
     return { part, row: row - this.#starts[part]! };
+  }
+
+  #checkOpen(functionName: string): void {
+    if (!this.#closed) return;
+    throw new AlphaMarginError(
+      'ERR_DISPOSED',
+      `${functionName}: the data set is closed`,
+    );
   }
 
   #targetOf(functionName: string, target: unknown): Float32Array {

@@ -11,6 +11,8 @@ export class FilePool {
     number,
     { file: Promise<OpenFile>; users: number }
   >();
+  /** How many stay open without a user. */
+  #keep = MOST_OPEN;
 
   constructor(paths: readonly string[]) {
     this.#paths = paths;
@@ -43,18 +45,19 @@ export class FilePool {
       throw cause;
     } finally {
       entry.users -= 1;
-      await this.#closeUnused(MOST_OPEN);
+      await this.#closeUnused();
     }
   }
 
-  /** Closes every file. */
+  /** Closes every file; one that is in use when its last user is done. */
   async close(): Promise<void> {
-    await this.#closeUnused(0);
+    this.#keep = 0;
+    await this.#closeUnused();
   }
 
-  async #closeUnused(keep: number): Promise<void> {
+  async #closeUnused(): Promise<void> {
     for (const [index, { file, users }] of this.#open) {
-      if (this.#open.size <= keep) return;
+      if (this.#open.size <= this.#keep) return;
       if (users > 0) continue;
       this.#open.delete(index);
       await (await file).handle.close();

@@ -1,5 +1,5 @@
 import type { FileHandle } from 'node:fs/promises';
-import { describe, invalidArgument } from '../errors.js';
+import { AlphaMarginError, describe, invalidArgument } from '../errors.js';
 import { readOptions } from '../options.js';
 import { readBytes } from '../typed-arrays.js';
 import { damagedFile } from './file-errors.js';
@@ -37,6 +37,7 @@ export class SafetensorsFile {
   readonly tensors: ReadonlyMap<string, SafetensorsEntry>;
   readonly #handle: FileHandle;
   readonly #dataStart: number;
+  #closed = false;
 
   /** @internal Use {@link openSafetensors}. */
   constructor(
@@ -73,6 +74,7 @@ export class SafetensorsFile {
     first: number,
     target: ArrayBufferView,
   ): Promise<void> {
+    this.#checkOpen('readRows');
     const entry = this.tensor(name);
     const rowBytes = bytesPerRow(entry);
     const bytes = readBytes(target);
@@ -97,7 +99,7 @@ export class SafetensorsFile {
     const staging = new Uint8Array(Math.min(bytes.length, STAGING_BYTES));
     for (let done = 0; done < bytes.length; done += staging.length) {
       const piece = staging.subarray(0, bytes.length - done);
-      await this.#read(entry, first * rowBytes + done, piece);
+      await this.#read('readRows', entry, first * rowBytes + done, piece);
       if (done + piece.length > bytes.length) {
         const expected = 'an array that keeps its memory until it is filled';
         throw invalidArgument('readRows', 'target', expected, target);
@@ -107,12 +109,27 @@ export class SafetensorsFile {
   }
 
   async #read(
+    functionName: string,
     entry: SafetensorsEntry,
     offset: number,
     target: Uint8Array,
   ): Promise<void> {
+    this.#checkOpen(functionName);
     const position = this.#dataStart + entry.begin + offset;
-    await readExactly(this.#handle, this.path, target, position);
+    try {
+      await readExactly(this.#handle, this.path, target, position);
+    } catch (cause) {
+      this.#checkOpen(functionName); // it was closed meanwhile
+      throw cause;
+    }
+  }
+
+  #checkOpen(functionName: string): void {
+    if (!this.#closed) return;
+    throw new AlphaMarginError(
+      'ERR_DISPOSED',
+      `${functionName}: ${this.path} is closed`,
+    );
   }
 
   /**
@@ -123,6 +140,7 @@ export class SafetensorsFile {
     name: string,
     options: { rowsPerChunk?: number } = {},
   ): AsyncGenerator<SafetensorsRows> {
+    this.#checkOpen('rows');
     const entry = this.tensor(name);
     const rowBytes = bytesPerRow(entry);
     const total = rowBytes === 0 ? 0 : (entry.shape[0] ?? 1);
@@ -145,13 +163,14 @@ export class SafetensorsFile {
     for (let first = 0; first < total; first += perChunk) {
       const count = Math.min(perChunk, total - first);
       const bytes = new Uint8Array(count * rowBytes);
-      await this.#read(entry, first * rowBytes, bytes);
+      await this.#read('rows', entry, first * rowBytes, bytes);
       yield { first, count, bytes };
     }
   }
 
-  /** Closes the file; reading afterwards fails. */
+  /** Closes the file; reading afterwards fails with `ERR_DISPOSED`. */
   async close(): Promise<void> {
+    this.#closed = true;
     await this.#handle.close();
   }
 

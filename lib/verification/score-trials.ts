@@ -1,7 +1,9 @@
-import { invalidArgument } from '../errors.js';
+import { AlphaMarginError, invalidArgument } from '../errors.js';
 import { type CallOptions, invoke } from '../invoke.js';
 import { checkSignal } from '../options.js';
 import {
+  IGNORED_LABEL,
+  type RealInput,
   readLabels,
   readRealTensor,
   snapshot,
@@ -15,7 +17,10 @@ import type { TrialScores } from './trial-scores.js';
 /** Which pairs to compare: all of them by label, or those of a list. */
 export type TrialSource =
   | {
-      /** Int32Array [N] (or an int32 tensor): equal labels are one identity. */
+      /**
+       * Int32Array [N] (or an int32 tensor): equal labels are one identity. A row
+       * labelled −1 takes no part and is not read; labels below −1 are refused.
+       */
       readonly labels: Int32Array | TensorLike;
     }
   | {
@@ -42,8 +47,8 @@ export interface ScoreTrialsOptions extends CallOptions {
  *
  *     s(i, j) = ⟨x_i, x_j⟩ / (‖x_i‖ ‖x_j‖),   in [−1, 1]
  *
- * With `labels`, the trials are all unordered pairs i < j: genuine when the labels
- * are equal, impostor otherwise. Up to `exactPairs` of them are held exactly (about
+ * With `labels`, the trials are all unordered pairs i < j of the rows that are not
+ * labelled −1: genuine when the labels are equal, impostor otherwise. Up to `exactPairs` of them are held exactly (about
  * 30 bytes each). Above that they are counted in 2^18 bins as they are computed,
  * which takes some 4 MB for each thread whatever N is; thresholds then lie on a grid
  * of 2^−17 ≈ 7.6·10⁻⁶ (`resolution`), and the rates at them are not rounded.
@@ -58,7 +63,8 @@ export interface ScoreTrialsOptions extends CallOptions {
  *   {@link detPlot}, {@link rocPlot}, {@link summarize}.
  * @throws AlphaMarginError `ERR_INVALID_ARGUMENT` for a wrong type, shape or range,
  *   a name that is not known, or a row of zeros (it has no direction);
- *   `ERR_NON_FINITE` naming a row that holds NaN or ±∞; `ERR_OUT_OF_MEMORY`.
+ *   `ERR_NON_FINITE` naming a row that holds NaN or ±∞; `ERR_LABEL_RANGE` for a
+ *   label below −1; `ERR_OUT_OF_MEMORY`.
  * @example
  * import { eer, scoreTrials } from 'alphamargin/verification';
  * const embeddings = {
@@ -102,16 +108,75 @@ export async function scoreTrials(
     );
   }
   checkSignal(name, signal);
-  const rows = input.dims[0]!;
-  const known =
-    labels === undefined ? undefined : readLabels(name, labels, rows);
-  const own = { data: snapshot(input.data), dims: input.dims };
-  return invoke(name, scoreTrials, signal, (cancel) => {
-    if (known === undefined) {
-      return scoreListedTrials(name, own, trials!, names, cancel);
-    }
-    return (rows * (rows - 1)) / 2 <= exactPairs
+  if (labels === undefined) {
+    const own = { data: snapshot(input.data), dims: input.dims };
+    return invoke(name, scoreTrials, signal, (cancel) =>
+      scoreListedTrials(name, own, trials!, names, cancel),
+    );
+  }
+  const given = readTrialLabels(name, labels, input.dims[0]!);
+  const { own, known, rowOf } = labelledRows(input, given);
+  const pairs = (known.length * (known.length - 1)) / 2;
+  return invoke(name, scoreTrials, signal, (cancel) =>
+    (pairs <= exactPairs
       ? scorePairsExactly(name, own, known, cancel)
-      : scorePairsInBins(own, known, cancel);
-  });
+      : scorePairsInBins(own, known, cancel)
+    ).catch((cause: unknown) => {
+      throw withRowOf(cause, rowOf);
+    }),
+  );
+}
+
+/** Labels of trials: those of identities, and −1 for rows that take no part. */
+function readTrialLabels(
+  functionName: string,
+  value: unknown,
+  rows: number,
+): Int32Array {
+  const labels = readLabels(functionName, value, rows);
+  const row = labels.findIndex((label) => label < IGNORED_LABEL);
+  if (row < 0) return labels;
+  throw new AlphaMarginError(
+    'ERR_LABEL_RANGE',
+    `${functionName}: expected labels[${row}] to be >= 0, or -1 for a row that takes no part, but received ${labels[row]}`,
+  );
+}
+
+/** Copies of the rows that take part and their labels, and where each stood. */
+function labelledRows(
+  { data, dims }: RealInput,
+  labels: Int32Array,
+): { own: RealInput; known: Int32Array; rowOf: Int32Array | undefined } {
+  const [rows = 0, dim = 0] = dims;
+  if (!labels.includes(IGNORED_LABEL)) {
+    return {
+      own: { data: snapshot(data), dims },
+      known: labels,
+      rowOf: undefined,
+    };
+  }
+  const rowOf = Int32Array.from({ length: rows }, (_, row) => row).filter(
+    (row) => labels[row] !== IGNORED_LABEL,
+  );
+  const copy = snapshot(data);
+  for (const [place, row] of rowOf.entries()) {
+    copy.copyWithin(place * dim, row * dim, (row + 1) * dim);
+  }
+  const own = copy.subarray(0, rowOf.length * dim);
+  return {
+    own: { data: own, dims: [rowOf.length, dim] },
+    known: rowOf.map((row) => labels[row]!),
+    rowOf,
+  };
+}
+
+/** An error of the addon that names a row, with the row of the caller's embeddings. */
+function withRowOf(cause: unknown, rowOf: Int32Array | undefined): unknown {
+  if (rowOf !== undefined && cause instanceof Error) {
+    cause.message = cause.message.replace(
+      /\brow (\d+)\b/,
+      (text, row) => `row ${rowOf[Number(row)] ?? text}`,
+    );
+  }
+  return cause;
 }

@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import {
   mostIdentities,
@@ -5,6 +6,7 @@ import {
   planHead,
   totalBytes,
 } from '../../lib/cli/head-plan.js';
+import { planReport } from '../../lib/cli/plan-report.js';
 import { adagrad, PrototypeHead, sgd } from '../../lib/index.js';
 import { onDevice } from '../helpers/emulation.js';
 import { lossFamilies } from '../helpers/losses.js';
@@ -95,5 +97,18 @@ describe('what fits', () => {
     expect(stdout).toMatch(/prototypes and norms( +20\.6 GB){5}/);
     expect(stdout).toMatch(/copy for the filter +5\.20 GB +0\.00 MB +10\.2 GB/);
     expect(stdout).toMatch(/Most identities in [\d.]+ GB, this machine:/);
+  });
+
+  it('is what the documentation says', async () => {
+    const sizes = { identities: 10_000_000, dim: 512, batch: 1024 };
+    const printed = planReport(sizes, [])
+      .slice(3, 9)
+      .map((line) => line.split(/ {2,}/));
+    const page = new URL('../../docs/command-line.md', import.meta.url);
+    const text = await readFile(page, 'utf8');
+    const [table = ''] = /\| 10 million(?:.*\n)+?\n/.exec(text) ?? [];
+    const rows = table.trim().split('\n').slice(2);
+    const cells = rows.map((row) => row.split('|').slice(1, -1));
+    expect(cells.map((row) => row.map((cell) => cell.trim()))).toEqual(printed);
   });
 });

@@ -45,6 +45,7 @@ const train = (options: string[]) =>
     'train',
     ...options,
     ...['--epochs', '1', '--batch', '2', '--out', file('h.safetensors')],
+    '--overwrite',
   ]);
 
 test.each([
@@ -128,6 +129,18 @@ test('a projection that diverges is told as such', async () => {
   expect(trained.code).toBe(1);
   expect(trained.stderr).toMatch(/beyond all bounds: try a smaller --lr or/);
 });
+
+test.each([[], ['--project', '2']])(
+  'noise beyond all bounds is told as such, %j',
+  async (...project) => {
+    const options = await write(features(), labels());
+    const trained = await train([...options, ...project, '--noise', '1e30']);
+    expect(trained).toMatchObject({ code: 1, stdout: '' });
+    expect(trained.stderr).toMatch(
+      /alphamargin: step 1 \(epoch 1\): row \d of the embeddings has no direction \(norm \S+e\+30\) with the noise added: try a smaller --noise\n$/,
+    );
+  },
+);
 
 test('embeddings of another dimension than the projection are refused', async () => {
   const options = await write(features(), labels());

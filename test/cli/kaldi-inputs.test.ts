@@ -55,6 +55,7 @@ test('train and verify give the same numbers from every format', async () => {
       'train',
       ...options,
       ...['--epochs', '2', '--project', '8', '--out', file(out)],
+      '--overwrite',
     ]);
     expect(trained).toMatchObject({ code: 0 });
     const verified = await runCli(['verify', ...options, '--head', file(out)]);

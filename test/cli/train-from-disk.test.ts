@@ -168,12 +168,13 @@ test('the sampler decides which rows are seen', async () => {
   const { step, recipe } = JSON.parse(await readFile(log, 'utf8'));
   expect(step).toBe(4);
   expect(recipe.sampler).toEqual({ name: 'identity-samples', samples: 4 });
-  const many = await run(...samples, '--samples', '1', '--batch', '21');
+  const few = [...samples, '--samples', '1', '--batch', '21'];
+  const many = await run(...few, '--overwrite');
   expect(many).toMatchObject({ code: 1, stdout: '' });
   expect(many.stderr).toMatch(
     /takes 21 identities in a step, but there are 20/,
   );
-  const mixed = await run('--buffer-rows', '40');
+  const mixed = await run('--buffer-rows', '40', '--overwrite');
   expect(mixed.stderr).toMatch(/from disk, 40 rows at a time are mixed/);
   const other = await run('--resume', '--sampler', 'class-balanced');
   expect(other.stderr).toMatch(

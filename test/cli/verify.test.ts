@@ -78,6 +78,47 @@ test('sets that do not fit together are refused in one line', async () => {
   }
 });
 
+test('pairs of one kind only are refused by what is in the file', async () => {
+  const dims = [4, 2];
+  const data = Float32Array.of(1, 0, 1, 0.1, 0, 1, 0.2, 1);
+  await writeNpy(file('few.npy'), { type: 'float32', data, dims });
+  const embeddings = ['--embeddings', file('few.npy')];
+  const labels = async (...values: number[]) => {
+    const type = 'int32' as const;
+    const array = { type, data: Int32Array.from(values), dims: [4] };
+    await writeNpy(file('kinds.npy'), array);
+    return ['--labels', file('kinds.npy')];
+  };
+  const trials = async (text: string) => {
+    await writeFile(file('kinds.txt'), text);
+    return ['--trials', file('kinds.txt')];
+  };
+  const cases: [() => Promise<string[]>, RegExp][] = [
+    [
+      () => labels(7, 7, 7, 7),
+      /kinds\.npy: the 4 rows that are compared are of one identity, so there is no impostor/,
+    ],
+    [
+      () => labels(7, 6, 5, 4),
+      /kinds\.npy: no two of the 4 rows .* are of one identity, .* no genuine pair/,
+    ],
+    [
+      () => trials('1 0 1\n1 2 3\n'),
+      /kinds\.txt: it has no impostor trial \(label 0\); rates need both/,
+    ],
+    [
+      () => trials('0 0 2\n'),
+      /kinds\.txt: it has no genuine trial \(label 1\); rates need both/,
+    ],
+  ];
+  for (const [write, message] of cases) {
+    const result = await runCli(['verify', ...embeddings, ...(await write())]);
+    expect(result).toMatchObject({ code: 1, stdout: '' });
+    expect(result.stderr).toMatch(message);
+    expect(result.stderr).toMatch(/^alphamargin: \S*kinds[^\n]*\n$/);
+  }
+});
+
 test('a head without a projection cannot be compared', async () => {
   const head = file('bare.safetensors');
   const args = [...setOptions(set), '--epochs', '1', '--out', head];

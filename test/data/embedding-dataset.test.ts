@@ -1,4 +1,4 @@
-import { open, rm, writeFile } from 'node:fs/promises';
+import { open, readdir, readlink, rm, writeFile } from 'node:fs/promises';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { openEmbeddings } from '../../lib/data/index.js';
 import { writeNpy } from '../../lib/io/npy-writer.js';
@@ -23,6 +23,16 @@ beforeAll(async () => {
 const row = (index: number) => [
   ...data.subarray(index * dim, (index + 1) * dim),
 ];
+
+/** Files of these tests that this process has open. */
+async function openFiles(): Promise<string[]> {
+  const paths = await Promise.all(
+    (await readdir('/proc/self/fd')).map((fd) =>
+      readlink(`/proc/self/fd/${fd}`).catch(() => ''),
+    ),
+  );
+  return paths.filter((path) => path.startsWith(file('')));
+}
 
 const formats = [
   'npy float32',
@@ -152,9 +162,29 @@ describe('what is refused', () => {
     for (const call of bad) await expect(call).rejects.toMatchObject(invalid);
     await dataset.close();
     await dataset.close();
-    await expect(dataset.readRows(0, target)).rejects.toMatchObject({
-      code: 'ERR_DISPOSED',
-    });
+    for (const [name, call] of [
+      ['readRows', dataset.readRows(0, target)],
+      ['gather', dataset.gather(Int32Array.of(0), target)],
+    ] as const) {
+      await expect(call).rejects.toMatchObject({
+        code: 'ERR_DISPOSED',
+        message: `${name}: the data set is closed`,
+      });
+    }
+  });
+
+  test.each(formats)('%s closed while it is read', async (format) => {
+    const dataset = await openEmbeddings(files[format]!);
+    const reading = dataset.readRows(0, new Float32Array(count * dim));
+    await dataset.close();
+    // Done by then, or told by the call's own name; the file is not to blame.
+    await reading.catch((error) =>
+      expect(error).toMatchObject({
+        code: 'ERR_DISPOSED',
+        message: 'readRows: the data set is closed',
+      }),
+    );
+    expect(await openFiles()).toEqual([]);
   });
 
   test('files that are no embeddings, or do not fit together', async () => {

@@ -101,6 +101,31 @@ test('rows outside a tensor are refused', async () => {
   await reader.close();
 });
 
+test('a closed file says that it is', async () => {
+  const entry = { dtype: 'F32', shape: [2, 2], data_offsets: [0, 16] };
+  const path = await writeRaw('closed', { t: entry }, 16);
+  const reader = await openSafetensors(path);
+  const rows = reader.rows('t', { rowsPerChunk: 1 });
+  expect((await rows.next()).value).toMatchObject({ first: 0, count: 1 });
+  const reading = reader.readRows('t', 0, new Float32Array(4));
+  await reader.close();
+  // A call that came before is done, or says so; it does not blame the file.
+  await reading.catch(({ code }) => expect(code).toBe('ERR_DISPOSED'));
+  const closed = (name: string) => ({
+    code: 'ERR_DISPOSED',
+    message: `${name}: ${path} is closed`,
+  });
+  for (const target of [new Float32Array(4), new Float32Array(0)]) {
+    await expect(reader.readRows('t', 0, target)).rejects.toMatchObject(
+      closed('readRows'),
+    );
+  }
+  await expect(rows.next()).rejects.toMatchObject(closed('rows'));
+  await expect(reader.rows('t').next()).rejects.toMatchObject(closed('rows'));
+  expect(reader.tensor('t').shape).toEqual([2, 2]);
+  await reader.close();
+});
+
 const malformed: [string, unknown, number, RegExp][] = [
   ['not JSON', '{"a": ', 0, /not valid JSON/],
   ['not UTF-8', '{"\ud800": 1}', 0, /its description is not an object/],

@@ -143,7 +143,7 @@ describe('scoreTrials with labels', () => {
 
   it('finds duplicates at the top on both paths', async () => {
     const data = Float32Array.of(3, 4, 3, 4, -3, -4);
-    const labels = Int32Array.of(-5, -5, 9);
+    const labels = Int32Array.of(5, 5, 9);
     for (const exactPairs of [0, 10]) {
       const scores = await scoreTrials(
         { data, shape: [3, 2] },
@@ -154,6 +154,73 @@ describe('scoreTrials with labels', () => {
       expect(scores.thresholds.at(-1)).toBeCloseTo(-1, 4);
       expect(eer(scores).rate).toBe(0);
     }
+  });
+
+  it.each(['exactly', 'in bins'])(
+    'leaves rows labelled −1 out, %s',
+    async (path) => {
+      const options = path === 'in bins' ? { exactPairs: 0 } : {};
+      const { embeddings, labels } = embed(111, 19, 10);
+      const places = Array.from(labels, (_, row) => row + (row >> 2) + 1);
+      const rows = 1 + (places.at(-1) ?? 0) + 1;
+      const data = new Float32Array(rows * 19).fill(Number.NaN);
+      const given = new Int32Array(rows).fill(-1);
+      places.forEach((place, row) => {
+        const own = embeddings.data.subarray(row * 19, (row + 1) * 19);
+        data.set(own, place * 19);
+        given[place] = labels[row]!;
+      });
+      const withRest = { data, dims: [rows, 19] };
+      expect(await scoreTrials(withRest, { labels: given }, options)).toEqual(
+        await scoreTrials(embeddings, { labels }, options),
+      );
+      // A row that takes part is named by its place among all.
+      const bad = places[50]!;
+      data.fill(Number.NaN, bad * 19, bad * 19 + 1);
+      await expect(
+        scoreTrials(withRest, { labels: given }, options),
+      ).rejects.toMatchObject({
+        code: 'ERR_NON_FINITE',
+        message: expect.stringMatching(
+          new RegExp(`^scoreTrials: .*embeddings row ${bad}\\b`),
+        ),
+      });
+      const none = new Int32Array(rows).fill(-1);
+      const scores = await scoreTrials(withRest, { labels: none }, options);
+      expect(scores.genuinePairs + scores.impostorPairs).toBe(0);
+    },
+  );
+
+  it('counts the pairs that are left against exactPairs', async () => {
+    const { embeddings, labels } = embed(20, 4, 5);
+    labels[3] = -1; // 19 rows: 171 pairs
+    for (const [exactPairs, exact] of [
+      [171, true],
+      [170, false],
+    ] as const) {
+      const scores = await scoreTrials(embeddings, { labels }, { exactPairs });
+      expect(scores.resolution === 0).toBe(exact);
+    }
+  });
+
+  it('reads float16 with rows left out', async () => {
+    const data = Uint16Array.of(0x7e00, 0, 0x3c00, 0, 0x7c00, 0, 0, 0x3c00);
+    const scores = await scoreTrials(
+      { type: 'float16', data, dims: [4, 2] },
+      { labels: Int32Array.of(-1, 3, -1, 3) },
+    );
+    expect([scores.genuinePairs, scores.impostorPairs]).toEqual([1, 0]);
+    expect([...scores.thresholds]).toEqual([0]);
+  });
+
+  it.each([-2, -100, -(2 ** 31)])('refuses the label %d', async (label) => {
+    const { embeddings } = embed(3, 2, 1);
+    await expect(
+      scoreTrials(embeddings, { labels: Int32Array.of(0, -1, label) }),
+    ).rejects.toMatchObject({
+      code: 'ERR_LABEL_RANGE',
+      message: `scoreTrials: expected labels[2] to be >= 0, or -1 for a row that takes no part, but received ${label}`,
+    });
   });
 
   it.each([0, 1])('has no pairs among %d rows', async (rows) => {
