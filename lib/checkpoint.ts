@@ -178,6 +178,11 @@ const LATER_LOSS_FIELDS: Partial<LossSpecification> = {
   interTopKPenalty: 0,
 };
 
+/** The same of an update rule. */
+const LATER_OPTIMIZER_FIELDS: Partial<OptimizerSpecification> = {
+  initialAccumulator: 0,
+};
+
 function readSettings(
   path: string,
   text: string | undefined,
@@ -186,7 +191,11 @@ function readSettings(
     const settings: unknown = JSON.parse(text ?? '');
     if (typeof settings === 'object' && settings !== null) {
       const given = settings as CheckpointSettings;
-      return { ...given, loss: { ...LATER_LOSS_FIELDS, ...given.loss } };
+      return {
+        ...given,
+        loss: { ...LATER_LOSS_FIELDS, ...given.loss },
+        optimizer: { ...LATER_OPTIMIZER_FIELDS, ...given.optimizer },
+      };
     }
   } catch {
     // Not JSON: reported below with every other damage of the settings.

@@ -8,8 +8,20 @@ export interface OptimizerSpecification {
   readonly learningRate: number;
   readonly momentum: number;
   readonly weightDecay: number;
+  /** Of Adagrad; 0 for SGD. */
   readonly epsilon: number;
+  /** Of Adagrad; 0 for SGD. */
+  readonly initialAccumulator: number;
 }
+
+const FIELDS: readonly string[] = [
+  'kind',
+  'learningRate',
+  'momentum',
+  'weightDecay',
+  'epsilon',
+  'initialAccumulator',
+] satisfies (keyof OptimizerSpecification)[];
 
 /** Options of {@link sgd}. */
 export interface SgdOptions {
@@ -48,6 +60,7 @@ export function sgd(options: SgdOptions = {}): OptimizerSpecification {
     momentum,
     weightDecay,
     epsilon: 0,
+    initialAccumulator: 0,
   });
 }
 
@@ -59,11 +72,17 @@ export interface AdagradOptions {
   weightDecay?: number;
   /** Added to the root, > 0. Default 1e-10. */
   epsilon?: number;
+  /** a₀ ≥ 0, what every accumulator begins with. Default 0. */
+  initialAccumulator?: number;
 }
 
 /**
  * Row-wise Adagrad on the touched rows, one accumulator per prototype:
- * a ← a + mean(g²), w ← w − η·g/(√a + ε), g = ∂w + λ·w.
+ * a ← a + mean(g²), w ← w − η·g/(√(a₀ + a) + ε), g = ∂w + λ·w.
+ *
+ * With a₀ = 0 the first step of a prototype has the length η·√D whatever its gradient, however
+ * small: with prototypes of length 1 choose η around 0.1/√D. Or choose a₀ near the mean square of
+ * usual gradients: then smaller ones move less.
  *
  * @example
  * const optimizer = adagrad({ learningRate: 0.05 });
@@ -73,10 +92,12 @@ export function adagrad(options: AdagradOptions = {}): OptimizerSpecification {
     learningRate = 0.1,
     weightDecay = 0,
     epsilon = 1e-10,
+    initialAccumulator = 0,
   } = readOptions<AdagradOptions>('adagrad', options, [
     'learningRate',
     'weightDecay',
     'epsilon',
+    'initialAccumulator',
   ]);
   return optimizerSpecification('adagrad', {
     kind: 'adagrad',
@@ -84,6 +105,7 @@ export function adagrad(options: AdagradOptions = {}): OptimizerSpecification {
     momentum: 0,
     weightDecay,
     epsilon,
+    initialAccumulator,
   });
 }
 
@@ -95,6 +117,15 @@ export function optimizerSpecification(
   const { kind } = options;
   if (kind !== 'sgd' && kind !== 'adagrad') {
     throw invalidArgument(functionName, 'kind', "'sgd' or 'adagrad'", kind);
+  }
+  const other = Object.keys(options).find((key) => !FIELDS.includes(key));
+  if (other !== undefined) {
+    throw invalidArgument(
+      functionName,
+      'optimizer',
+      `made of ${FIELDS.join(', ')}`,
+      other,
+    );
   }
   checkLearningRate(functionName, options.learningRate, options.weightDecay);
   checkNumber(
@@ -112,8 +143,25 @@ export function optimizerSpecification(
       'a finite number > 0',
       (value) => value > 0,
     );
+    checkNumber(
+      functionName,
+      'initialAccumulator',
+      options.initialAccumulator,
+      'a finite number >= 0',
+      (value) => value >= 0,
+    );
   }
-  return Object.freeze({ ...options });
+  const { learningRate, momentum, weightDecay } = options;
+  const { epsilon, initialAccumulator } = options;
+  // In one order, whoever made it: checkpoints are the same byte by byte.
+  return Object.freeze({
+    kind,
+    learningRate,
+    momentum,
+    weightDecay,
+    epsilon,
+    initialAccumulator,
+  });
 }
 
 /** Checks η ≥ 0, λ ≥ 0 and η·λ < 1 (at 1 the decay alone would erase a prototype). */

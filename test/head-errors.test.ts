@@ -185,6 +185,12 @@ describe('the constructor refuses', () => {
       invalid,
       /'adam'/,
     ],
+    [
+      'an optimiser with a field of another name',
+      { optimizer: { ...sgd(), momentun: 0.9 } },
+      invalid,
+      /optimizer.*'momentun'/,
+    ],
     ['a precision of its own', { precision: 'half' }, invalid, /precision/],
     ['a negative budget', { scratchBudget: -1 }, invalid, /scratchBudget/],
     [

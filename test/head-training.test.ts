@@ -55,6 +55,7 @@ class ReferenceTraining {
       });
     }
     const { momentum, weightDecay, learningRate, epsilon } = optimizer;
+    const { initialAccumulator } = optimizer;
     for (const j of touched) {
       const gradient = Array.from({ length: dim }, (_, k) => {
         const at = j * dim + k;
@@ -62,13 +63,14 @@ class ReferenceTraining {
       });
       this.#accumulator[j]! +=
         gradient.reduce((sum, g) => sum + g ** 2, 0) / dim;
+      const root = Math.sqrt(initialAccumulator + this.#accumulator[j]!);
       gradient.forEach((g, k) => {
         const at = j * dim + k;
         this.#velocity[at] = momentum * this.#velocity[at]! + g;
         prototypes[at]! -=
           optimizer.kind === 'sgd'
             ? learningRate * this.#velocity[at]!
-            : (learningRate * g) / (Math.sqrt(this.#accumulator[j]!) + epsilon);
+            : (learningRate * g) / (root + epsilon);
       });
     }
     return touched;
@@ -143,6 +145,10 @@ describe('training against dense float64', () => {
     ['weight decay', sgd({ learningRate: 0.5, weightDecay: 0.05 })],
     ['both', sgd({ learningRate: 0.5, momentum: 0.5, weightDecay: 0.05 })],
     ['Adagrad', adagrad({ learningRate: 0.1 })],
+    [
+      'Adagrad with an initial accumulator',
+      adagrad({ learningRate: 0.5, initialAccumulator: 1e-3 }),
+    ],
     ['Adagrad with decay', adagrad({ learningRate: 0.1, weightDecay: 0.05 })],
   ])('%s on the touched rows only', async (_, optimizer) => {
     await compareTraining(lossFamilies.qMargin(1.5, 10), optimizer);

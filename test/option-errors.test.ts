@@ -101,6 +101,12 @@ describe('the rest refuses', () => {
       /epsilon/,
     ],
     [
+      'adagrad: initialAccumulator',
+      () => adagrad({ initialAccumulator: -1 }),
+      'ERR_INVALID_ARGUMENT',
+      /initialAccumulator/,
+    ],
+    [
       'setThreadCount: 0',
       () => setThreadCount(0),
       'ERR_INVALID_ARGUMENT',

@@ -195,6 +195,7 @@ Optimizer read_optimizer(Napi::Value value) {
   optimizer.momentum = read_number(object, "momentum");
   optimizer.weight_decay = read_number(object, "weightDecay");
   optimizer.epsilon = read_number(object, "epsilon");
+  optimizer.initial_accumulator = read_number(object, "initialAccumulator");
   return optimizer;
 }
 

@@ -11,6 +11,7 @@ struct Optimizer {
   double momentum = 0;
   double weight_decay = 0;
   double epsilon = 0;
+  double initial_accumulator = 0;  // of Adagrad; not in the stored ones
 };
 
 // Arrays that can be read and written row by row (checkpoints, setPrototypes).

@@ -204,8 +204,9 @@ void PrototypeState::update_row(const Optimizer& optimizer, std::size_t identity
   }
   const double sum = accumulator_[identity] + squares / static_cast<double>(dim_);
   accumulator_[identity] = static_cast<float>(sum);
-  kernels.descend(optimizer.learning_rate / (std::sqrt(sum) + optimizer.epsilon), decay,
-                  gradient_row, dim_, row);
+  const double root = std::sqrt(optimizer.initial_accumulator + sum);
+  kernels.descend(optimizer.learning_rate / (root + optimizer.epsilon), decay, gradient_row, dim_,
+                  row);
   refresh_row(identity);
 }
 

@@ -120,7 +120,7 @@ class RowRegisters {
     squares = block_sum(squares);
     const double sum = before + squares / static_cast<double>(prototypes_.dim);
     if (threadIdx.x == 0) prototypes_.accumulator[identity_] = static_cast<float>(sum);
-    const double rate = optimizer_.learning_rate / (sqrt(sum) + optimizer_.epsilon);
+    const double rate = optimizer_.adagrad_rate(sum);
 #pragma unroll
     for (unsigned c = 0; c < kColumns; ++c) {
       row_[c] = static_cast<float>(row_[c] - rate * sums_[c]);

@@ -21,11 +21,16 @@ struct DeviceOptimizer {
   double momentum;
   double weight_decay;
   double epsilon;
+  double initial_accumulator;
   std::int64_t is_adagrad;
 
   static DeviceOptimizer of(const Optimizer& optimizer) {
-    return {optimizer.learning_rate, optimizer.momentum, optimizer.weight_decay, optimizer.epsilon,
-            optimizer.kind == OptimizerKind::kAdagrad};
+    return {optimizer.learning_rate,       optimizer.momentum,
+            optimizer.weight_decay,        optimizer.epsilon,
+            optimizer.initial_accumulator, optimizer.kind == OptimizerKind::kAdagrad};
+  }
+  __device__ double adagrad_rate(double accumulator) const {
+    return learning_rate / (sqrt(initial_accumulator + accumulator) + epsilon);
   }
 };
 
@@ -45,7 +50,7 @@ __device__ inline void apply_optimizer(const PrototypeArrays& prototypes,
     squares = block_sum(squares);
     const double sum = before + squares / static_cast<double>(dim);
     if (threadIdx.x == 0) prototypes.accumulator[identity] = static_cast<float>(sum);
-    const double rate = optimizer.learning_rate / (sqrt(sum) + optimizer.epsilon);
+    const double rate = optimizer.adagrad_rate(sum);
     for (std::size_t k = threadIdx.x; k < dim; k += blockDim.x) {
       const double g = gradient[k] + optimizer.weight_decay * row[k];
       row.set(k, static_cast<float>(row[k] - rate * g));

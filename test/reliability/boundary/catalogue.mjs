@@ -71,7 +71,11 @@ export const CATALOGUE = {
   entmaxHead: specification({ alpha: 1.25, scale: 8 }),
   combinedMargin: specification({ alpha: 1, scale: 8, m1: 1, m2: 0.1, m3: 0 }),
   sgd: specification({ learningRate: 0.1, momentum: 0.9, weightDecay: 0 }),
-  adagrad: specification({ learningRate: 0.1, epsilon: 1e-10 }),
+  adagrad: specification({
+    learningRate: 0.1,
+    epsilon: 1e-10,
+    initialAccumulator: 0,
+  }),
   referenceFromCounts: {
     make: () => [Int32Array.of(3, 1, 0, 4), { alpha: 1.25, exponent: 1 }],
     weight: 6,
