@@ -1,6 +1,6 @@
-// Exact identification on the device; the argument is head/nearest.cc's. A query's bound is the
-// certain part of its best k so far minus the slack; what is left is rescored in float64 from the
-// originals.
+// Exact identification on the device; the argument is head/nearest.cc's. A query's bound is what k
+// classes certainly reach, counted in bins, minus the slack; what is left is rescored in float64
+// from the originals. No list is sorted before that.
 //
 // Memory per query is bounded: a list that would grow beyond kMostUndecided (or 4k) is settled by
 // exact cosines, since who is worse than k others can never be among the best k. When a group of
@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "cuda/head/cosine_bins.cuh"
 #include "cuda/head/exact_dot.cuh"
 #include "cuda/head/nearest.h"
 #include "cuda/head/sorted_list.cuh"
@@ -34,9 +35,9 @@ struct Match {
 
 struct QueryArrays {
   CandidateArrays candidates;
-  Match* matches;                // [Q, capacity], for settling and the answer
-  std::uint32_t* sorted_counts;  // [Q]
-  std::uint32_t* overflowed;     // [Q]
+  Match* matches;              // [Q, capacity], for settling and the answer
+  std::uint32_t* kept_counts;  // [Q]: after the last tightening
+  std::uint32_t* overflowed;   // [Q]
   std::size_t k;
   std::size_t settle_above;
 };
@@ -67,6 +68,27 @@ __device__ void rank_exactly(const PrototypeArrays& prototypes, const BatchArray
   block_sort(matches, count, ByCosine{});
 }
 
+// A cosine that at least `k` ≤ count entries certainly reach: the edge of the bin of the k-th best.
+template <class Cosine>
+__device__ double reached_by(std::size_t k, std::size_t count, const Cosine& certain) {
+  ALPHAMARGIN_SHARED(unsigned, counts, kCosineBins);
+  ALPHAMARGIN_SHARED(double, found, 1);
+  const CosineRange range = range_of(count, certain);
+  const CosineBins bins(counts, range.smallest, range.largest, count, certain);
+  // A thread's bins lie side by side, the best first.
+  constexpr unsigned kOwn = kCosineBins / kThreads;
+  const unsigned top = kCosineBins - 1 - threadIdx.x * kOwn;
+  unsigned sum = 0;
+  for (unsigned i = 0; i < kOwn; ++i) sum += bins.count(top - i);
+  std::size_t reached = block_offsets(sum).before;
+  for (unsigned i = 0; i < kOwn && reached < k; ++i) {
+    reached += bins.count(top - i);
+    if (reached >= k) found[0] = bins.edge(top - i);
+  }
+  __syncthreads();
+  return found[0];
+}
+
 __global__ void begin_kernel(QueryArrays query, std::size_t rows, std::int64_t again) {
   const std::size_t row = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (row >= rows) return;
@@ -76,7 +98,7 @@ __global__ void begin_kernel(QueryArrays query, std::size_t rows, std::int64_t a
   query.overflowed[row] = 0;
   if (!runs) return;
   query.candidates.counts[row] = 0;
-  query.sorted_counts[row] = 0;
+  query.kept_counts[row] = 0;
 }
 
 __global__ void __launch_bounds__(kThreads)
@@ -84,29 +106,24 @@ __global__ void __launch_bounds__(kThreads)
   const std::size_t row = blockIdx.x;
   const CandidateArrays& candidates = query.candidates;
   const std::size_t arrived = candidates.counts[row];
-  if (arrived == query.sorted_counts[row]) return;
+  if (arrived == query.kept_counts[row]) return;
   __syncthreads();
   if (arrived > candidates.capacity) {
     if (threadIdx.x != 0) return;
     query.overflowed[row] = 1;
     candidates.bounds[row] = INFINITY;
-    candidates.counts[row] = query.sorted_counts[row];
+    candidates.counts[row] = query.kept_counts[row];
     return;
   }
   Candidate* list = candidates.lists + row * candidates.capacity;
   std::size_t kept = arrived;
   float bound = -INFINITY;
   if (arrived >= query.k) {
-    block_sort(list, arrived, ByCosine{});
-    // k classes are certainly as good as the worst lower bound of the first k. A class is among
-    // the best k only if its upper bound is not below. Rounded down.
+    // k classes are certainly as good as what they reach. A class is among the best k only if its
+    // upper bound is not below. Rounded down.
     const ListedCosine certain(list, queries.slack[row], prototypes, queries, row);
-    double worst = INFINITY;
-    for (std::size_t j = threadIdx.x; j < query.k; j += blockDim.x) {
-      worst = min(worst, certain(j));
-    }
-    worst = block_smallest(worst);
-    bound = static_cast<float>(worst - 1.001 * queries.slack[row] - 0x1p-22);
+    const double reached = reached_by(query.k, arrived, certain);
+    bound = static_cast<float>(reached - 1.001 * queries.slack[row] - 0x1p-22);
     kept = block_compact(list, arrived,
                          [bound](const Candidate& entry) { return entry.cosine > bound; });
     if (kept > query.settle_above) {
@@ -122,7 +139,7 @@ __global__ void __launch_bounds__(kThreads)
   }
   if (threadIdx.x != 0) return;
   candidates.counts[row] = static_cast<std::uint32_t>(kept);
-  query.sorted_counts[row] = static_cast<std::uint32_t>(kept);
+  query.kept_counts[row] = static_cast<std::uint32_t>(kept);
   candidates.bounds[row] = bound;
 }
 
@@ -192,14 +209,14 @@ void nearest(DeviceContext& context, MemoryAccount& scratch, const PrototypeArra
   DeviceBuffer<Candidate> lists(context, scratch, most * capacity);
   DeviceBuffer<Match> matches(context, scratch, most * capacity);
   DeviceBuffer<std::uint32_t> counts(context, scratch, most);
-  DeviceBuffer<std::uint32_t> sorted_counts(context, scratch, most);
+  DeviceBuffer<std::uint32_t> kept_counts(context, scratch, most);
   DeviceBuffer<std::uint32_t> overflowed(context, scratch, most);
   DeviceBuffer<float> bounds(context, scratch, most);
   DeviceBuffer<std::int32_t> found(context, scratch, most * k);
   DeviceBuffer<float> found_cosines(context, scratch, most * k);
   const QueryArrays query{{lists.data(), counts.data(), bounds.data(), nullptr, capacity},
                           matches.data(),
-                          sorted_counts.data(),
+                          kept_counts.data(),
                           overflowed.data(),
                           k,
                           settle_above};

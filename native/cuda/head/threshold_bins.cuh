@@ -10,43 +10,23 @@
 //
 // Traffic: the list twice. Where classes have measures of their own lists are sorted instead.
 
-#include "cuda/block_reduce.cuh"
+#include "cuda/head/cosine_bins.cuh"
 #include "cuda/row_solver.cuh"
 
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 
-inline constexpr unsigned kThresholdBins = 512;
-inline constexpr double kLeastBinWidth = 1e-9;
-
 // Bounds on the way need few digits: any larger root is a safe bound.
 inline constexpr double kBoundTolerance = 1e-3;
 
-struct ThresholdBins {
-  const unsigned* counts;  // [kThresholdBins], in shared memory
-  double lowest;
-  double width;
-
-  __device__ double edge(std::size_t bin) const {
-    return lowest + static_cast<double>(bin) * width;
-  }
-  // The last bin whose edge is not above a cosine ≥ lowest.
-  __device__ std::size_t bin_of(double cosine) const {
-    const auto place = static_cast<std::size_t>((cosine - lowest) / width);
-    std::size_t bin = min(place, std::size_t{kThresholdBins - 1});
-    while (bin > 0 && edge(bin) > cosine) --bin;
-    return bin;
-  }
-};
-
 struct BinCosine {
-  ThresholdBins bins;
+  const CosineBins& bins;
   __device__ double operator()(std::size_t bin) const {
-    return bins.counts[bin] == 0 ? -INFINITY : bins.edge(bin);
+    return bins.count(bin) == 0 ? -INFINITY : bins.edge(bin);
   }
 };
 struct BinMeasure {
-  const unsigned* counts;
-  __device__ double operator()(std::size_t bin) const { return counts[bin]; }
+  const CosineBins& bins;
+  __device__ double operator()(std::size_t bin) const { return bins.count(bin); }
 };
 
 // A cosine that the row's threshold certainly reaches, at least `known`; cosine(j) are certain
@@ -55,36 +35,20 @@ struct BinMeasure {
 template <class Cosine>
 __device__ double binned_threshold(const DeviceLoss& loss, const DeviceTarget& target,
                                    std::size_t count, const Cosine& cosine, double known) {
-  ALPHAMARGIN_SHARED(unsigned, counts, kThresholdBins);
-  double largest = -INFINITY;
-  double smallest = INFINITY;
-  for (std::size_t j = threadIdx.x; j < count; j += blockDim.x) {
-    const double value = cosine(j);
-    largest = max(largest, value);
-    smallest = min(smallest, value);
-  }
-  largest = block_largest(largest);
-  smallest = block_smallest(smallest);
+  ALPHAMARGIN_SHARED(unsigned, counts, kCosineBins);
+  const CosineRange range = range_of(count, cosine);
   // The best class and the target, each alone, are as far above their thresholds as these.
-  double least = largest - 1 / loss.beta;
+  double least = range.largest - 1 / loss.beta;
   if (target.present != 0) {
     const double alone = target.gamma * pow(target.measure, -loss.excess);
     least = max(least, target.cosine - alone / loss.beta);
   }
-  const double lowest = max(max(least, smallest), known);
-  const ThresholdBins bins{counts, lowest,
-                           max((largest - lowest) / kThresholdBins, kLeastBinWidth)};
-  for (unsigned bin = threadIdx.x; bin < kThresholdBins; bin += blockDim.x) counts[bin] = 0;
-  __syncthreads();
-  for (std::size_t j = threadIdx.x; j < count; j += blockDim.x) {
-    const double value = cosine(j);
-    if (value >= lowest) atomicAdd(&counts[bins.bin_of(value)], 1u);
-  }
-  __syncthreads();
+  const CosineBins bins(counts, max(max(least, range.smallest), known), range.largest, count,
+                        cosine);
   bool out_of_range = false;
   const RowSolution solution =
-      solve_row(loss, target, kThresholdBins, kThresholdBins, true, BinCosine{bins},
-                BinMeasure{counts}, kBoundTolerance, out_of_range);
+      solve_row(loss, target, kCosineBins, kCosineBins, true, BinCosine{bins}, BinMeasure{bins},
+                kBoundTolerance, out_of_range);
   if (out_of_range) return known;
   return max(known, solution.reference - solution.upper / loss.beta);
 }
