@@ -80,28 +80,31 @@ class ReferenceTraining {
 const [identities, dim, batch] = [111, 19, 7] as const;
 const initial = normalTensor(identities, dim, 1);
 
-function batchOf(step: number) {
+function batchOf(step: number, prototypes = initial) {
   const labels = randomLabels(batch, identities, step);
-  const embeddings = clusteredEmbeddings(initial, labels, 0.9, 100 + step);
+  const embeddings = clusteredEmbeddings(prototypes, labels, 0.9, 100 + step);
   return { labels, embeddings };
 }
 
-/** Ten steps of a head and of the reference; returns what was touched on the way. */
+/** Steps of a head and of the reference; returns what was touched on the way. */
 async function compareTraining(
   loss: LossSpecification,
   optimizer: OptimizerSpecification,
+  prototypes = initial,
+  steps = 10,
 ): Promise<Set<number>> {
+  const dim = prototypes.dims[1]!;
   using head = new PrototypeHead({
     identities,
     dim,
     loss,
     optimizer,
-    prototypes: initial,
+    prototypes,
   });
-  const reference = new ReferenceTraining(loss, initial.data, dim);
+  const reference = new ReferenceTraining(loss, prototypes.data, dim);
   const everTouched = new Set<number>();
-  for (let step = 0; step < 10; step += 1) {
-    const { labels, embeddings } = batchOf(step);
+  for (let step = 0; step < steps; step += 1) {
+    const { labels, embeddings } = batchOf(step, prototypes);
     const { stats } = head.stepSync(embeddings, labels);
     const touched = reference.step(optimizer, embeddings.data, labels);
     expect(stats.touchedPrototypes).toBe(touched.size);
@@ -109,7 +112,7 @@ async function compareTraining(
   }
   const trained = (await head.prototypes()).data;
   const moved = (values: Float32Array) =>
-    Float64Array.from(values, (value, k) => value - initial.data[k]!);
+    Float64Array.from(values, (value, k) => value - prototypes.data[k]!);
   expect(
     relativeError(moved(trained), moved(reference.prototypes)),
   ).toBeLessThanOrEqual(contract.headGradient);
@@ -118,9 +121,9 @@ async function compareTraining(
       ...values.subarray(j * dim, (j + 1) * dim),
     ];
     if (everTouched.has(j)) {
-      expect(row(trained)).not.toEqual(row(initial.data));
+      expect(row(trained)).not.toEqual(row(prototypes.data));
     } else {
-      expect(row(trained)).toEqual(row(initial.data));
+      expect(row(trained)).toEqual(row(prototypes.data));
     }
   }
   return everTouched;
@@ -153,6 +156,24 @@ describe('training against dense float64', () => {
   ])('%s on the touched rows only', async (_, optimizer) => {
     await compareTraining(lossFamilies.qMargin(1.5, 10), optimizer);
   });
+
+  // On both sides of where a GPU's kernels for updates take over from one another.
+  it.each([31, 32, 33, 127, 129, 256, 257, 511, 512, 513])(
+    'rows of width %s',
+    async (width) => {
+      for (const optimizer of [
+        sgd({ learningRate: 0.5, momentum: 0.5, weightDecay: 0.05 }),
+        adagrad({ learningRate: 0.01 }),
+      ]) {
+        await compareTraining(
+          lossFamilies.qMargin(1.5, 10),
+          optimizer,
+          normalTensor(identities, width, 1),
+          3,
+        );
+      }
+    },
+  );
 
   it('follows a schedule of learning rates and losses', async () => {
     using head = new PrototypeHead({

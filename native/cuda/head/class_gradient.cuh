@@ -36,6 +36,54 @@ struct PairArrays {
   }
 };
 
+// A pair as sums need it.
+struct PairTerm {
+  double coefficient = 0;
+  double cosine = 0;
+  std::size_t place = 0;  // of its unit embedding
+
+  __device__ static PairTerm of(std::uint64_t source, const SupportArrays& supports,
+                                const RowState* rows, const BatchArrays& batch,
+                                const GradientFactors& factors) {
+    const auto row = static_cast<std::size_t>(source >> 32);
+    const auto slot = static_cast<std::uint32_t>(source);
+    if (slot == kTargetSlot) {
+      return {target_coefficient(factors, rows[row]), rows[row].label_cosine, row * batch.dim};
+    }
+    const std::size_t entry = supports.offsets[row] + slot;
+    return {factors.entry * supports.posteriors[entry], supports.cosines[entry], row * batch.dim};
+  }
+};
+
+__device__ inline std::size_t end_of_segment(const PairArrays& pairs, std::size_t segment) {
+  return segment + 1 < *pairs.segments ? pairs.starts[segment + 1] : pairs.pairs;
+}
+
+// Called by all lanes of a warp: add(count, coefficient, place) with up to 32 pairs of a segment at
+// a time, rows ascending, each lane with one of them. Returns Σ g c to all lanes.
+template <class Add>
+__device__ double for_segment_of_warp(const PairArrays& pairs, std::size_t segment,
+                                      const SupportArrays& supports, const RowState* rows,
+                                      const BatchArrays& batch, const GradientFactors& factors,
+                                      const Add& add) {
+  const unsigned lane = threadIdx.x % kWarpSize;
+  const std::size_t end = end_of_segment(pairs, segment);
+  double projection = 0;
+  for (std::size_t first = pairs.starts[segment]; first < end; first += kWarpSize) {
+    const auto count = static_cast<unsigned>(min(std::size_t{kWarpSize}, end - first));
+    PairTerm term;
+    if (lane < count) {
+      term = PairTerm::of(pairs.sources[first + lane], supports, rows, batch, factors);
+    }
+    const double product = term.coefficient * term.cosine;
+    for (unsigned i = 0; i < count; ++i) {
+      projection += __shfl_sync(kFullMask, product, static_cast<int>(i));
+    }
+    add(count, term.coefficient, term.place);
+  }
+  return projection;
+}
+
 inline constexpr std::size_t kPairChunk = 128;
 
 // Called by all threads of a block: add(count, coefficients, places) with up to kPairChunk pairs of
@@ -50,28 +98,16 @@ __device__ double for_segment(const PairArrays& pairs, std::size_t segment,
   ALPHAMARGIN_SHARED(double, products, kPairChunk);
   ALPHAMARGIN_SHARED(std::size_t, places, kPairChunk);
   const std::size_t begin = pairs.starts[segment];
-  const std::size_t end = segment + 1 < *pairs.segments ? pairs.starts[segment + 1] : pairs.pairs;
+  const std::size_t end = end_of_segment(pairs, segment);
   double projection = 0;
   for (std::size_t first = begin; first < end; first += kPairChunk) {
     const std::size_t count = min(kPairChunk, end - first);
     __syncthreads();  // the last chunk's values have been read
     for (std::size_t i = threadIdx.x; i < count; i += blockDim.x) {
-      const std::uint64_t source = pairs.sources[first + i];
-      const auto row = static_cast<std::size_t>(source >> 32);
-      const auto slot = static_cast<std::uint32_t>(source);
-      double coefficient = 0;
-      double cosine = 0;
-      if (slot == kTargetSlot) {
-        coefficient = target_coefficient(factors, rows[row]);
-        cosine = rows[row].label_cosine;
-      } else {
-        const std::size_t entry = supports.offsets[row] + slot;
-        coefficient = factors.entry * supports.posteriors[entry];
-        cosine = supports.cosines[entry];
-      }
-      coefficients[i] = coefficient;
-      products[i] = coefficient * cosine;
-      places[i] = row * batch.dim;
+      const PairTerm term = PairTerm::of(pairs.sources[first + i], supports, rows, batch, factors);
+      coefficients[i] = term.coefficient;
+      products[i] = term.coefficient * term.cosine;
+      places[i] = term.place;
     }
     __syncthreads();
     for (std::size_t i = 0; i < count; ++i) projection += products[i];

@@ -19,9 +19,9 @@
 // and s_w = 1/‖w‖. Errors as for int8, with the sum's own (above) in the row's slack. Numbers below
 // 2^-126 and products below it count as lost, 2 D 2^-126/‖w‖ in the class's residual.
 
-#include "cuda/block_reduce.cuh"
 #include "cuda/head/head_arrays.h"
 #include "cuda/head/prototype_row.cuh"
+#include "cuda/thread_group.cuh"
 
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 
@@ -49,60 +49,60 @@ __device__ inline void write_rounding(const PrototypeArrays& prototypes, std::si
   prototypes.residuals[identity] = static_cast<float>(residual * (1 + 0x1p-19) + 0x1p-40);
 }
 
-template <class Row>
+template <class Group, class Row>
 __device__ void write_int8_shadow_row(const PrototypeArrays& prototypes, std::size_t identity,
                                       const Row& row, double norm) {
   std::int8_t* shadow = prototypes.int8_shadow + identity * prototypes.shadow_dim;
   const double inverse = 1 / norm;
   double largest = 0;
-  for (std::size_t k = threadIdx.x; k < prototypes.dim; k += blockDim.x) {
+  for (std::size_t k = Group::rank(); k < prototypes.dim; k += Group::size()) {
     largest = max(largest, fabs(row[k] * inverse));
   }
-  const auto scale = static_cast<float>(block_largest(largest) / kLargestInt8);
+  const auto scale = static_cast<float>(Group::largest(largest) / kLargestInt8);
   double squares = 0;
-  for (std::size_t k = threadIdx.x; k < prototypes.shadow_dim; k += blockDim.x) {
+  for (std::size_t k = Group::rank(); k < prototypes.shadow_dim; k += Group::size()) {
     const Int8Element element = round_to_int8(k < prototypes.dim ? row[k] * inverse : 0.0, scale);
     shadow[k] = element.value;
     squares += element.residual * element.residual;
   }
-  squares = block_sum(squares);
-  if (threadIdx.x == 0) write_rounding(prototypes, identity, scale, sqrt(squares));
+  squares = Group::sum(squares);
+  if (Group::rank() == 0) write_rounding(prototypes, identity, scale, sqrt(squares));
 }
 
 // The upper halves are there with the row.
-template <class Row>
+template <class Group, class Row>
 __device__ void measure_upper_row(const PrototypeArrays& prototypes, std::size_t identity,
                                   const Row& row, double norm) {
   double squares = 0;
-  for (std::size_t k = threadIdx.x; k < prototypes.dim; k += blockDim.x) {
+  for (std::size_t k = Group::rank(); k < prototypes.dim; k += Group::size()) {
     const float value = row[k];
     const double rest = static_cast<double>(value) - bfloat16_value(upper_half(value));
     squares += rest * rest;
   }
-  squares = block_sum(squares);
-  if (threadIdx.x != 0) return;
+  squares = Group::sum(squares);
+  if (Group::rank() != 0) return;
   const double lost = 0x1p-125 * static_cast<double>(prototypes.dim);
   write_rounding(prototypes, identity, 1 / norm, (sqrt(squares) + lost) / norm);
 }
 
-// What the filter reads of a row [D]; called by all threads of a block, which have written its
+// What the filter reads of a row [D]; called by all threads of a group, which have written its
 // values before (each thread its own elements, as it reads them here).
-template <class Row>
+template <class Group, class Row>
 __device__ void write_shadow_row(const PrototypeArrays& prototypes, std::size_t identity,
                                  const Row& row, double norm) {
   switch (prototypes.format()) {
     case ShadowFormat::kInt8:
-      write_int8_shadow_row(prototypes, identity, row, norm);
+      write_int8_shadow_row<Group>(prototypes, identity, row, norm);
       return;
     case ShadowFormat::kUpper:
-      measure_upper_row(prototypes, identity, row, norm);
+      measure_upper_row<Group>(prototypes, identity, row, norm);
       return;
     case ShadowFormat::kHalf:
       break;
   }
   __half* shadow = prototypes.shadow + identity * prototypes.shadow_dim;
   const double inverse = 1 / norm;
-  for (std::size_t k = threadIdx.x; k < prototypes.shadow_dim; k += blockDim.x) {
+  for (std::size_t k = Group::rank(); k < prototypes.shadow_dim; k += Group::size()) {
     shadow[k] = __float2half_rn(k < prototypes.dim ? static_cast<float>(row[k] * inverse) : 0.0f);
   }
 }

@@ -4,7 +4,7 @@
 //   ∂x_i = (Σ_j g_ij ŵ_j − (Σ_j g_ij c_ij) x̂_i)/‖x_i‖
 //   ∂w_j = (Σ_i g_ij x̂_i − (Σ_i g_ij c_ij) ŵ_j)/‖w_j‖
 //
-// Shapes: pairs [Σ support]; one block per (row, 512 columns of D), one block per segment.
+// Shapes: pairs [Σ support]; one block per (row, 512 columns of D), a warp or a block per segment.
 // Accumulation: float64, classes and rows ascending, the target of a row last. ∂x has the CPU's
 // order, so equal posteriors give equal bits; ∂w of few rows is a float32 sum there
 // (cpu/kernel_updates.inl). No atomics.
@@ -15,7 +15,7 @@
 #include <bit>
 
 #include "cuda/head/class_gradient.cuh"
-#include "cuda/head/row_registers.cuh"
+#include "cuda/head/warp_row.cuh"
 #include "cuda/launch.h"
 #include "cuda/primitives.h"
 
@@ -26,6 +26,7 @@ constexpr unsigned kThreads = 128;
 constexpr unsigned kThreadColumns = 4;
 constexpr std::size_t kTileColumns = kThreads * kThreadColumns;
 constexpr unsigned kTermsAtOnce = 4;
+constexpr unsigned kMostRowColumns = 16;  // of a row that a warp updates
 // Gradients of longer prototypes lie in global memory (beside the kernel's own shared arrays).
 constexpr std::size_t kSharedGradientBytes = 40 * 1024;
 constexpr std::size_t kGlobalGradientBytes = std::size_t{32} << 20;
@@ -140,26 +141,30 @@ __global__ void embedding_gradient_kernel(PrototypeArrays prototypes, BatchArray
   }
 }
 
-// A block takes one segment at a time; D ≤ kTileColumns.
-__global__ void __launch_bounds__(kThreads)
+// A warp takes one segment at a time; D ≤ 32 · kColumns. Registers for 16 or 20 of them a
+// multiprocessor, without spilling.
+template <unsigned kColumns>
+__global__ void __launch_bounds__(kThreads, kColumns > 8 ? 4 : 5)
     update_narrow_segments_kernel(PrototypeArrays prototypes, BatchArrays batch,
                                   SupportArrays supports, const RowState* rows, PairArrays pairs,
                                   GradientFactors factors, DeviceOptimizer optimizer) {
-  ALPHAMARGIN_SHARED(float, fresh, kTileColumns);
+  constexpr unsigned kWarps = kThreads / kWarpSize;
+  ALPHAMARGIN_SHARED(float, fresh, kThreads* kColumns);
+  const unsigned warp = threadIdx.x / kWarpSize;
   const std::size_t segments = *pairs.segments;
-  for (std::size_t segment = blockIdx.x; segment < segments; segment += gridDim.x) {
-    RowRegisters<kThreadColumns> row(prototypes, optimizer,
-                                     pairs.identities[pairs.starts[segment]]);
+  for (std::size_t segment = std::size_t{blockIdx.x} * kWarps + warp; segment < segments;
+       segment += std::size_t{gridDim.x} * kWarps) {
+    WarpRow<kColumns> row(prototypes, optimizer, pairs.identities[pairs.starts[segment]]);
     const double projection =
-        for_segment(pairs, segment, supports, rows, batch, factors,
-                    [&](std::size_t count, const double* coefficients, const std::size_t* places) {
-                      row.add(batch.unit, count, coefficients, places);
-                    });
-    row.finish(projection, fresh);
+        for_segment_of_warp(pairs, segment, supports, rows, batch, factors,
+                            [&](unsigned count, double coefficient, std::size_t place) {
+                              row.add(batch.unit, count, coefficient, place);
+                            });
+    row.finish(projection, fresh + warp * kWarpSize * kColumns);
   }
 }
 
-// The same for any D. `gradients` [blocks, D], or nullptr: shared memory.
+// The same for any D: a block takes one. `gradients` [blocks, D], or nullptr: shared memory.
 __global__ void update_segments_kernel(PrototypeArrays prototypes, BatchArrays batch,
                                        SupportArrays supports, const RowState* rows,
                                        PairArrays pairs, GradientFactors factors,
@@ -239,11 +244,15 @@ void update_sparse(const HeadCall& call, const Supports& supports, const SortedP
   if (pairs.pairs == 0) return;
   const GradientFactors factors =
       GradientFactors::of(call.loss, call.counted, call.prototypes.identities);
-  if (call.prototypes.dim <= kTileColumns) {
-    launch(call.context, "update_narrow_segments_kernel", &update_narrow_segments_kernel,
-           {blocks_for(pairs.pairs, 1, kUpdateBlocks), kThreads}, call.prototypes, call.batch,
-           supports.arrays(), call.rows, PairArrays::of(pairs), factors,
-           DeviceOptimizer::of(optimizer));
+  if (call.prototypes.dim <= kWarpSize * kMostRowColumns) {
+    const std::size_t columns = (call.prototypes.dim + kWarpSize - 1) / kWarpSize;
+    const auto kernel = columns <= 4   ? &update_narrow_segments_kernel<4>
+                        : columns <= 8 ? &update_narrow_segments_kernel<8>
+                                       : &update_narrow_segments_kernel<kMostRowColumns>;
+    launch(call.context, "update_narrow_segments_kernel", kernel,
+           {blocks_for(pairs.pairs, kThreads / kWarpSize, kUpdateBlocks), kThreads},
+           call.prototypes, call.batch, supports.arrays(), call.rows, PairArrays::of(pairs),
+           factors, DeviceOptimizer::of(optimizer));
     return;
   }
   const std::size_t bytes = call.prototypes.dim * sizeof(double);

@@ -76,7 +76,7 @@ __device__ inline void refresh_row(const PrototypeArrays& prototypes, std::size_
   const PrototypeRow row(prototypes, identity);
   const double norm = block_norm(row, prototypes.dim);
   if (threadIdx.x == 0) prototypes.norms[identity] = norm;
-  write_shadow_row(prototypes, identity, row, norm);
+  write_shadow_row<BlockGroup>(prototypes, identity, row, norm);
 }
 
 // Called by all threads of a block. `sums` [D] holds Σ g x̂, element k written by its own thread (or

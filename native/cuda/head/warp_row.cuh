@@ -1,28 +1,27 @@
 #pragma once
-// update_row.cuh for a prototype that fits the registers of a block: the same operations in the
-// same order, so the same bits, but everything is loaded before anything is waited for. One segment
-// has little work and a chain of dependent loads; what such a kernel takes is latency.
+// update_row.cuh for a prototype that fits the registers of a warp: everything is loaded before
+// anything is waited for, and no warp waits for another. One segment has little work and a chain of
+// dependent loads; what such a kernel takes is latency, so many segments must be under way.
 //
-// Shapes: row and momentum row [D], D ≤ kColumns · block size; element k by thread k mod block
-// size.
+// Shapes: row and momentum row [D], D ≤ 32 · kColumns; element k by lane k mod 32.
 
 #include "cuda/head/update_row.cuh"
 
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 
 template <unsigned kColumns>
-class RowRegisters {
+class WarpRow {
  public:
-  // Called by all threads of a block, like the other functions.
-  __device__ RowRegisters(const PrototypeArrays& prototypes, const DeviceOptimizer& optimizer,
-                          std::size_t identity)
+  // Called by all lanes of a warp, like the other functions.
+  __device__ WarpRow(const PrototypeArrays& prototypes, const DeviceOptimizer& optimizer,
+                     std::size_t identity)
       : prototypes_(prototypes), optimizer_(optimizer), identity_(identity) {
     const PrototypeRow row(prototypes, identity);
     const float* velocity =
         has_velocity() ? prototypes.momentum + identity * prototypes.dim : nullptr;
 #pragma unroll
     for (unsigned c = 0; c < kColumns; ++c) {
-      const std::size_t k = threadIdx.x + c * blockDim.x;
+      const std::size_t k = element(c);
       row_[c] = k < prototypes.dim ? row[k] : 0.0f;
       velocity_[c] = velocity != nullptr && k < prototypes.dim ? velocity[k] : 0.0f;
       sums_[c] = 0;
@@ -30,17 +29,17 @@ class RowRegisters {
     norm_ = prototypes.norms[identity];
   }
 
-  // Σ g x̂ of some pairs: unit rows [D] at `places`.
-  __device__ void add(const float* unit, std::size_t count, const double* coefficients,
-                      const std::size_t* places) {
-    std::size_t i = 0;
+  // Σ g x̂ of up to 32 pairs: unit rows [D] at `place`, each lane with those of one pair.
+  __device__ void add(const float* unit, unsigned count, double coefficient, std::size_t place) {
+    unsigned i = 0;
     for (; i + kPairsAtOnce <= count; i += kPairsAtOnce) {
-      add_pairs<kPairsAtOnce>(unit, coefficients + i, places + i);
+      add_pairs<kPairsAtOnce>(unit, coefficient, place, i);
     }
-    for (; i < count; ++i) add_pairs<1>(unit, coefficients + i, places + i);
+    for (; i < count; ++i) add_pairs<1>(unit, coefficient, place, i);
   }
 
-  // The update with projection = Σ g c, ‖w‖ and the shadow row; `fresh` [D] is shared memory.
+  // The update with projection = Σ g c, ‖w‖ and the shadow row; `fresh` [D] is shared memory of the
+  // warp.
   __device__ void finish(double projection, float* fresh) {
     const double inverse = 1 / norm_;
 #pragma unroll
@@ -56,30 +55,42 @@ class RowRegisters {
     const PrototypeRow row(prototypes_, identity_);
 #pragma unroll
     for (unsigned c = 0; c < kColumns; ++c) {
-      const std::size_t k = threadIdx.x + c * blockDim.x;
+      const std::size_t k = element(c);
       if (k >= prototypes_.dim) continue;
       row.set(k, row_[c]);
       fresh[k] = row_[c];
     }
-    const double norm = block_norm(fresh, prototypes_.dim);
-    if (threadIdx.x == 0) prototypes_.norms[identity_] = norm;
-    write_shadow_row(prototypes_, identity_, fresh, norm);
+    __syncwarp();
+    // Each half of the warp finds the same.
+    const double norm = sqrt(exact_dot(fresh, fresh, prototypes_.dim));
+    if (WarpGroup::rank() == 0) prototypes_.norms[identity_] = norm;
+    write_shadow_row<WarpGroup>(prototypes_, identity_, fresh, norm);
+    __syncwarp();  // the next row may take its place
   }
 
  private:
-  // A class in the support of every row has as many pairs as there are rows.
-  static constexpr unsigned kPairsAtOnce = 4;
+  // Sixteen loads of a lane under way: a class in the support of every row has as many pairs as
+  // there are rows.
+  static constexpr unsigned kPairsAtOnce = 16 / kColumns;
+
+  static __device__ std::size_t element(unsigned column) {
+    return WarpGroup::rank() + std::size_t{column} * kWarpSize;
+  }
 
   template <unsigned kPairs>
-  __device__ __forceinline__ void add_pairs(const float* unit, const double* coefficients,
-                                            const std::size_t* places) {
+  __device__ __forceinline__ void add_pairs(const float* unit, double coefficient,
+                                            std::size_t place, unsigned first) {
     float values[kPairs][kColumns];
+    double coefficients[kPairs];
 #pragma unroll
     for (unsigned i = 0; i < kPairs; ++i) {
+      const auto lane = static_cast<int>(first + i);
+      const float* embedding = unit + __shfl_sync(kFullMask, place, lane);
+      coefficients[i] = __shfl_sync(kFullMask, coefficient, lane);
 #pragma unroll
       for (unsigned c = 0; c < kColumns; ++c) {
-        const std::size_t k = threadIdx.x + c * blockDim.x;
-        values[i][c] = k < prototypes_.dim ? unit[places[i] + k] : 0.0f;
+        const std::size_t k = element(c);
+        values[i][c] = k < prototypes_.dim ? embedding[k] : 0.0f;
       }
     }
 #pragma unroll
@@ -101,11 +112,10 @@ class RowRegisters {
     float* velocity = has_velocity() ? prototypes_.momentum + identity_ * prototypes_.dim : nullptr;
 #pragma unroll
     for (unsigned c = 0; c < kColumns; ++c) {
-      const std::size_t k = threadIdx.x + c * blockDim.x;
       auto change = static_cast<float>(sums_[c]);
       if (velocity != nullptr) {
         change = momentum * velocity_[c] + change;
-        if (k < prototypes_.dim) velocity[k] = change;
+        if (element(c) < prototypes_.dim) velocity[element(c)] = change;
       }
       row_[c] -= rate * change;
     }
@@ -115,11 +125,11 @@ class RowRegisters {
     double squares = 0;
 #pragma unroll
     for (unsigned c = 0; c < kColumns; ++c) squares += sums_[c] * sums_[c];
+    squares = WarpGroup::sum(squares);
     const double before = prototypes_.accumulator[identity_];
-    // Its barriers also part the readers of the accumulator from its writer.
-    squares = block_sum(squares);
+    __syncwarp();  // read by all lanes before the first one writes
     const double sum = before + squares / static_cast<double>(prototypes_.dim);
-    if (threadIdx.x == 0) prototypes_.accumulator[identity_] = static_cast<float>(sum);
+    if (WarpGroup::rank() == 0) prototypes_.accumulator[identity_] = static_cast<float>(sum);
     const double rate = optimizer_.adagrad_rate(sum);
 #pragma unroll
     for (unsigned c = 0; c < kColumns; ++c) {
