@@ -91,6 +91,8 @@ export {
 } from './reference-from-counts.js';
 /** Margins of a batch's rows. */
 export type { MarginsLike, RowMarginOptions } from './row-margins.js';
+/** Factors over a training run, for learning rates and margins. */
+export * from './schedules.js';
 export {
   type CsrMatrix,
   type LabelsLike,

@@ -102,7 +102,7 @@ Optimisation
   --lr RATE             initial learning rate                                (0.05)
   --momentum MU         of sgd and of the projection, in [0, 1)               (0.9)
   --weight-decay L      of prototypes and projection                         (5e-4)
-  --lr-schedule S       linear | poly:K | steps:10,20:0.1 | exp[:RATIO] | constant
+  --lr-schedule S       linear | cosine | poly:K | steps:10,20:0.1 | exp[:RATIO] | constant
                                                                            (linear)
   --warmup N            epochs of linear rise of the learning rate              (0)
   --noise SIGMA         Gaussian noise added to the features in each step       (0)

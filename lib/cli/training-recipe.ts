@@ -1,14 +1,10 @@
 import type { LossSpecification } from '../loss-specification.js';
 import type { OptimizerSpecification } from '../optimizer.js';
+import { type TrainingPosition, warmup } from '../schedules.js';
 import { scaleMargin } from './loss-options.js';
 import type { ProjectionStart } from './projection.js';
 import type { Sampler } from './sampling.js';
-import {
-  type Position,
-  parseLearningRateSchedule,
-  parseMarginRamp,
-  warmup,
-} from './schedules.js';
+import { parseLearningRateSchedule, parseMarginRamp } from './schedules.js';
 
 /** How to train: plain data, kept in the checkpoint. The result follows from it and the data. */
 export interface TrainingRecipe {
@@ -43,11 +39,11 @@ export interface TrainingRecipe {
 /** Learning-rate factor and loss for each step. */
 export function schedulesOf(recipe: TrainingRecipe, perEpoch: number) {
   const decay = parseLearningRateSchedule(recipe.learningRateSchedule);
-  const rise = warmup(recipe.warmup);
+  const rise = warmup({ epochs: recipe.warmup });
   const ramp =
     recipe.marginRamp === null ? () => 1 : parseMarginRamp(recipe.marginRamp);
   return (step: number) => {
-    const position: Position = {
+    const position: TrainingPosition = {
       step,
       stepsPerEpoch: perEpoch,
       epochs: recipe.epochs,
