@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <mutex>
 #include <numeric>
-#include <vector>
 
 #include "cpu/kernel_set.h"
 
@@ -31,7 +30,8 @@ void pack_panel(const KernelSet& kernels, const MatrixView& view, bool stored_by
 // one is always free.
 class Strips {
  public:
-  explicit Strips(std::size_t count) : free_(count) {
+  Strips(std::size_t count, Buffer<std::size_t>& room) : free_(room) {
+    free_.resize(count);
     std::iota(free_.rbegin(), free_.rend(), std::size_t{0});
   }
 
@@ -48,7 +48,7 @@ class Strips {
 
  private:
   std::mutex mutex_;
-  std::vector<std::size_t> free_;
+  Buffer<std::size_t>& free_;
 };
 
 std::size_t divided_up(std::size_t value, std::size_t by) { return (value + by - 1) / by; }
@@ -72,10 +72,18 @@ void matrix_product(Runtime& runtime, ProductPanels& panels, const MatrixView& l
                     const MatrixView& right, std::size_t rows, std::size_t inner,
                     std::size_t columns, float* out) {
   pack_left(runtime, left, rows, inner, panels.left);
-  packed_product(runtime, panels.left, panels.right, right, rows, inner, columns, out);
+  packed_product(runtime, panels.left, panels, right, rows, inner, columns, out);
 }
 
-void packed_product(Runtime& runtime, const Buffer<float>& left, Buffer<float>& room,
+void ProductPanels::reserve(std::size_t rows, std::size_t inner, std::size_t columns) {
+  const KernelSet& kernels = kernel_set();
+  const std::size_t column_panels = divided_up(columns, kernels.tile_columns);
+  left.reserve(divided_up(rows, kernels.tile_rows) * kernels.tile_rows * inner);
+  right.reserve(column_panels * kernels.tile_columns * inner);
+  strips.reserve(column_panels);
+}
+
+void packed_product(Runtime& runtime, const Buffer<float>& left, ProductPanels& panels,
                     const MatrixView& right, std::size_t rows, std::size_t inner,
                     std::size_t columns, float* out) {
   const KernelSet& kernels = kernel_set();
@@ -84,13 +92,13 @@ void packed_product(Runtime& runtime, const Buffer<float>& left, Buffer<float>& 
   const std::size_t row_panels = divided_up(rows, tile_rows);
   const std::size_t column_panels = divided_up(columns, tile_columns);
 
-  room.resize(column_panels * tile_columns * inner);
-  Strips strips(column_panels);
+  panels.right.resize(column_panels * tile_columns * inner);
+  Strips strips(column_panels, panels.strips);
   runtime.pool.run(column_panels, [&](std::size_t panel) {
     const std::size_t first = panel * tile_columns;
     const std::size_t count = std::min(tile_columns, columns - first);
     const std::size_t strip = strips.take();
-    float* packed = room.data() + strip * tile_columns * inner;
+    float* packed = panels.right.data() + strip * tile_columns * inner;
     pack_panel(kernels, right, right.transposed, first, count, tile_columns, inner, packed);
     for (std::size_t row_panel = 0; row_panel < row_panels; ++row_panel) {
       const std::size_t begin = row_panel * tile_rows;

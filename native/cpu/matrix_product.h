@@ -23,9 +23,15 @@ struct MatrixView {
 // Packed operands, kept between products of one call so that a loop over chunks allocates once.
 struct ProductPanels {
   explicit ProductPanels(MemoryAccount& scratch)
-      : left(make_buffer<float>(scratch)), right(make_buffer<float>(scratch)) {}
+      : left(make_buffer<float>(scratch)),
+        right(make_buffer<float>(scratch)),
+        strips(make_buffer<std::size_t>(scratch)) {}
   Buffer<float> left;
   Buffer<float> right;
+  Buffer<std::size_t> strips;  // parts of `right` that are free
+
+  // Room for a product of this size, for loops that may not fail once they have begun.
+  void reserve(std::size_t rows, std::size_t inner, std::size_t columns);
 };
 
 void matrix_product(Runtime& runtime, ProductPanels& panels, const MatrixView& left,
@@ -33,10 +39,10 @@ void matrix_product(Runtime& runtime, ProductPanels& panels, const MatrixView& l
                     std::size_t columns, float* out);
 
 // The same in two parts, for a left operand that meets several right ones: pack_left once, then
-// products with it. `room` is scratch for the right operand.
+// products with it. `panels` are scratch for the right operand.
 void pack_left(Runtime& runtime, const MatrixView& left, std::size_t rows, std::size_t inner,
                Buffer<float>& packed);
-void packed_product(Runtime& runtime, const Buffer<float>& left, Buffer<float>& room,
+void packed_product(Runtime& runtime, const Buffer<float>& left, ProductPanels& panels,
                     const MatrixView& right, std::size_t rows, std::size_t inner,
                     std::size_t columns, float* out);
 

@@ -172,7 +172,7 @@ void DenseRows::make_cosines(const HeadInputs& inputs, std::size_t begin, std::s
                              ChunkScratch& chunk, float* values) const {
   const std::size_t dim = inputs.batch.dim;
   find_factors(inputs, begin, count, chunk);
-  packed_product(inputs.runtime, packed_unit_, chunk.panels.right,
+  packed_product(inputs.runtime, packed_unit_, chunk.panels,
                  {inputs.prototypes.row(begin), dim, true, chunk.factors.data()}, size(), dim,
                  count, values);
   bytes_read_ += count * dim * sizeof(float);
@@ -188,6 +188,20 @@ void DenseRows::make_cosines(const HeadInputs& inputs, std::size_t begin, std::s
   find_offsets(inputs, begin, count);
   inputs.runtime.pool.run(
       size(), [&](std::size_t i) { sharpen(inputs, i, begin, count, values + i * count); });
+}
+
+bool DenseRows::kept_all() const {
+  const KeptCosines& kept = *solved_.kept;
+  return kept.chunks * size() == kept.exact_from.size();
+}
+
+void DenseRows::reserve(const HeadInputs& inputs, ChunkScratch& chunk) const {
+  const std::size_t count = std::min(chunk_rows_, inputs.prototypes.identities);
+  chunk.factors.reserve(count);
+  if (kept_all()) return;
+  chunk.unkept.reserve(size() * count);
+  chunk.panels.reserve(size(), inputs.batch.dim, count);
+  offsets_.reserve(count);
 }
 
 double& DenseRows::exact_from(std::size_t i, std::size_t begin) const {

@@ -104,6 +104,8 @@ class DenseRows {
   // identities have several, for those of the row's target.
   float* cosines(const HeadInputs& inputs, std::size_t begin, std::size_t count,
                  ChunkScratch& chunk) const;
+  // Allocates what chunks need, for loops that may not fail once they have begun.
+  void reserve(const HeadInputs& inputs, ChunkScratch& chunk) const;
   // Fills in the factors of the chunk.
   static void find_factors(const HeadInputs& inputs, std::size_t begin, std::size_t count,
                            ChunkScratch& chunk);
@@ -111,6 +113,7 @@ class DenseRows {
  private:
   void make_cosines(const HeadInputs& inputs, std::size_t begin, std::size_t count,
                     ChunkScratch& chunk, float* values) const;
+  bool kept_all() const;
   void find_offsets(const HeadInputs& inputs, std::size_t begin, std::size_t count) const;
   bool has_penalty(std::size_t i, std::size_t identity) const;
   void keep_best_sub_centres(const SolvedRow& row, std::size_t begin, std::size_t count,

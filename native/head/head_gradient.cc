@@ -46,6 +46,7 @@ class DenseBackward {
     const std::size_t identities = inputs_.prototypes.identities;
     BackwardStats stats;
     const std::size_t chunk_rows = chunk_size(inputs_.prototypes);
+    reserve(std::min(chunk_rows, identities));
     for (std::size_t begin = 0; begin < identities; begin += chunk_rows) {
       const std::size_t count = std::min(chunk_rows, identities - begin);
       DenseRows::find_factors(inputs_, begin, count, chunk_);
@@ -69,6 +70,16 @@ class DenseBackward {
   }
 
  private:
+  // Everything that chunks need, before the first prototype is written.
+  void reserve(std::size_t count) {
+    rows_.reserve(inputs_, chunk_);
+    chunk_.panels.reserve(rows_.size(), count, dim_);
+    chunk_.panels.reserve(count, rows_.size(), dim_);
+    products_.reserve(rows_.size() * count);
+    class_projections_.reserve(count);
+    segment_of_.reserve(count);
+  }
+
   void to_coefficients(std::size_t begin, std::size_t count) {
     products_.resize(rows_.size() * count);
     class_projections_.resize(count);

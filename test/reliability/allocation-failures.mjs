@@ -174,6 +174,12 @@ async function failEveryAllocation(controlFile) {
       make: (device) => makeHead(device, 1.5, {}, large),
       batch: large,
     },
+    // Chunk by chunk prototypes are updated; the cosines of the first chunk only are kept.
+    'α 1, three chunks': {
+      make: (device) =>
+        makeHead(device, 1, { scratchBudget: 4 * 64 * 1024 }, large),
+      batch: large,
+    },
   };
   const saved = makeHead('cpu', 1.25);
   await saved.step(x, labels);
@@ -207,6 +213,14 @@ async function failEveryAllocation(controlFile) {
     'scoreTrials, bins': () =>
       api.scoreTrials(x, { labels }, { exactPairs: 0 }),
     'scoreTrials, list': () => api.scoreTrials(x, { trials }),
+    trialCosines: () => api.trialCosines(x, { trials }),
+    normalizeScores: () =>
+      api.normalizeScores({
+        scores: new Float32Array(3),
+        trials,
+        embeddings: x,
+        cohort: x,
+      }),
     setThreadCount: () => api.setThreadCount(3),
     backendInfo: () => api.backendInfo(),
     'DeviceTensor.upload': async (device) => {
