@@ -1,6 +1,5 @@
 #pragma once
-// IEEE binary16 and bfloat16 with the names of cuda_fp16.h and cuda_bf16.h, and how tensor cores
-// round to float32.
+// IEEE binary16 with the names of cuda_fp16.h, and how tensor cores round to float32.
 
 #include <cmath>
 #include <cstdint>
@@ -9,12 +8,6 @@
 namespace alphamargin::emulated {
 
 struct __half {
-  std::uint16_t bits;
-};
-struct __half2 {
-  __half x, y;
-};
-struct __nv_bfloat16 {
   std::uint16_t bits;
 };
 
@@ -28,21 +21,6 @@ inline __half __float2half_rn(float value) {
   __half result;
   std::memcpy(&result.bits, &rounded, sizeof result.bits);
   return result;
-}
-
-inline float __bfloat162float(__nv_bfloat16 value) {
-  const std::uint32_t word = static_cast<std::uint32_t>(value.bits) << 16;
-  float result;
-  std::memcpy(&result, &word, sizeof result);
-  return result;
-}
-
-inline __nv_bfloat16 __float2bfloat16_rn(float value) {
-  std::uint32_t word;
-  std::memcpy(&word, &value, sizeof word);
-  if ((word & 0x7fffffffu) > 0x7f800000u) return {static_cast<std::uint16_t>((word >> 16) | 0x40)};
-  word += 0x7fffu + ((word >> 16) & 1u);
-  return {static_cast<std::uint16_t>(word >> 16)};
 }
 
 // What a tensor core makes of the sum of an accumulator and a few products: float32, cut off rather

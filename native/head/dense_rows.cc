@@ -61,22 +61,21 @@ struct SoftmaxState {
 
 void solve_softmax_rows(const HeadInputs& inputs, const DenseRows& rows, SolvedBatch& solved) {
   std::vector<SoftmaxState> states(rows.size());
+  const auto add = [&](std::size_t i, float* cosines, std::size_t begin, std::size_t count) {
+    states[i].add(inputs, solved.rows[rows.index(i)], cosines, begin, count);
+    return states[i].exact_from(inputs, solved.rows[rows.index(i)]);
+  };
   const std::size_t chunk_rows = chunk_size(inputs.prototypes);
-  rows.for_chunks(inputs, [&](std::size_t i, float* cosines, std::size_t begin, std::size_t count) {
-    const SolvedRow& row = solved.rows[rows.index(i)];
-    SoftmaxState& state = states[i];
-    if (begin == 0) {
+  rows.for_chunks(
+      inputs,
       // Which posteriors are large the first chunk must say itself.
-      SoftmaxState first;
-      first.add(inputs, row, cosines, begin, count);
-      rows.exact_from(i, 0) = first.exact_from(inputs, row);
-      rows.sharpen(inputs, i, begin, count, cosines);
-    }
-    state.add(inputs, row, cosines, begin, count);
-    if (begin + chunk_rows < inputs.prototypes.identities) {
-      rows.exact_from(i, begin + chunk_rows) = state.exact_from(inputs, row);
-    }
-  });
+      [&](std::size_t i, float* cosines, std::size_t begin, std::size_t count) {
+        rows.set_exact_from(i, 0, add(i, cosines, begin, count));
+        states[i] = {};
+      },
+      [&](std::size_t i, float* cosines, std::size_t begin, std::size_t count) {
+        rows.set_exact_from(i, begin + chunk_rows, add(i, cosines, begin, count));
+      });
   for (std::size_t i = 0; i < rows.size(); ++i) {
     SolvedRow& row = solved.rows[rows.index(i)];
     const SoftmaxState& state = states[i];
@@ -176,18 +175,25 @@ void DenseRows::make_cosines(const HeadInputs& inputs, std::size_t begin, std::s
                  {inputs.prototypes.row(begin), dim, true, chunk.factors.data()}, size(), dim,
                  count, values);
   bytes_read_ += count * dim * sizeof(float);
-  if (sub_centres_ > 1) {
-    inputs.runtime.pool.run(size(), [&](std::size_t i) {
-      keep_best_sub_centres(solved_.rows[indices_[i]], begin, count, values + i * count);
-    });
-  }
-  for (std::size_t i = 0; i < size() && !penalties_.empty(); ++i) {
-    for_top(i, begin, count,
-            [&](std::size_t j) { values[i * count + j] += static_cast<float>(penalties_[i]); });
-  }
   find_offsets(inputs, begin, count);
-  inputs.runtime.pool.run(
-      size(), [&](std::size_t i) { sharpen(inputs, i, begin, count, values + i * count); });
+  inputs.runtime.pool.run(size(), [&](std::size_t i) {
+    float* const own = values + i * count;
+    sharpen(inputs, i, begin, count, own);
+    if (sub_centres_ > 1) keep_best_sub_centres(solved_.rows[indices_[i]], begin, count, own);
+    for_top(i, begin, count, [&](std::size_t j) { own[j] += static_cast<float>(penalties_[i]); });
+  });
+}
+
+// The first chunk, once it is known from where on. Which sub-centre is the best is seen among exact
+// cosines, and a penalty is added to them.
+void DenseRows::sharpen_again(const HeadInputs& inputs, std::size_t count, ChunkScratch& chunk,
+                              float* values) const {
+  if (sub_centres_ > 1 || !penalties_.empty()) {
+    make_cosines(inputs, 0, count, chunk, values);
+    return;
+  }
+  inputs.runtime.pool.run(size(),
+                          [&](std::size_t i) { sharpen(inputs, i, 0, count, values + i * count); });
 }
 
 bool DenseRows::kept_all() const {
@@ -204,8 +210,9 @@ void DenseRows::reserve(const HeadInputs& inputs, ChunkScratch& chunk) const {
   offsets_.reserve(count);
 }
 
-double& DenseRows::exact_from(std::size_t i, std::size_t begin) const {
-  return solved_.kept->exact_from[begin / chunk_rows_ * size() + i];
+void DenseRows::set_exact_from(std::size_t i, std::size_t begin, double cosine) const {
+  const std::size_t place = begin / chunk_rows_ * size() + i;
+  if (place < solved_.kept->exact_from.size()) solved_.kept->exact_from[place] = cosine;
 }
 
 void DenseRows::set_exact_from(std::size_t i, double cosine) const {
@@ -224,15 +231,10 @@ void DenseRows::find_offsets(const HeadInputs& inputs, std::size_t begin, std::s
   }
 }
 
-bool DenseRows::has_penalty(std::size_t i, std::size_t identity) const {
-  if (penalties_.empty()) return false;
-  const auto of_class = static_cast<std::int32_t>(identity / sub_centres_);
-  return std::find(top_[i]->begin(), top_[i]->end(), of_class) != top_[i]->end();
-}
-
 void DenseRows::sharpen(const HeadInputs& inputs, std::size_t i, std::size_t begin,
                         std::size_t count, float* cosines) const {
-  const double from = exact_from(i, begin);
+  // Some may have the penalty to come.
+  const double from = solved_.kept->exact_from[begin / chunk_rows_ * size() + i] - penalty(i);
   if (from == INFINITY) return;
   const KernelSet& kernels = kernel_set();
   const bool same_offset = offsets_.size() == 1;
@@ -244,8 +246,8 @@ void DenseRows::sharpen(const HeadInputs& inputs, std::size_t i, std::size_t beg
     if (!(kernels.largest(cosines + first, last - first) >= from + smallest)) continue;
     for (std::size_t j = first; j < last; ++j) {
       if (!(cosines[j] >= from + (same_offset ? smallest : offsets_[j]))) continue;
-      const double exact = exact_cosine(inputs.prototypes, inputs.batch, indices_[i], begin + j);
-      cosines[j] = static_cast<float>(exact + (has_penalty(i, begin + j) ? penalties_[i] : 0.0));
+      cosines[j] =
+          static_cast<float>(exact_cosine(inputs.prototypes, inputs.batch, indices_[i], begin + j));
     }
   }
 }

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
 #include "cpu/matrix_product.h"
 #include "head/exact_classes.h"
@@ -58,17 +59,31 @@ class DenseRows {
 
   // Streams all classes past the rows: body(i, cosines, begin, count) for every row and chunk,
   // chunks in order, the rows of a chunk in parallel. What a body writes to the cosines the next
-  // pass may see: no more than strike_target and sharpen.
+  // pass may see: no more than strike_target.
   template <class Body>
   void for_chunks(const HeadInputs& inputs, const Body& body) const {
+    for_chunks(inputs, nullptr, body);
+  }
+  // And before all others first(i, cosines, begin, count) for the first chunk, which says from
+  // where on its cosines are to be exact; then they are.
+  template <class First, class Body>
+  void for_chunks(const HeadInputs& inputs, const First& first, const Body& body) const {
     ChunkScratch chunk(inputs.scratch);
-    const std::size_t chunk_rows = chunk_size(inputs.prototypes);
-    for (std::size_t begin = 0; begin < inputs.prototypes.identities; begin += chunk_rows) {
+    for (std::size_t begin = 0; begin < inputs.prototypes.identities; begin += chunk_rows_) {
       inputs.cancellation.check();
-      const std::size_t count = std::min(chunk_rows, inputs.prototypes.identities - begin);
+      const std::size_t count = std::min(chunk_rows_, inputs.prototypes.identities - begin);
       float* const values = cosines(inputs, begin, count, chunk);
-      inputs.runtime.pool.run(size(),
-                              [&](std::size_t i) { body(i, values + i * count, begin, count); });
+      const auto run = [&](const auto& visit) {
+        inputs.runtime.pool.run(size(),
+                                [&](std::size_t i) { visit(i, values + i * count, begin, count); });
+      };
+      if constexpr (!std::is_null_pointer_v<First>) {
+        if (begin == 0) {
+          run(first);
+          sharpen_again(inputs, count, chunk, values);
+        }
+      }
+      run(body);
     }
   }
 
@@ -90,14 +105,11 @@ class DenseRows {
   // The penalty of a row's top classes.
   double penalty(std::size_t i) const { return penalties_.empty() ? 0.0 : penalties_[i]; }
 
-  // From which cosine on those of a row are exact in the chunk that holds `begin`; set before that
-  // chunk is made, or with sharpen().
-  double& exact_from(std::size_t i, std::size_t begin) const;
+  // From which cosine on those of a row are exact (exact_classes.h) in the chunk that begins there;
+  // past the last chunk nothing happens.
+  void set_exact_from(std::size_t i, std::size_t begin, double cosine) const;
   // The same for all chunks, which are made again.
   void set_exact_from(std::size_t i, double cosine) const;
-  // Makes the cosines of a row's part of the chunk that was made last exact from there on.
-  void sharpen(const HeadInputs& inputs, std::size_t i, std::size_t begin, std::size_t count,
-               float* cosines) const;
 
   // The cosines [R, count] of the chunk [begin, begin + count), kept or made now; those of a row's
   // top classes with their penalty; −∞ for sub-centres that are not their identity's best, and, if
@@ -114,8 +126,11 @@ class DenseRows {
   void make_cosines(const HeadInputs& inputs, std::size_t begin, std::size_t count,
                     ChunkScratch& chunk, float* values) const;
   bool kept_all() const;
+  void sharpen_again(const HeadInputs& inputs, std::size_t count, ChunkScratch& chunk,
+                     float* values) const;
   void find_offsets(const HeadInputs& inputs, std::size_t begin, std::size_t count) const;
-  bool has_penalty(std::size_t i, std::size_t identity) const;
+  void sharpen(const HeadInputs& inputs, std::size_t i, std::size_t begin, std::size_t count,
+               float* cosines) const;
   void keep_best_sub_centres(const SolvedRow& row, std::size_t begin, std::size_t count,
                              float* cosines) const;
 
