@@ -25,7 +25,7 @@ import {
   readHeadOptions,
 } from './head-options.js';
 import { type CallOptions, invoke, invokeSync } from './invoke.js';
-import { checkPath } from './io/file-path.js';
+import { filePath } from './io/file-path.js';
 import {
   callLabelled,
   callLabelledSync,
@@ -411,20 +411,20 @@ export class PrototypeHead implements Disposable {
    * @throws AlphaMarginError `ERR_CHECKPOINT` when the file cannot be written.
    */
   async save(
-    path: string,
+    path: string | URL,
     options: { extra?: CheckpointExtra } = {},
   ): Promise<void> {
     const name = 'PrototypeHead.save';
     const given = readOptions<typeof options>(name, options, ['extra']);
     const extra = checkExtra(name, given.extra);
-    checkPath(name, path);
+    const target = filePath(name, path);
     const settings = {
       ...this.#settings,
       loss: this.#context.loss,
       optimizer: this.#context.optimizer,
     };
     await this.#calls.enqueue(name, this.save, {}, (native) =>
-      writeCheckpoint(path, native, settings, this.#reference, extra),
+      writeCheckpoint(target, native, settings, this.#reference, extra),
     );
   }
 
@@ -436,17 +436,17 @@ export class PrototypeHead implements Disposable {
    * another kind of file.
    */
   static async load(
-    path: string,
+    path: string | URL,
     options: Pick<PrototypeHeadOptions, 'device' | 'shadow' | 'filter'> = {},
   ): Promise<PrototypeHead> {
     const name = 'PrototypeHead.load';
-    checkPath(name, path);
+    const source = filePath(name, path);
     const given = readOptions<typeof options>(name, options, [
       'device',
       'shadow',
       'filter',
     ]);
-    const checkpoint = await openCheckpoint(path);
+    const checkpoint = await openCheckpoint(source);
     let head: PrototypeHead | undefined;
     try {
       head = new PrototypeHead({
@@ -467,7 +467,7 @@ export class PrototypeHead implements Disposable {
       ) {
         throw new AlphaMarginError(
           'ERR_CHECKPOINT',
-          `${path}: damaged settings: ${error.message}`,
+          `${source}: damaged settings: ${error.message}`,
           { cause: error },
         );
       }

@@ -86,11 +86,15 @@ export function checkLabelledPairs(file: string, labels: Int32Array): void {
 
 /** Refuses a list with trials of one kind only. */
 export function checkTrialKinds(file: string, { genuine }: TrialList): void {
-  for (const [label, kind] of ['impostor', 'genuine'].entries()) {
+  const kinds = [
+    ['impostor', '0 or nontarget'],
+    ['genuine', '1 or target'],
+  ] as const;
+  for (const [label, [kind, shown]] of kinds.entries()) {
     if (genuine.includes(label)) continue;
     throw new AlphaMarginError(
       'ERR_INVALID_ARGUMENT',
-      `${file}: it has no ${kind} trial (label ${label}); rates need both kinds`,
+      `${file}: it has no ${kind} trial (label ${shown}); rates need both kinds`,
     );
   }
 }

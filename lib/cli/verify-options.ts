@@ -41,7 +41,8 @@ Measures verification by cosine: TAR at FAR 1e-1 ... 1e-6, EER, minDCF.
   --labels FILE      npy, int32, int64 or uint8 [N], or utt2spk of Kaldi: all pairs of rows are
                      compared
   --split FILE       with --labels: npy [N]; only rows with value 1 are compared
-  --trials FILE      list of pairs, one a line: label (1 same, 0 different), enrolment, test
+  --trials FILE      list of pairs, one a line: label (1 same, 0 different), enrolment, test; or
+                     enrolment, test, label (target, nontarget) as in Kaldi
   --names FILE       with --trials: the name of each row, one a line; without it the list
                      names rows by number, from 0, or by the utterances of a Kaldi file
   --head FILE        checkpoint of "alphamargin train": its projection is applied first, and the

@@ -1,5 +1,5 @@
 import { AlphaMarginError, describe, invalidArgument } from '../errors.js';
-import { checkPath } from '../io/file-path.js';
+import { filePath } from '../io/file-path.js';
 import { readOptions } from '../options.js';
 import { EmbeddingDataset } from './embedding-dataset.js';
 import { arkRows, scpRows } from './kaldi-rows.js';
@@ -28,13 +28,13 @@ const FORMATS: Readonly<
  *
  * | file | rows |
  * |---|---|
- * | `.npy` | float32 or float16 [N, D] |
+ * | `.npy` | float32, float16 or float64 [N, D] |
  * | `.safetensors` | a tensor [N, D] of F32, F16, BF16 or F64 |
  * | `.scp` | Kaldi: the vectors it names, binary or text, each with the name of its utterance |
  * | `.ark` | Kaldi: its vectors in order; the file is read once to find them |
  *
- * Numbers come out as float32, whatever they are in the file. Sizes are checked against the files
- * before anything is read.
+ * Numbers come out as float32, whatever they are in the file; float64 beyond its range becomes an
+ * infinity. Sizes are checked against the files before anything is read.
  *
  * @param paths A file, or files with rows of one size.
  * @param options Defaults: the only matrix of a safetensors file.
@@ -46,24 +46,27 @@ const FORMATS: Readonly<
  * await dataset.close();
  */
 export async function openEmbeddings(
-  paths: string | readonly string[],
+  paths: string | URL | readonly (string | URL)[],
   options: OpenEmbeddingsOptions = {},
 ): Promise<EmbeddingDataset> {
   const name = 'openEmbeddings';
   const { tensor } = readOptions<OpenEmbeddingsOptions>(name, options, [
     'tensor',
   ]);
-  const list = typeof paths === 'string' ? [paths] : paths;
+  const list: unknown =
+    typeof paths === 'string' || paths instanceof URL ? [paths] : paths;
   if (tensor !== undefined && typeof tensor !== 'string') {
     throw invalidArgument(name, 'options.tensor', 'a string', tensor);
   }
   if (!Array.isArray(list) || list.length === 0) {
     throw invalidArgument(name, 'paths', 'a path or an array of paths', paths);
   }
+  const names: string[] = [];
   const parts: RowSource[] = [];
   try {
-    for (const path of list as unknown[]) {
-      checkPath(name, path);
+    for (const given of list as unknown[]) {
+      const path = filePath(name, given);
+      names.push(path);
       const end = /\.[a-z]+$/.exec(path)?.[0] ?? '';
       if (!Object.hasOwn(FORMATS, end)) {
         const known = Object.keys(FORMATS).join(', ');
@@ -71,7 +74,7 @@ export async function openEmbeddings(
       }
       parts.push(await FORMATS[end]!(path, tensor));
     }
-    checkParts(list, parts);
+    checkParts(names, parts);
     return new EmbeddingDataset(parts);
   } catch (cause) {
     for (const part of parts) await part.close();

@@ -1,5 +1,5 @@
 import { invalidArgument } from '../errors.js';
-import { checkPath } from '../io/file-path.js';
+import { filePath } from '../io/file-path.js';
 import { readTextLines } from '../io/text-lines.js';
 
 /** The images of N rows, by template and medium; see {@link readTemplates}. */
@@ -29,8 +29,8 @@ export interface TemplateList {
  * const templates = await readTemplates('ijbc_face_tid_mid.txt');
  * console.log(templates.names.length, templates.images.length);
  */
-export async function readTemplates(path: string): Promise<TemplateList> {
-  checkPath('readTemplates', path);
+export async function readTemplates(path: string | URL): Promise<TemplateList> {
+  const source = filePath('readTemplates', path);
   const numbers = { template: numbering(), media: numbering() };
   const subjects: string[] = [];
   const images: string[] = [];
@@ -38,14 +38,14 @@ export async function readTemplates(path: string): Promise<TemplateList> {
   const media: number[] = [];
   let fieldCount: number | undefined;
   let lines = 0;
-  for await (const line of readTextLines(path)) {
+  for await (const line of readTextLines(source)) {
     lines += 1;
     const fields = line.trim().split(/\s*[,\s]\s*/);
     if (fields[0] === '' && fields.length === 1) continue;
     const refuse = (expected: string) =>
       invalidArgument(
         'readTemplates',
-        `line ${lines} of ${path}`,
+        `line ${lines} of ${source}`,
         expected,
         line.trim(),
       );
@@ -76,7 +76,7 @@ export async function readTemplates(path: string): Promise<TemplateList> {
   if (images.length === 0) {
     throw invalidArgument(
       'readTemplates',
-      path,
+      source,
       "lines 'image template medium'",
       lines,
     );

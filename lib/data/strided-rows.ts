@@ -49,16 +49,16 @@ function stridedRows(matrix: Matrix): RowSource {
   };
 }
 
-/** The rows of an npy file of float32 or float16 [N, D]. */
+/** The rows of an npy file of float32, float16 or float64 [N, D]. */
 export async function npyRows(path: string): Promise<RowSource> {
   const { handle, header, dataStart } = await openNpyForReading(path);
   try {
     const { dims, description } = header;
     const type = NPY_TYPES[description].name;
-    if (type !== 'float32' && type !== 'float16') {
+    if (type !== 'float32' && type !== 'float16' && type !== 'float64') {
       throw wrongType(
         path,
-        "float32 or float16 (NumPy: .astype('float32'))",
+        "float32, float16 or float64 (NumPy: .astype('float32'))",
         type,
       );
     }

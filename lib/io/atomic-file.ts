@@ -10,7 +10,7 @@ import {
 import path from 'node:path';
 import { invalidArgument } from '../errors.js';
 import { damagedFile, fileError } from './file-errors.js';
-import { checkPath } from './file-path.js';
+import { filePath } from './file-path.js';
 
 /** Linux moves at most 2^31 − 4096 bytes per call. */
 const LARGEST_WRITE = 2 ** 30;
@@ -42,16 +42,16 @@ export async function writeAll(
  * @throws AlphaMarginError `ERR_CHECKPOINT` with the path and the reason.
  */
 export async function writeFileAtomically(
-  file: string,
+  file: string | URL,
   fill: (handle: FileHandle) => Promise<void>,
 ): Promise<void> {
-  checkPath('writeFileAtomically', file);
+  const own = filePath('writeFileAtomically', file);
   if (typeof fill !== 'function') {
     throw invalidArgument('writeFileAtomically', 'fill', 'a function', fill);
   }
   let temporary: string | undefined;
   try {
-    const target = await resolveTarget(file);
+    const target = await resolveTarget(own);
     const name = temporaryName(target);
     const handle = await open(name, 'wx');
     temporary = name;
@@ -66,7 +66,7 @@ export async function writeFileAtomically(
     await flushDirectory(path.dirname(target));
   } catch (cause) {
     if (temporary !== undefined) await rm(temporary, { force: true });
-    throw fileError(file, 'write', cause);
+    throw fileError(own, 'write', cause);
   }
 }
 
@@ -86,14 +86,14 @@ export async function checkWritable(file: string): Promise<void> {
 
 /** Writes text with {@link writeFileAtomically}. */
 export async function writeTextAtomically(
-  file: string,
+  file: string | URL,
   text: string,
 ): Promise<void> {
-  checkPath('writeTextAtomically', file);
+  const own = filePath('writeTextAtomically', file);
   if (typeof text !== 'string') {
     throw invalidArgument('writeTextAtomically', 'text', 'a string', text);
   }
-  await writeFileAtomically(file, (handle) => handle.writeFile(text));
+  await writeFileAtomically(own, (handle) => handle.writeFile(text));
 }
 
 /** A name that no other process uses, in the directory of `target`. */

@@ -1,7 +1,7 @@
 import { ByteReader } from './byte-reader.js';
 import { copyElements, elementBytes } from './element-types.js';
 import { damagedFile } from './file-errors.js';
-import { checkPath } from './file-path.js';
+import { filePath } from './file-path.js';
 import { openForReading } from './file-reading.js';
 import { decodeKaldiHeader, HEADER_BYTES, isBinary } from './kaldi-header.js';
 import { readTextRows } from './kaldi-text.js';
@@ -34,11 +34,11 @@ const isSpace = (byte: number) =>
  *   console.log(name, vector.length);
  * }
  */
-export async function* readArk(path: string): AsyncGenerator<ArkRow> {
-  checkPath('readArk', path);
-  const file = await openForReading(path);
+export async function* readArk(path: string | URL): AsyncGenerator<ArkRow> {
+  const source = filePath('readArk', path);
+  const file = await openForReading(source);
   try {
-    const reader = new ByteReader(path, file);
+    const reader = new ByteReader(source, file);
     for (;;) {
       await reader.takeUntil((bytes) =>
         bytes.findIndex((byte) => !isSpace(byte)),
@@ -46,7 +46,7 @@ export async function* readArk(path: string): AsyncGenerator<ArkRow> {
       if (reader.position >= reader.size) return;
       const name = await readName(reader);
       const offset = reader.position;
-      const where = `${path}: '${name.slice(0, 80)}' at byte ${offset}`;
+      const where = `${source}: '${name.slice(0, 80)}' at byte ${offset}`;
       const start = await reader.peek(HEADER_BYTES);
       const rows = isBinary(start)
         ? readBinaryRows(where, reader, start)

@@ -1,5 +1,5 @@
 import { invalidArgument } from '../errors.js';
-import { checkPath } from './file-path.js';
+import { filePath } from './file-path.js';
 import { readTextLines } from './text-lines.js';
 
 /** The lines of a Kaldi script file: where the vector of each utterance lies. */
@@ -26,14 +26,14 @@ export interface ScpEntries {
  * @example
  * const { names, paths } = await readScp('xvector.scp');
  */
-export async function readScp(path: string): Promise<ScpEntries> {
-  checkPath('readScp', path);
+export async function readScp(path: string | URL): Promise<ScpEntries> {
+  const source = filePath('readScp', path);
   const names: string[] = [];
   const positions = new Map<string, number>();
   const file: number[] = [];
   const offset: number[] = [];
   let lines = 0;
-  for await (const line of readTextLines(path)) {
+  for await (const line of readTextLines(source)) {
     lines += 1;
     const trimmed = line.trim();
     if (trimmed === '') continue;
@@ -48,7 +48,7 @@ export async function readScp(path: string): Promise<ScpEntries> {
     ) {
       throw invalidArgument(
         'readScp',
-        `line ${lines} of ${path}`,
+        `line ${lines} of ${source}`,
         "'name path:offset' (commands and ranges cannot be read)",
         trimmed,
       );
@@ -63,7 +63,7 @@ export async function readScp(path: string): Promise<ScpEntries> {
     offset.push(at);
   }
   if (names.length === 0) {
-    throw invalidArgument('readScp', path, "lines 'name path:offset'", lines);
+    throw invalidArgument('readScp', source, "lines 'name path:offset'", lines);
   }
   return {
     names,

@@ -1,6 +1,6 @@
 import { types } from 'node:util';
 import { AlphaMarginError, describe, invalidArgument } from '../errors.js';
-import { checkPath } from './file-path.js';
+import { filePath } from './file-path.js';
 import { readTextLines } from './text-lines.js';
 
 /**
@@ -14,7 +14,9 @@ import { readTextLines } from './text-lines.js';
  * const speakers = await readUtt2spk('utt2spk');
  * speakers.get('id10270-5r0dWxy17C8-00001'); // 'id10270'
  */
-export async function readUtt2spk(path: string): Promise<Map<string, string>> {
+export async function readUtt2spk(
+  path: string | URL,
+): Promise<Map<string, string>> {
   const speakers = new Map<string, string>();
   for await (const { fields, refuse } of fieldsOf('readUtt2spk', path)) {
     const [utterance, speaker] = fields;
@@ -39,7 +41,7 @@ export async function readUtt2spk(path: string): Promise<Map<string, string>> {
  * }
  */
 export async function readSpk2utt(
-  path: string,
+  path: string | URL,
 ): Promise<Map<string, string[]>> {
   const utterances = new Map<string, string[]>();
   for await (const { fields, refuse } of fieldsOf('readSpk2utt', path)) {
@@ -102,17 +104,17 @@ export function speakerLabels(
 }
 
 /** Lines split at blanks, blank lines left out, with the error of a line. */
-async function* fieldsOf(functionName: string, path: string) {
-  checkPath(functionName, path);
+async function* fieldsOf(functionName: string, path: string | URL) {
+  const source = filePath(functionName, path);
   let lines = 0;
-  for await (const line of readTextLines(path)) {
+  for await (const line of readTextLines(source)) {
     lines += 1;
     const fields = line.trim().split(/\s+/);
     if (fields[0] === '') continue;
     const refuse = (expected: string) =>
       invalidArgument(
         functionName,
-        `line ${lines} of ${path}`,
+        `line ${lines} of ${source}`,
         expected,
         line.trim(),
       );

@@ -11,6 +11,7 @@ export const LONG_PREFIX = 12;
 export const NPY_TYPES = {
   '<f4': { name: 'float32', bytes: 4 },
   '<f2': { name: 'float16', bytes: 2 },
+  '<f8': { name: 'float64', bytes: 8 },
   '<i4': { name: 'int32', bytes: 4 },
   '<i8': { name: 'int64', bytes: 8 },
   '|u1': { name: 'uint8', bytes: 1 },

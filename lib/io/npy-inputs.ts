@@ -1,10 +1,11 @@
 import { invalidArgument } from '../errors.js';
 import type { Tensor } from '../tensor.js';
-import { checkPath } from './file-path.js';
-import { readNpy } from './npy-reader.js';
+import { filePath } from './file-path.js';
+import { readNarrowNpy, readNpy } from './npy-reader.js';
 
 /**
- * Reads embeddings [N, D] from an npy file of float32 or float16 (kept as bits).
+ * Reads embeddings [N, D] from an npy file of float32, float16 (kept as bits) or float64 (rounded to
+ * float32; values beyond its range become infinities, which every use of them refuses).
  *
  * @param path File, as `numpy.save` writes it.
  * @throws AlphaMarginError `ERR_INVALID_ARGUMENT` for another type or number of sizes;
@@ -14,23 +15,23 @@ import { readNpy } from './npy-reader.js';
  * const [count, dim] = embeddings.dims;
  */
 export async function embeddingsFromNpy(
-  path: string,
+  path: string | URL,
 ): Promise<Tensor<'float32'> | Tensor<'float16'>> {
-  checkPath('embeddingsFromNpy', path);
-  const array = await readNpy(path);
+  const source = filePath('embeddingsFromNpy', path);
+  const array = await readNarrowNpy(source);
   const { type, dims } = array;
   if (type !== 'float32' && type !== 'float16') {
     throw invalidArgument(
       'embeddingsFromNpy',
-      `the dtype of ${path}`,
-      "float32 or float16 (NumPy: .astype('float32'))",
+      `the dtype of ${source}`,
+      "float32, float16 or float64 (NumPy: .astype('float32'))",
       type,
     );
   }
   if (dims.length !== 2) {
     throw invalidArgument(
       'embeddingsFromNpy',
-      `the sizes of ${path}`,
+      `the sizes of ${source}`,
       '[N, D]',
       [...dims],
     );
@@ -47,19 +48,19 @@ export async function embeddingsFromNpy(
  * @example
  * const labels = await labelsFromNpy('identities.npy');
  */
-export async function labelsFromNpy(path: string): Promise<Int32Array> {
-  checkPath('labelsFromNpy', path);
-  const { type, data, dims } = await readNpy(path);
+export async function labelsFromNpy(path: string | URL): Promise<Int32Array> {
+  const source = filePath('labelsFromNpy', path);
+  const { type, data, dims } = await readNpy(source);
   if (type !== 'int32' && type !== 'uint8') {
     throw invalidArgument(
       'labelsFromNpy',
-      `the dtype of ${path}`,
+      `the dtype of ${source}`,
       "int32, int64 or uint8 (NumPy: .astype('int64'))",
       type,
     );
   }
   if (dims.length !== 1) {
-    throw invalidArgument('labelsFromNpy', `the sizes of ${path}`, '[N]', [
+    throw invalidArgument('labelsFromNpy', `the sizes of ${source}`, '[N]', [
       ...dims,
     ]);
   }

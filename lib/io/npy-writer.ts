@@ -2,13 +2,14 @@ import { invalidArgument } from '../errors.js';
 import { readDims } from '../tensor.js';
 import { type ArrayKind, readArray } from '../typed-arrays.js';
 import { writeAll, writeFileAtomically } from './atomic-file.js';
-import { checkPath } from './file-path.js';
+import { filePath } from './file-path.js';
 import { encodeNpyHeader, type NpyDescription } from './npy-header.js';
 import type { NpyArray } from './npy-reader.js';
 
 const ARRAYS = {
   float32: 'Float32Array',
   float16: 'Uint16Array',
+  float64: 'Float64Array',
   int32: 'Int32Array',
   uint8: 'Uint8Array',
 } as const satisfies Record<NpyArray['type'], ArrayKind>;
@@ -17,6 +18,7 @@ const ARRAYS = {
 const DESCRIPTIONS: Record<NpyArray['type'], NpyDescription> = {
   float32: '<f4',
   float16: '<f2',
+  float64: '<f8',
   int32: '<i4',
   uint8: '|u1',
 };
@@ -29,8 +31,11 @@ const DESCRIPTIONS: Record<NpyArray['type'], NpyDescription> = {
  * @example
  * await writeNpy('cosines.npy', tensor(new Float32Array(6), [2, 3]));
  */
-export async function writeNpy(path: string, array: NpyArray): Promise<void> {
-  checkPath('writeNpy', path);
+export async function writeNpy(
+  path: string | URL,
+  array: NpyArray,
+): Promise<void> {
+  const target = filePath('writeNpy', path);
   const given: Partial<NpyArray> = array ?? {};
   const { type } = given;
   if (typeof type !== 'string' || !Object.hasOwn(DESCRIPTIONS, type)) {
@@ -45,7 +50,7 @@ export async function writeNpy(path: string, array: NpyArray): Promise<void> {
   }
   const dims = readDims('writeNpy', 'dims', given.dims, data.length);
   const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-  await writeFileAtomically(path, async (handle) => {
+  await writeFileAtomically(target, async (handle) => {
     await writeAll(handle, encodeNpyHeader(DESCRIPTIONS[type], dims));
     await writeAll(handle, bytes);
   });

@@ -3,7 +3,7 @@ import { AlphaMarginError, describe, invalidArgument } from '../errors.js';
 import { readOptions } from '../options.js';
 import { readBytes } from '../typed-arrays.js';
 import { damagedFile } from './file-errors.js';
-import { checkPath } from './file-path.js';
+import { filePath } from './file-path.js';
 import { openForReading, readExactly } from './file-reading.js';
 import { decodeHeader } from './safetensors-decoding.js';
 import {
@@ -190,19 +190,21 @@ export class SafetensorsFile {
  * for await (const { first, bytes } of file.rows('prototypes')) use(first, bytes);
  * await file.close();
  */
-export async function openSafetensors(path: string): Promise<SafetensorsFile> {
-  checkPath('openSafetensors', path);
-  const { handle, size } = await openForReading(path);
+export async function openSafetensors(
+  path: string | URL,
+): Promise<SafetensorsFile> {
+  const source = filePath('openSafetensors', path);
+  const { handle, size } = await openForReading(source);
   try {
     const start = new Uint8Array(LENGTH_BYTES);
     if (size < LENGTH_BYTES) {
-      throw damagedFile(path, `truncated: ${size} bytes hold no header`);
+      throw damagedFile(source, `truncated: ${size} bytes hold no header`);
     }
-    await readExactly(handle, path, start, 0);
+    await readExactly(handle, source, start, 0);
     const length = new DataView(start.buffer).getBigUint64(0, true);
     if (length > BigInt(LARGEST_HEADER)) {
       throw damagedFile(
-        path,
+        source,
         `not a safetensors file, or the header is too large: ${length} bytes ` +
           `(at most ${LARGEST_HEADER})`,
       );
@@ -210,15 +212,15 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
     const dataStart = LENGTH_BYTES + Number(length);
     if (dataStart > size) {
       throw damagedFile(
-        path,
+        source,
         `truncated: the header takes ${length} bytes, the file holds ` +
           `${size - LENGTH_BYTES} after its length`,
       );
     }
     const text = new Uint8Array(Number(length));
-    await readExactly(handle, path, text, LENGTH_BYTES);
-    const header = decodeHeader(path, text, size - dataStart);
-    return new SafetensorsFile(path, handle, header, dataStart);
+    await readExactly(handle, source, text, LENGTH_BYTES);
+    const header = decodeHeader(source, text, size - dataStart);
+    return new SafetensorsFile(source, handle, header, dataStart);
   } catch (cause) {
     await handle.close();
     throw cause;

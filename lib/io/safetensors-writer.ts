@@ -3,7 +3,7 @@ import { readBytes } from '../typed-arrays.js';
 import { writeAll, writeFileAtomically } from './atomic-file.js';
 import { TensorChecksum, withChecksums } from './checksums.js';
 import { damagedFile } from './file-errors.js';
-import { checkPath } from './file-path.js';
+import { filePath } from './file-path.js';
 import {
   elementBytes,
   encodeHeader,
@@ -51,7 +51,7 @@ export interface SafetensorsContent {
  * });
  */
 export async function writeSafetensors(
-  path: string,
+  path: string | URL,
   content: SafetensorsContent,
 ): Promise<void> {
   await write(path, content, false);
@@ -66,11 +66,11 @@ export async function writeChecksummed(
 }
 
 async function write(
-  path: string,
+  path: string | URL,
   content: SafetensorsContent,
   hasChecksums: boolean,
 ): Promise<void> {
-  checkPath('writeSafetensors', path);
+  const target = filePath('writeSafetensors', path);
   const { tensors: given, metadata = {} } = content ?? {};
   const own = readMetadata(metadata);
   const sources = readSources(given).sort(
@@ -87,12 +87,12 @@ async function write(
   });
   if (header.byteLength - LENGTH_BYTES > LARGEST_HEADER) {
     throw damagedFile(
-      path,
+      target,
       `cannot write the file: the header would take ${header.byteLength} bytes ` +
         `(at most ${LARGEST_HEADER})`,
     );
   }
-  await writeFileAtomically(path, async (handle) => {
+  await writeFileAtomically(target, async (handle) => {
     await writeAll(handle, header);
     for (const source of sources) {
       const { byteLength } = tensors.get(source.name)!;
@@ -110,7 +110,7 @@ async function write(
       }
       if (written !== byteLength) {
         throw damagedFile(
-          path,
+          target,
           `cannot write the file: tensor '${source.name}' takes ${byteLength} ` +
             `bytes, its chunks gave ${written}`,
         );

@@ -7,7 +7,15 @@ export {
   type DetectionCostOptions,
   minDcf,
 } from './min-dcf.js';
-export { parseTrials, type TrialList } from './parse-trials.js';
+export {
+  type NormalizeScoresOptions,
+  normalizeScores,
+} from './normalize-scores.js';
+export {
+  type ListedTrials,
+  parseTrials,
+  type TrialList,
+} from './parse-trials.js';
 export { readTemplatePairs } from './read-template-pairs.js';
 export { readTrials } from './read-trials.js';
 export { type RocCurve, roc } from './roc.js';
@@ -23,11 +31,13 @@ export type { NamedScores } from './systems.js';
 export { type TarAtFar, tarAtFar } from './tar-at-far.js';
 /** What a training says of an epoch, for reports. */
 export type { TrainingEpoch } from './training-history.js';
+export { trialCosines } from './trial-cosines.js';
 export {
   type RawScores,
   type TrialScores,
   trialScoresFrom,
 } from './trial-scores.js';
+export { trialScoresFromList } from './trial-scores-from-list.js';
 export {
   type ReportSystem,
   type VerificationReportOptions,

@@ -3,23 +3,32 @@ import { native } from '../native.js';
 import type { RealInput } from '../tensor.js';
 import { readArray } from '../typed-arrays.js';
 import type { TrialList } from './parse-trials.js';
-import { countScores, type TrialScores } from './trial-scores.js';
+import {
+  countScores,
+  type RawScores,
+  type TrialScores,
+} from './trial-scores.js';
 
-/** Scores of listed trials, each one kept. */
-export async function scoreListedTrials(
+/** A list of T trials by rows of the embeddings, checked and copied. */
+export interface TrialRows {
+  readonly genuine: Uint8Array;
+  readonly enrolment: Int32Array;
+  readonly test: Int32Array;
+}
+
+/** Finds the rows that the trials of a list compare. */
+export function rowsOfTrials(
   functionName: string,
-  embeddings: RealInput,
   trials: TrialList,
   names: readonly string[] | undefined,
-  cancel: Int32Array,
-): Promise<TrialScores> {
+  rows: number,
+): TrialRows {
   const {
     genuine,
     enrolment,
     test,
     names: listed,
   } = checkTrials(functionName, trials);
-  const [rows = 0, dim = 0] = embeddings.dims;
   const rowOf = rowsOfNames(functionName, listed, names, rows);
   const toRows = (side: 'enrolment' | 'test', positions: Int32Array) =>
     positions.map((position, trial) => {
@@ -34,19 +43,35 @@ export async function scoreListedTrials(
       }
       return rowOf === undefined ? position : rowOf[position]!;
     });
-  const cosines = new Float32Array(genuine.length);
-  await native().pairCosines(
-    embeddings.data,
-    dim,
-    toRows('enrolment', enrolment),
-    toRows('test', test),
-    cosines,
-    cancel,
-  );
+  return {
+    genuine,
+    enrolment: toRows('enrolment', enrolment),
+    test: toRows('test', test),
+  };
+}
+
+/** Cosines of the trials of a list, in its order: float64 from the originals, rounded once. */
+export async function cosinesOfTrials(
+  { data, dims }: RealInput,
+  { enrolment, test }: TrialRows,
+  cancel: Int32Array,
+): Promise<Float32Array> {
+  const cosines = new Float32Array(enrolment.length);
+  const dim = dims[1]!;
+  await native().pairCosines(data, dim, enrolment, test, cosines, cancel);
+  return cosines;
+}
+
+/** Counts scores in the order of a list by the labels of its trials. */
+export function countListedScores(
+  functionName: string,
+  scores: RawScores,
+  genuine: Uint8Array,
+): TrialScores {
   return countScores(
     functionName,
-    cosines.filter((_, trial) => genuine[trial] === 1),
-    cosines.filter((_, trial) => genuine[trial] === 0),
+    scores.filter((_, trial) => genuine[trial] === 1),
+    scores.filter((_, trial) => genuine[trial] === 0),
   );
 }
 
@@ -69,16 +94,20 @@ function checkTrials(functionName: string, trials: TrialList): TrialList {
       trials,
     );
   }
-  const other = genuine.findIndex((label) => label > 1);
-  if (other >= 0) {
-    throw invalidArgument(
-      functionName,
-      `trials.genuine[${other}]`,
-      '0 or 1',
-      genuine[other],
-    );
-  }
+  checkLabels(functionName, genuine);
   return { genuine, enrolment, test, ...(names && { names }) };
+}
+
+/** Refuses labels of trials other than 0 and 1. */
+export function checkLabels(functionName: string, genuine: Uint8Array): void {
+  const other = genuine.findIndex((label) => label > 1);
+  if (other < 0) return;
+  throw invalidArgument(
+    functionName,
+    `trials.genuine[${other}]`,
+    '0 or 1',
+    genuine[other],
+  );
 }
 
 /** Row of each name of the list; undefined when the list itself holds rows. */

@@ -12,15 +12,31 @@ export interface TrialList {
   readonly names?: readonly string[];
 }
 
+/** A list, and how the rows of the embeddings are named in it. */
+export interface ListedTrials {
+  /** The trials, of {@link readTrials} or {@link parseTrials}. */
+  readonly trials: TrialList;
+  /**
+   * [N], the name of each row of the embeddings, all different. Without it, the
+   * names in the list must be row numbers.
+   */
+  readonly names?: readonly string[];
+}
+
 /**
- * Reads a trial list from text, in the form VoxCeleb's lists have:
+ * Reads a trial list from text, one trial a line, in the form of VoxCeleb's lists or in that of Kaldi's
+ * and WeSpeaker's:
  *
  *     1 id10270/x6uYqmx31kE/00001.wav id10270/8jEAjG6SegY/00008.wav
  *     0 id10270/x6uYqmx31kE/00001.wav id10300/ize_eiCFEg0/00003.wav
  *
- * One trial a line: label (1 one identity, 0 two), enrolment, test, separated by
- * spaces or tabs. Blank lines, CRLF and a byte order mark are tolerated; names
- * cannot hold spaces. {@link readTrials} reads a file without holding its text.
+ *     id10270-x6uYqmx31kE-00001 id10270-8jEAjG6SegY-00008 target
+ *     id10270-x6uYqmx31kE-00001 id10300-ize_eiCFEg0-00003 nontarget
+ *
+ * That is label (1 one identity, 0 two), enrolment, test; or enrolment, test, label. The first line
+ * tells the form, and all others must have it. A first line that fits both, as `1 7 target`, is taken
+ * for Kaldi's. Fields are separated by spaces or tabs; names cannot hold any. Blank lines, CRLF
+ * and a byte order mark are tolerated. {@link readTrials} reads a file without holding its text.
  *
  * @param text The whole list.
  * @returns The trials, each name stored once.
@@ -31,12 +47,14 @@ export interface TrialList {
  * const trials = parseTrials('1 a.wav b.wav\n0 a.wav c.wav\n');
  * console.log(trials.names); // [ 'a.wav', 'b.wav', 'c.wav' ]
  * console.log(trials.test); // Int32Array(2) [ 1, 2 ]
+ * const same = parseTrials('a.wav b.wav target\na.wav c.wav nontarget\n');
+ * console.log(same.genuine); // Uint8Array(2) [ 1, 0 ]
  */
 export function parseTrials(text: string): TrialList {
   if (typeof text !== 'string') {
     throw invalidArgument('parseTrials', 'text', 'a string', text);
   }
-  const collector = collectTrials('parseTrials', 'text');
+  const collector = collectTrials('parseTrials', 'text', LISTS);
   let start = 0;
   while (start < text.length) {
     const newline = text.indexOf('\n', start);
@@ -47,27 +65,68 @@ export function parseTrials(text: string): TrialList {
   return collector.finish();
 }
 
-/** Where the fields of a line stand in lists with the label first, as VoxCeleb's. */
-export const LABEL_FIRST = {
+/** Where the three fields of a line stand, and what the label may be. */
+interface ListForm {
+  readonly label: 0 | 2;
+  readonly enrolment: 0 | 1;
+  readonly test: 1 | 2;
+  readonly genuine: string;
+  readonly impostor: string;
+  /** For messages. */
+  readonly shown: string;
+}
+
+const VOXCELEB: ListForm = {
   label: 0,
   enrolment: 1,
   test: 2,
-  shown: "'label enrolment test'",
-} as const;
-/** The same with the label last, as IJB's. */
-export const LABEL_LAST = {
+  genuine: '1',
+  impostor: '0',
+  shown: "'label enrolment test' with label 0 or 1",
+};
+
+const KALDI: ListForm = {
   label: 2,
   enrolment: 0,
   test: 1,
-  shown: "'enrolment test label'",
-} as const;
+  genuine: 'target',
+  impostor: 'nontarget',
+  shown: "'enrolment test label' with label target or nontarget",
+};
 
-/** Collects trials line by line, so that a file need not be held as one string. */
+/** Forms of trial lists. Kaldi's first: its labels are names in another list more rarely than 1 and 0. */
+export const LISTS = [KALDI, VOXCELEB] as const;
+
+/** The form of IJB's pairs. */
+export const IJB: ListForm = {
+  label: 2,
+  enrolment: 0,
+  test: 1,
+  genuine: '1',
+  impostor: '0',
+  shown: "'enrolment test label' with label 0 or 1",
+};
+
+function fits(fields: readonly string[], form: ListForm): boolean {
+  const label = fields[form.label];
+  return (
+    fields.length === 3 && (label === form.genuine || label === form.impostor)
+  );
+}
+
+/**
+ * Collects trials line by line, so that a file need not be held as one string.
+ *
+ * @param forms Which the list may have; the first that fits the first trial is its form.
+ */
 export function collectTrials(
   functionName: string,
   source: string,
-  form: typeof LABEL_FIRST | typeof LABEL_LAST = LABEL_FIRST,
+  forms: readonly ListForm[],
 ) {
+  /** The form of the first trial, which all others must have. */
+  let form: ListForm | undefined;
+  let formLine = 0;
   const genuine: number[] = [];
   const enrolment: number[] = [];
   const test: number[] = [];
@@ -87,16 +146,19 @@ export function collectTrials(
       const trimmed = line.trim();
       if (trimmed === '') return;
       const fields = trimmed.split(/[ \t]+/);
-      const label = fields[form.label];
-      if (fields.length !== 3 || (label !== '0' && label !== '1')) {
+      form ??= forms.find((candidate) => fits(fields, candidate));
+      if (form === undefined || !fits(fields, form)) {
         throw invalidArgument(
           functionName,
           `line ${lines} of ${source}`,
-          `${form.shown} with label 0 or 1`,
+          form === undefined
+            ? forms.map(({ shown }) => shown).join(', or ')
+            : `${form.shown}, as line ${formLine}`,
           trimmed,
         );
       }
-      genuine.push(label === '1' ? 1 : 0);
+      if (genuine.length === 0) formLine = lines;
+      genuine.push(fields[form.label] === form.genuine ? 1 : 0);
       enrolment.push(positionOf(fields[form.enrolment]!));
       test.push(positionOf(fields[form.test]!));
     },

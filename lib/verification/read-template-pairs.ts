@@ -1,6 +1,6 @@
-import { checkPath } from '../io/file-path.js';
+import { filePath } from '../io/file-path.js';
 import { readTextLines } from '../io/text-lines.js';
-import { collectTrials, LABEL_LAST, type TrialList } from './parse-trials.js';
+import { collectTrials, IJB, type TrialList } from './parse-trials.js';
 
 /**
  * Reads the pairs of an IJB-style protocol (`ijbc_template_pair_label.txt`): one pair a line,
@@ -18,9 +18,11 @@ import { collectTrials, LABEL_LAST, type TrialList } from './parse-trials.js';
  * const pairs = await readTemplatePairs('/tmp/pairs.txt');
  * console.log(pairs.names); // [ '1', '11065', '14032' ]
  */
-export async function readTemplatePairs(path: string): Promise<TrialList> {
-  checkPath('readTemplatePairs', path);
-  const collector = collectTrials('readTemplatePairs', path, LABEL_LAST);
-  for await (const line of readTextLines(path)) collector.addLine(line);
+export async function readTemplatePairs(
+  path: string | URL,
+): Promise<TrialList> {
+  const source = filePath('readTemplatePairs', path);
+  const collector = collectTrials('readTemplatePairs', source, [IJB]);
+  for await (const line of readTextLines(source)) collector.addLine(line);
   return collector.finish();
 }

@@ -1,18 +1,17 @@
-import { fileURLToPath } from 'node:url';
-import { invalidArgument } from '../errors.js';
-import { checkPath } from '../io/file-path.js';
+import { filePath } from '../io/file-path.js';
 import { readTextLines } from '../io/text-lines.js';
-import { collectTrials, type TrialList } from './parse-trials.js';
+import { collectTrials, LISTS, type TrialList } from './parse-trials.js';
 
 /**
- * Reads a trial list from a file, one trial a line: `label enrolment test`, the
- * form of VoxCeleb's lists (see {@link parseTrials}). The file is read as a
- * stream; memory grows with the trials and the distinct names only.
+ * Reads a trial list from a file, one trial a line: `label enrolment test`, the form of VoxCeleb's
+ * lists, or `enrolment test target|nontarget`, that of Kaldi's and WeSpeaker's (see
+ * {@link parseTrials}). The file is read as a stream; memory grows with the trials and the distinct
+ * names only.
  *
  * @param path The file, UTF-8.
  * @returns The trials, for {@link scoreTrials}.
  * @throws AlphaMarginError `ERR_INVALID_ARGUMENT` naming the first line that has
- *   another form, or when there is no trial at all; `ERR_CHECKPOINT` when the file
+ *   another form than the first, or when there is no trial at all; `ERR_CHECKPOINT` when the file
  *   cannot be read.
  * @example
  * import { writeFileSync } from 'node:fs';
@@ -22,20 +21,8 @@ import { collectTrials, type TrialList } from './parse-trials.js';
  * console.log(trials.genuine); // Uint8Array(2) [ 1, 0 ]
  */
 export async function readTrials(path: string | URL): Promise<TrialList> {
-  if (typeof path !== 'string' && !(path instanceof URL)) {
-    throw invalidArgument('readTrials', 'path', 'a path or a file URL', path);
-  }
-  const source = typeof path === 'string' ? path : pathOf(path);
-  checkPath('readTrials', source);
-  const collector = collectTrials('readTrials', source);
+  const source = filePath('readTrials', path);
+  const collector = collectTrials('readTrials', source, LISTS);
   for await (const line of readTextLines(source)) collector.addLine(line);
   return collector.finish();
-}
-
-function pathOf(url: URL): string {
-  try {
-    return fileURLToPath(url);
-  } catch {
-    throw invalidArgument('readTrials', 'path', 'a file URL', String(url));
-  }
 }

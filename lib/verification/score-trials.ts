@@ -5,13 +5,17 @@ import {
   IGNORED_LABEL,
   type RealInput,
   readLabels,
-  readRealTensor,
   snapshot,
   type TensorLike,
 } from '../tensor.js';
+import { readRows } from './checks.js';
 import { scorePairsExactly, scorePairsInBins } from './labelled-pairs.js';
-import { scoreListedTrials } from './listed-trials.js';
-import type { TrialList } from './parse-trials.js';
+import {
+  cosinesOfTrials,
+  countListedScores,
+  rowsOfTrials,
+} from './listed-trials.js';
+import type { ListedTrials } from './parse-trials.js';
 import type { TrialScores } from './trial-scores.js';
 
 /** Which pairs to compare: all of them by label, or those of a list. */
@@ -23,15 +27,7 @@ export type TrialSource =
        */
       readonly labels: Int32Array | TensorLike;
     }
-  | {
-      /** The trials to score, of {@link readTrials} or {@link parseTrials}. */
-      readonly trials: TrialList;
-      /**
-       * [N], the name of each row of the embeddings, all different. Without it, the
-       * names in the list must be row numbers.
-       */
-      readonly names?: readonly string[];
-    };
+  | ListedTrials;
 
 /** Options of {@link scoreTrials}. */
 export interface ScoreTrialsOptions extends CallOptions {
@@ -82,15 +78,10 @@ export async function scoreTrials(
   options: ScoreTrialsOptions = {},
 ): Promise<TrialScores> {
   const name = 'scoreTrials';
-  const input = readRealTensor(name, 'embeddings', embeddings, 2);
-  if (input.dims[1] === 0) {
-    throw invalidArgument(name, 'embeddings.dims[1]', 'at least 1', 0);
-  }
+  const input = readRows(name, 'embeddings', embeddings);
   const { labels, trials, names } = (source ?? {}) as {
     labels?: unknown;
-    trials?: TrialList;
-    names?: readonly string[];
-  };
+  } & Partial<ListedTrials>;
   if ((labels === undefined) === (trials === undefined)) {
     throw invalidArgument(name, 'source', '{ labels } or { trials }', source);
   }
@@ -110,9 +101,11 @@ export async function scoreTrials(
   checkSignal(name, signal);
   if (labels === undefined) {
     const own = { data: snapshot(input.data), dims: input.dims };
-    return invoke(name, scoreTrials, signal, (cancel) =>
-      scoreListedTrials(name, own, trials!, names, cancel),
+    const rows = rowsOfTrials(name, trials!, names, own.dims[0]!);
+    const cosines = await invoke(name, scoreTrials, signal, (cancel) =>
+      cosinesOfTrials(own, rows, cancel),
     );
+    return countListedScores(name, cosines, rows.genuine);
   }
   const given = readTrialLabels(name, labels, input.dims[0]!);
   const { own, known, rowOf } = labelledRows(input, given);

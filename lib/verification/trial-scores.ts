@@ -1,5 +1,4 @@
-import { AlphaMarginError, invalidArgument } from '../errors.js';
-import { readArray } from '../typed-arrays.js';
+import { checkFinite, copyScores } from './checks.js';
 
 /**
  * Scores of a set of verification trials, as every metric here reads them: the
@@ -60,13 +59,11 @@ export function trialScoresFrom(
   impostor: RawScores,
 ): TrialScores {
   const name = 'trialScoresFrom';
-  const copies = Object.entries({ genuine, impostor }).map(([kind, scores]) => {
-    const own = readArray(scores, 'Float32Array', 'Float64Array');
-    if (own !== undefined) return own.slice();
-    const expected = 'a Float32Array or a Float64Array';
-    throw invalidArgument(name, kind, expected, scores);
-  });
-  return countScores(name, copies[0]!, copies[1]!);
+  return countScores(
+    name,
+    copyScores(name, 'genuine', genuine),
+    copyScores(name, 'impostor', impostor),
+  );
 }
 
 /** Sorts both arrays in place and counts the trials at each distinct score. */
@@ -119,20 +116,4 @@ function mergeDescending(
     level += 1;
   }
   return level;
-}
-
-/** Refuses NaN and infinities: no threshold could order them. */
-function checkFinite(
-  functionName: string,
-  argument: string,
-  scores: RawScores,
-): void {
-  for (let index = 0; index < scores.length; index += 1) {
-    if (!Number.isFinite(scores[index])) {
-      throw new AlphaMarginError(
-        'ERR_NON_FINITE',
-        `${functionName}: expected ${argument}[${index}] to be a finite score but received ${scores[index]}`,
-      );
-    }
-  }
 }

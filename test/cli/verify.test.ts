@@ -37,6 +37,28 @@ test('a trial list by row number and by name gives the same rates', async () => 
   expect(byName).toEqual(byRow);
 });
 
+test("a trial list in Kaldi's form gives the rates of VoxCeleb's", async () => {
+  const data = Float64Array.of(1, 0, 1, 0.1, 0, 1, 0.2, 1);
+  const embeddings = file('double.npy');
+  await writeNpy(embeddings, { type: 'float64', data, dims: [4, 2] });
+  await writeFile(file('names.lst'), 'a\nb\nc\nd\n');
+  const verify = async (trials: string) => {
+    await writeFile(file('list.txt'), trials);
+    return runCli([
+      'verify',
+      ...['--embeddings', embeddings, '--trials', file('list.txt')],
+      ...['--names', file('names.lst')],
+    ]);
+  };
+  const kaldi = await verify('a b target\nc d target\na c nontarget\n');
+  expect(kaldi).toMatchObject({ code: 0, stderr: '' });
+  expect(kaldi.stdout).toMatch(/2 genuine and 1 impostor pairs/);
+  expect(await verify('1 a b\n1 c d\n0 a c\n')).toEqual(kaldi);
+  const mixed = await verify('a b target\n1 c d\n');
+  expect(mixed.code).toBe(1);
+  expect(mixed.stderr).toMatch(/line 2 of .*list\.txt .* as line 1 but/);
+});
+
 test('float16 embeddings are read', async () => {
   const data = Uint16Array.of(0x3c00, 0, 0x3c00, 0x2e66, 0, 0x3c00);
   const embeddings = file('half.npy');
@@ -61,7 +83,7 @@ test('sets that do not fit together are refused in one line', async () => {
     ],
     [
       ['--embeddings', set.labels, '--labels', set.labels],
-      /float32 or float16/,
+      /float32, float16 or float64/,
     ],
     [['--embeddings', set.embeddings, '--trials', set.labels], /readTrials/],
     [[...setOptions(set), '--head', set.labels], /not a safetensors file/],
@@ -104,11 +126,11 @@ test('pairs of one kind only are refused by what is in the file', async () => {
     ],
     [
       () => trials('1 0 1\n1 2 3\n'),
-      /kinds\.txt: it has no impostor trial \(label 0\); rates need both/,
+      /kinds\.txt: it has no impostor trial \(label 0 or nontarget\); rates need both/,
     ],
     [
       () => trials('0 0 2\n'),
-      /kinds\.txt: it has no genuine trial \(label 1\); rates need both/,
+      /kinds\.txt: it has no genuine trial \(label 1 or target\); rates need both/,
     ],
   ];
   for (const [write, message] of cases) {

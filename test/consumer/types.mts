@@ -20,9 +20,13 @@ import {
 } from 'alphamargin/data';
 import {
   eer,
+  normalizeScores,
+  parseTrials,
   rocPlot,
   scoreTrials,
   type TrialScores,
+  trialCosines,
+  trialScoresFromList,
 } from 'alphamargin/verification';
 
 const embeddings: Tensor = tensor(new Float32Array(6), [2, 3]);
@@ -42,7 +46,22 @@ export const result: LossResult = await qMarginLoss(embeddings, labels, {
 export const scores: TrialScores = await scoreTrials(embeddings, { labels });
 export const rate: number = eer(scores).rate;
 export const plot: Promise<string> = rocPlot([{ name: 'a', scores }]);
-export const dataset: EmbeddingDataset = await openEmbeddings('rows.npy');
+const trials = parseTrials('a b target\nb a nontarget\n');
+const names = ['a', 'b'];
+const cosines: Float32Array = await trialCosines(embeddings, { trials, names });
+export const normalized: TrialScores = trialScoresFromList(
+  await normalizeScores({
+    scores: cosines,
+    trials,
+    names,
+    embeddings,
+    cohort: embeddings,
+  }),
+  trials,
+);
+export const dataset: EmbeddingDataset = await openEmbeddings(
+  new URL('rows.npy', import.meta.url),
+);
 const plan = shuffled({ rows: dataset.count, batch: 2 });
 export const batches: AsyncIterable<EmbeddingBatch> = embeddingBatches(
   dataset,

@@ -34,15 +34,18 @@ export async function writeEveryFormat(
   const half = Uint16Array.from(data, float16Bits);
   await writeNpy(file('x32.npy'), { type: 'float32', data, dims });
   await writeNpy(file('x16.npy'), { type: 'float16', data: half, dims });
+  const double = Float64Array.from(data);
+  await writeNpy(file('x64.npy'), { type: 'float64', data: double, dims });
   const forms: [SafetensorsType, ArrayBufferView][] = [
     ['F32', data],
     ['F16', half],
     ['BF16', Uint16Array.from(data, bfloat16Bits)],
-    ['F64', Float64Array.from(data)],
+    ['F64', double],
   ];
   const written: Record<string, string> = {
     'npy float32': file('x32.npy'),
     'npy float16': file('x16.npy'),
+    'npy float64': file('x64.npy'),
   };
   for (const [dtype, values] of forms) {
     const bytes = new Uint8Array(values.buffer, 0, values.byteLength);

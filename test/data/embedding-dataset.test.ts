@@ -37,6 +37,7 @@ async function openFiles(): Promise<string[]> {
 const formats = [
   'npy float32',
   'npy float16',
+  'npy float64',
   'safetensors F32',
   'safetensors F16',
   'safetensors BF16',
@@ -74,6 +75,26 @@ describe.each(formats)('%s', (format) => {
     const named = /^(ark|scp)/.test(format);
     expect(dataset.names?.[7]).toBe(named ? 'u343' : undefined);
   });
+});
+
+test('float64 is rounded, and becomes an infinity beyond float32', async () => {
+  const values = Float64Array.of(0.1, 1e-50, 3.5e38, -1e300);
+  await writeNpy(file('w.npy'), {
+    type: 'float64',
+    data: values,
+    dims: [2, 2],
+  });
+  const bytes = new Uint8Array(values.buffer);
+  await writeSafetensors(file('w.safetensors'), {
+    tensors: [{ name: 'w', dtype: 'F64', shape: [2, 2], chunks: [bytes] }],
+  });
+  for (const name of ['w.npy', 'w.safetensors']) {
+    await using dataset = await openEmbeddings(file(name));
+    const target = new Float32Array(4);
+    await dataset.readRows(0, target);
+    const [a, b, c, d] = [Math.fround(0.1), 0, Infinity, -Infinity];
+    expect([...target]).toEqual([a, b, c, d]);
+  }
 });
 
 test('several files are one data set, whatever their formats', async () => {

@@ -5,6 +5,7 @@ import { AlphaMarginError } from '../../lib/errors.js';
 import { readArk } from '../../lib/io/kaldi-ark.js';
 import { readScp } from '../../lib/io/kaldi-scp.js';
 import { readSpk2utt, readUtt2spk } from '../../lib/io/kaldi-speakers.js';
+import { embeddingsFromNpy } from '../../lib/io/npy-inputs.js';
 import { readNpy } from '../../lib/io/npy-reader.js';
 import { writeNpy } from '../../lib/io/npy-writer.js';
 import { openSafetensors } from '../../lib/io/safetensors-reader.js';
@@ -42,6 +43,7 @@ beforeEach(() => {
   }
   const arrays = {
     Float32Array,
+    Float64Array,
     Uint16Array,
     Int32Array,
     Uint8Array,
@@ -123,6 +125,7 @@ const TEXT: Record<string, string> = {
   utt2spk: 'u1 zoë\nu2 ann\nu3 zoë\n',
   spk2utt: 'zoë u1 u3\nann u2\n',
   trials: '1 a.wav b.wav\n0 a.wav c.wav\n',
+  'kaldi trials': 'a.wav b.wav target\na.wav c.wav nontarget\n',
   templates: '1.jpg 1 69544 ann\n2.jpg 1 69544 ann\n3.jpg 7 12 bob\n',
   pairs: '1 11065 1\n1 14032 0\n',
 };
@@ -134,6 +137,9 @@ const readers: [format: string, reader: Reader, end: string][] = [
   ['npy labels', readNpy, '.npy'],
   ['npy float32', readAll, '.npy'],
   ['npy float16', readAll, '.npy'],
+  ['npy float64', readNpy, '.npy'],
+  ['npy float64', embeddingsFromNpy, '.npy'],
+  ['npy float64', readAll, '.npy'],
   ['safetensors F32', readTensors, '.safetensors'],
   ['safetensors BF16', readAll, '.safetensors'],
   ['ark FV', (path) => drain(readArk(path)), '.ark'],
@@ -146,6 +152,7 @@ const readers: [format: string, reader: Reader, end: string][] = [
   ['utt2spk', readUtt2spk, ''],
   ['spk2utt', readSpk2utt, ''],
   ['trials', readTrials, ''],
+  ['kaldi trials', readTrials, ''],
   ['templates', readTemplates, ''],
   ['pairs', readTemplatePairs, ''],
 ];

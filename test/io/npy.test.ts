@@ -37,6 +37,11 @@ const arrays: NpyArray[] = [
     dims: [2, 3],
   },
   { type: 'float16', data: Uint16Array.of(0x3c00, 0xfbff), dims: [1, 2] },
+  {
+    type: 'float64',
+    data: Float64Array.of(0.1, -0, Number.NaN, 1e300, 5e-324, 6),
+    dims: [3, 2],
+  },
   { type: 'int32', data: Int32Array.of(-(2 ** 31), 2 ** 31 - 1, 0), dims: [3] },
   { type: 'uint8', data: Uint8Array.of(0, 255), dims: [2, 1, 1] },
   { type: 'float32', data: Float32Array.of(7), dims: [] },
@@ -94,7 +99,7 @@ const both = "embeddings .astype('float32'), labels .astype('int64')";
 const integers = ".astype('int64')";
 
 test.each([
-  ...[['<f8', both] as const, ['>f4', both] as const],
+  ...[['>f8', both] as const, ['>f4', both] as const],
   ...(['>i8', '<i2', '|b1', '<u4'] as const).map((d) => [d, integers] as const),
   ...(['|O', '<U3', '<c8', ''] as const).map((d) => [d, null] as const),
 ])(
@@ -104,7 +109,7 @@ test.each([
     const path = await writeRaw(dictionary(descr, '(1,)'), 8);
     await expect(readNpy(path)).rejects.toMatchObject({
       code: 'ERR_INVALID_ARGUMENT',
-      message: `readNpy: expected the dtype of ${path} to be one of float32 (<f4), float16 (<f2), int32 (<i4), int64 (<i8), uint8 (|u1) but received '${descr}'${hint}`,
+      message: `readNpy: expected the dtype of ${path} to be one of float32 (<f4), float16 (<f2), float64 (<f8), int32 (<i4), int64 (<i8), uint8 (|u1) but received '${descr}'${hint}`,
     });
   },
 );
@@ -185,12 +190,16 @@ test('a header of gigabytes is refused unread', async () => {
   });
 });
 
-test('embeddings are [N, D] of float32 or float16, labels [N] of integers', async () => {
-  const [float32, float16, int32, uint8] = arrays;
+test('embeddings are [N, D] of floats, labels [N] of integers', async () => {
+  const [float32, float16, float64, int32, uint8] = arrays;
   const wrong = { code: 'ERR_INVALID_ARGUMENT' };
-  for (const array of [float32!, float16!]) {
+  for (const array of [float32!, float16!, float64!]) {
     await writeNpy(file('e.npy'), array);
-    expect(await embeddingsFromNpy(file('e.npy'))).toEqual(array);
+    expect(await embeddingsFromNpy(file('e.npy'))).toEqual(
+      array.type === 'float64'
+        ? { ...array, type: 'float32', data: Float32Array.from(array.data) }
+        : array,
+    );
     await expect(labelsFromNpy(file('e.npy'))).rejects.toMatchObject({
       ...wrong,
       message: expect.stringContaining(".astype('int64')"),
@@ -215,6 +224,18 @@ test('arrays that do not fit their sizes are not written', async () => {
   const array = { ...arrays[0]!, dims: [2, 2] } as NpyArray;
   const wrong = { code: 'ERR_INVALID_ARGUMENT' };
   await expect(writeNpy(file('w.npy'), array)).rejects.toMatchObject(wrong);
-  const odd = { ...arrays[0]!, type: 'float64' } as unknown as NpyArray;
-  await expect(writeNpy(file('w.npy'), odd)).rejects.toMatchObject(wrong);
+  for (const type of ['float64', 'float128']) {
+    const odd = { ...arrays[0]!, type } as unknown as NpyArray;
+    await expect(writeNpy(file('w.npy'), odd)).rejects.toMatchObject(wrong);
+  }
+});
+
+test('float64 embeddings are rounded to float32 in pieces', async () => {
+  // More than one piece of 2^20.
+  const rows = 2 ** 19 + 3;
+  const data = Float64Array.from({ length: 3 * rows }, (_, i) => Math.sin(i));
+  await writeNpy(file('wide.npy'), { type: 'float64', data, dims: [rows, 3] });
+  const { type, data: read, dims } = await embeddingsFromNpy(file('wide.npy'));
+  expect([type, dims]).toEqual(['float32', [rows, 3]]);
+  expect(read).toEqual(Float32Array.from(data));
 });

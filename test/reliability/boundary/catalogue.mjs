@@ -76,6 +76,13 @@ export const CATALOGUE = {
     epsilon: 1e-10,
     initialAccumulator: 0,
   }),
+  linearDecay: { make: () => [], weight: 1 },
+  cosineDecay: { make: () => [], weight: 1 },
+  polynomialDecay: specification({ power: 2 }),
+  exponentialDecay: specification({ ratio: 0.01 }),
+  stepDecay: specification({ epochs: [1, 2], factor: 0.1 }),
+  warmup: specification({ epochs: 1 }),
+  marginRamp: specification({ start: 1, end: 3 }),
   referenceFromCounts: {
     make: () => [Int32Array.of(3, 1, 0, 4), { alpha: 1.25, exponent: 1 }],
     weight: 6,
@@ -189,12 +196,36 @@ export const CATALOGUE = {
   ),
 
   trialScoresFrom: { make: (g) => [g.floats(5), g.floats(5)] },
+  trialScoresFromList: {
+    make: (g) => [g.floats(3), { genuine: Uint8Array.of(1, 0, 1) }],
+  },
   roc: { make: (g) => [{ ...scores(g) }] },
   eer: { make: (g) => [{ ...scores(g) }] },
   minDcf: { make: (g) => [{ ...scores(g) }, { pTarget: 0.05, costMiss: 1 }] },
   tarAtFar: { make: (g) => [{ ...scores(g) }, [0.1, 0.5]] },
   summarize: { make: (g) => [{ ...scores(g) }] },
-  parseTrials: { make: () => ['1 a b\n0 a c\n'] },
+  parseTrials: {
+    make: (g) => [g.pick(['1 a b\n0 a c\n', 'a b target\na c nontarget\n'])],
+  },
+  trialCosines: {
+    make: (g) => [
+      { data: g.floats(8), dims: [4, 2] },
+      { trials: { ...api.parseTrials('1 0 1\n0 1 2\n') } },
+      call(g),
+    ],
+  },
+  normalizeScores: {
+    make: (g) => [
+      call(g, {
+        scores: g.floats(2),
+        trials: { ...api.parseTrials('1 a b\n0 b c\n') },
+        names: ['a', 'b', 'c', 'd'],
+        embeddings: { data: g.floats(8), dims: [4, 2] },
+        cohort: { data: g.floats(12), dims: [6, 2] },
+        top: g.pick([2, 4, 300]),
+      }),
+    ],
+  },
   scoreTrials: {
     make: (g) => {
       const source = g.pick([
