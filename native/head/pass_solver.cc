@@ -66,11 +66,9 @@ class PassSolver {
     }
   }
 
-  // The first upper bound of the roots. One class alone has Φ = 1 at d = q^{-(α−1)} above its gap;
-  // of these bounds the least, since a Newton step from one that is many orders above the root
-  // would lose the root's digits. Measures far above 1 have roots far below a unit of the cosines:
-  // gaps are taken from the largest cosine, which needs a pass before. Bounds with a gap are
-  // rounded up: a d below the gap's last digit must not be lost.
+  // The least of the upper bounds that single classes give: a Newton step from one that is many
+  // orders above the root would lose the root's digits. Measures far above 1 have roots far below a
+  // unit of the cosines, so gaps are taken from the largest cosine, which needs a pass before.
   void find_start() {
     const double beta = inputs_.loss.beta();
     const double excess = inputs_.loss.order.excess;
