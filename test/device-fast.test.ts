@@ -128,6 +128,62 @@ describe.runIf(emulated)('precision fast', () => {
     });
   });
 
+  // Products in TF32, and exact cosines where posteriors are large.
+  it.each([
+    ['faces', 0.9, { loss: 2.8e-6, posterior: 3.6e-6, gradient: 2.7e-4 }],
+    [
+      'faces far from their prototypes',
+      2,
+      { loss: 1.0e-5, posterior: 6.8e-6, gradient: 1.8e-4 },
+    ],
+  ] as const)('softmax, %s', (_, noise, stated) => {
+    const [identities, dim, batch, scale] = [301, 128, 64, 64];
+    const loss = lossFamilies.cosFace(1, scale);
+    const prototypes = normalTensor(identities, dim, 1);
+    const labels = randomLabels(batch, identities, 2);
+    const embeddings = clusteredEmbeddings(prototypes, labels, noise, 3);
+    const expected = referenceHead(loss, {
+      embeddings: embeddings.data,
+      prototypes: prototypes.data,
+      labels,
+      dim,
+    });
+    const errorsOf = (precision: 'exact' | 'fast'): Errors => {
+      using head = new PrototypeHead({
+        ...{ identities, dim, loss, prototypes, precision },
+        optimizer: sgd({ learningRate: 0.1 }),
+      });
+      const result = head.evaluateSync(embeddings, labels);
+      const posterior = head.posteriorSync(embeddings, labels);
+      const worst: Errors = { loss: 0, posterior: 0, gradient: 0 };
+      expected.rows.forEach((row, i) => {
+        worst.loss = Math.max(
+          worst.loss,
+          Math.abs(result.losses[i]! - row.loss),
+        );
+        const first = posterior.rowOffsets[i]!;
+        for (let e = first; e < posterior.rowOffsets[i + 1]!; e += 1) {
+          const exact = row.posterior[posterior.columns[e]!]!;
+          const error = Math.abs(posterior.values[e]! - exact);
+          worst.posterior = Math.max(worst.posterior, error);
+        }
+      });
+      worst.gradient = relativeError(
+        result.gradEmbeddings.data,
+        expected.gradEmbeddings,
+      );
+      return worst;
+    };
+    const fast = errorsOf('fast');
+    expect(fast.loss).toBeLessThanOrEqual(stated.loss);
+    expect(fast.posterior).toBeLessThanOrEqual(stated.posterior);
+    expect(fast.gradient).toBeLessThanOrEqual(stated.gradient);
+    expect(fast.gradient).toBeGreaterThan(contract.headGradient);
+    expect(errorsOf('exact').gradient).toBeLessThanOrEqual(
+      contract.headGradient,
+    );
+  });
+
   it('trains, overflows and identifies', () => {
     const { headOf, embeddings, labels } = problemOf(cases[3]!);
     using exact = headOf({});

@@ -68,9 +68,7 @@ export const gpuPart = {
   contenders({ setting, device }, threads) {
     const ours = Object.entries(HEADS)
       // Softmax has no use for a filter.
-      .filter(
-        ([name]) => setting.alpha > 1 || !/Int8|Split|Fast|Wgmma/.test(name),
-      )
+      .filter(([name]) => setting.alpha > 1 || !/Int8|Split|Wgmma/.test(name))
       .filter(([name]) => !name.includes('Wgmma') || hasWgmma(device))
       .map(([name, [operation, options]]) => [
         name,

@@ -92,11 +92,11 @@ bool suits_tensor_cores(const DeviceContext& context, const ProductShape& shape)
 
 template <class Out>
 void launch_product(DeviceContext& context, const DeviceOperand& left, const DeviceOperand& right,
-                    const ProductShape& shape, Out* out) {
+                    const ProductShape& shape, ProductPrecision precision, Out* out) {
   if (shape.rows == 0 || shape.columns == 0) return;
   check_grid_rows(shape.rows, kTile);
   if (suits_tensor_cores(context, shape)) {
-    product_by_mma(context, left, right, shape, out);
+    product_by_mma(context, left, right, shape, precision, out);
     return;
   }
   launch(context, "product_kernel", &product_kernel<Out>,
@@ -107,13 +107,14 @@ void launch_product(DeviceContext& context, const DeviceOperand& left, const Dev
 }  // namespace
 
 void matrix_product(DeviceContext& context, const DeviceOperand& left, const DeviceOperand& right,
-                    const ProductShape& shape, float* out) {
-  launch_product(context, left, right, shape, out);
+                    const ProductShape& shape, float* out, ProductPrecision precision) {
+  launch_product(context, left, right, shape, precision, out);
 }
 
 void add_matrix_product(DeviceContext& context, const DeviceOperand& left,
-                        const DeviceOperand& right, const ProductShape& shape, double* sums) {
-  launch_product(context, left, right, shape, sums);
+                        const DeviceOperand& right, const ProductShape& shape, double* sums,
+                        ProductPrecision precision) {
+  launch_product(context, left, right, shape, precision, sums);
 }
 
 }  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE

@@ -6,7 +6,7 @@
 // memory; each operand is read once per tile of the other.
 //
 // Large products run on tensor cores where the device has them (matrix_product_mma.cu), in the same
-// precision; the others are multiply-adds.
+// precision or in that of TF32; the others are multiply-adds.
 
 #include "cuda/device_context.h"
 
@@ -32,19 +32,25 @@ struct ProductShape {
   std::size_t columns;  // N
 };
 
+// What tensor cores make of float32 operands: three products of TF32 numbers, which lose nothing,
+// or one, with operands rounded to 11 bits and sums in float32.
+enum class ProductPrecision { kFloat32, kTf32 };
+
 void matrix_product(DeviceContext& context, const DeviceOperand& left, const DeviceOperand& right,
-                    const ProductShape& shape, float* out);
+                    const ProductShape& shape, float* out,
+                    ProductPrecision precision = ProductPrecision::kFloat32);
 
 // sums [M, N] += left · right, in float64.
 void add_matrix_product(DeviceContext& context, const DeviceOperand& left,
-                        const DeviceOperand& right, const ProductShape& shape, double* sums);
+                        const DeviceOperand& right, const ProductShape& shape, double* sums,
+                        ProductPrecision precision = ProductPrecision::kFloat32);
 
 // matrix_product_mma.cu -------------------------------------------------------------------------
 
 // The same on tensor cores (sm_80).
 void product_by_mma(DeviceContext& context, const DeviceOperand& left, const DeviceOperand& right,
-                    const ProductShape& shape, float* out);
+                    const ProductShape& shape, ProductPrecision precision, float* out);
 void product_by_mma(DeviceContext& context, const DeviceOperand& left, const DeviceOperand& right,
-                    const ProductShape& shape, double* sums);
+                    const ProductShape& shape, ProductPrecision precision, double* sums);
 
 }  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE

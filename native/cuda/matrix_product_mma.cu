@@ -1,5 +1,5 @@
 // Large products on tensor cores: float32 operands split into two TF32 numbers each
-// (warp_mma_tf32.cuh), 3 of their 4 products.
+// (warp_mma_tf32.cuh), 3 of their 4 products; or rounded to one, and sums in float32.
 //
 // A block of 4 warps computes a tile of 64 × 64, a warp 32 × 32 of it. The next slab of k is read
 // into registers while this one is multiplied. Shared memory: rows of k, 72 floats apart, so that
@@ -57,7 +57,46 @@ struct SlabReader {
   }
 };
 
-template <class Out>
+// float32 products, and what adds up blocks of them.
+struct WholeProducts {
+  using RowFragment = SplitFragment<Tf32A>;
+  using ColumnFragment = SplitFragment<Tf32B>;
+  using Sum = double;
+
+  float large[kRowTiles][kColumnTiles][4] = {};
+  float small[kRowTiles][kColumnTiles][4] = {};
+
+  __device__ void multiply(unsigned m, unsigned n, const RowFragment& row,
+                           const ColumnFragment& column) {
+    mma_m16n8k8(large[m][n], small[m][n], row, column);
+  }
+  __device__ Sum take(unsigned m, unsigned n, unsigned e) {
+    const Sum sum = static_cast<double>(large[m][n][e]) + small[m][n][e];
+    large[m][n][e] = small[m][n][e] = 0;
+    return sum;
+  }
+};
+
+// Products of rounded operands. Tensor cores cut off what they add up, so sums are short.
+struct RoundedProducts {
+  using RowFragment = RoundedFragment<Tf32A>;
+  using ColumnFragment = RoundedFragment<Tf32B>;
+  using Sum = float;
+
+  float block[kRowTiles][kColumnTiles][4] = {};
+
+  __device__ void multiply(unsigned m, unsigned n, const RowFragment& row,
+                           const ColumnFragment& column) {
+    mma_m16n8k8(block[m][n], row.large, column.large);
+  }
+  __device__ Sum take(unsigned m, unsigned n, unsigned e) {
+    const Sum sum = block[m][n][e];
+    block[m][n][e] = 0;
+    return sum;
+  }
+};
+
+template <class Products, class Out>
 __global__ void __launch_bounds__(kThreads)
     product_mma_kernel(DeviceOperand left, DeviceOperand right, ProductShape shape, Out* out) {
   ALPHAMARGIN_SHARED(SlabRow, a, kSlab);
@@ -69,9 +108,8 @@ __global__ void __launch_bounds__(kThreads)
   const unsigned member = threadIdx.x % 4;
   const unsigned warp_row = warp / 2 * 32;
   const unsigned warp_column = warp % 2 * 32;
-  double sums[kRowTiles][kColumnTiles][4] = {};
-  float large[kRowTiles][kColumnTiles][4] = {};
-  float small[kRowTiles][kColumnTiles][4] = {};
+  typename Products::Sum sums[kRowTiles][kColumnTiles][4] = {};
+  Products products;
   SlabReader left_slab{left.transposed == 0, {}};
   SlabReader right_slab{right.transposed != 0, {}};
   const auto read = [&](std::size_t slab) {
@@ -93,7 +131,7 @@ __global__ void __launch_bounds__(kThreads)
     // Two steps at once would not fit the registers of sm_100 and later.
 #pragma unroll 1
     for (unsigned k = 0; k < kSlab; k += 8) {
-      SplitFragment<Tf32A> rows[kRowTiles];
+      typename Products::RowFragment rows[kRowTiles];
 #pragma unroll
       for (unsigned m = 0; m < kRowTiles; ++m) {
 #pragma unroll
@@ -105,14 +143,14 @@ __global__ void __launch_bounds__(kThreads)
       }
 #pragma unroll
       for (unsigned n = 0; n < kColumnTiles; ++n) {
-        SplitFragment<Tf32B> columns;
+        typename Products::ColumnFragment columns;
 #pragma unroll
         for (unsigned word = 0; word < 2; ++word) {
           columns.set(word, b[k + member + 4 * word].values[warp_column + 8 * n + group]);
         }
 #pragma unroll
         for (unsigned m = 0; m < kRowTiles; ++m) {
-          mma_m16n8k8(large[m][n], small[m][n], rows[m], columns);
+          products.multiply(m, n, rows[m], columns);
         }
       }
     }
@@ -124,8 +162,7 @@ __global__ void __launch_bounds__(kThreads)
       for (unsigned n = 0; n < kColumnTiles; ++n) {
 #pragma unroll
         for (unsigned e = 0; e < 4; ++e) {
-          sums[m][n][e] += static_cast<double>(large[m][n][e]) + small[m][n][e];
-          large[m][n][e] = small[m][n][e] = 0;
+          sums[m][n][e] += products.take(m, n, e);
         }
       }
     }
@@ -148,8 +185,11 @@ __global__ void __launch_bounds__(kThreads)
 
 template <class Out>
 void launch_product(DeviceContext& context, const DeviceOperand& left, const DeviceOperand& right,
-                    const ProductShape& shape, Out* out) {
-  launch(context, "product_mma_kernel", &product_mma_kernel<Out>,
+                    const ProductShape& shape, ProductPrecision precision, Out* out) {
+  const auto kernel = precision == ProductPrecision::kTf32
+                          ? &product_mma_kernel<RoundedProducts, Out>
+                          : &product_mma_kernel<WholeProducts, Out>;
+  launch(context, "product_mma_kernel", kernel,
          {dim3(blocks_for(shape.columns, kTile), blocks_for(shape.rows, kTile)), kThreads}, left,
          right, shape, out);
 }
@@ -157,12 +197,12 @@ void launch_product(DeviceContext& context, const DeviceOperand& left, const Dev
 }  // namespace
 
 void product_by_mma(DeviceContext& context, const DeviceOperand& left, const DeviceOperand& right,
-                    const ProductShape& shape, float* out) {
-  launch_product(context, left, right, shape, out);
+                    const ProductShape& shape, ProductPrecision precision, float* out) {
+  launch_product(context, left, right, shape, precision, out);
 }
 void product_by_mma(DeviceContext& context, const DeviceOperand& left, const DeviceOperand& right,
-                    const ProductShape& shape, double* sums) {
-  launch_product(context, left, right, shape, sums);
+                    const ProductShape& shape, ProductPrecision precision, double* sums) {
+  launch_product(context, left, right, shape, precision, sums);
 }
 
 }  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE

@@ -88,6 +88,16 @@ struct SplitFragment {
   }
 };
 
+// The same without the rest.
+template <class Fragment>
+struct RoundedFragment {
+  Fragment large;
+
+  __device__ __forceinline__ void set(unsigned word, float value) {
+    large.words[word] = to_tf32(value);
+  }
+};
+
 // large + small += a·b in float32 precision. Sums of the small terms are kept apart: to be rounded
 // with the large ones three times as often would cost half the last digit. And tensor cores cut off
 // what they add up, so that long sums come out small: of the large terms they make short ones.

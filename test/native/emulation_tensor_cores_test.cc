@@ -313,8 +313,10 @@ void check_product(bool left_transposed, bool right_transposed, const ProductSha
   const DeviceOperand b{device_right.data(), right_transposed ? inner : columns,
                         right_transposed ? 1 : 0, device_factors.data()};
   auto plain = bench.buffer(std::vector<double>(rows * columns, 10));
-  product_by_mma(bench.context, a, b, shape, out.data());
-  product_by_mma(bench.context, a, b, shape, sums.data());
+  auto rounded = bench.buffer(std::vector<double>(rows * columns, 10));
+  product_by_mma(bench.context, a, b, shape, ProductPrecision::kFloat32, out.data());
+  product_by_mma(bench.context, a, b, shape, ProductPrecision::kFloat32, sums.data());
+  product_by_mma(bench.context, a, b, shape, ProductPrecision::kTf32, rounded.data());
   DeviceSettings settings;
   settings.compute_capability = 75;
   configure_device(settings);
@@ -325,6 +327,8 @@ void check_product(bool left_transposed, bool right_transposed, const ProductSha
   double worst = 0;
   double worst_plain = 0;
   const auto found_sums = bench.read(sums);
+  const auto found_rounded = bench.read(rounded);
+  double worst_rounded = 0;
   for (std::size_t row = 0; row < rows; ++row) {
     for (std::size_t column = 0; column < columns; ++column) {
       double sum = 0;
@@ -339,11 +343,16 @@ void check_product(bool left_transposed, bool right_transposed, const ProductSha
       const std::size_t place = row * columns + column;
       worst = std::max(worst, std::fabs(found_sums[place] - 10 - sum) / magnitude);
       worst_plain = std::max(worst_plain, std::fabs(found_plain[place] - 10 - sum) / magnitude);
+      worst_rounded =
+          std::max(worst_rounded, std::fabs(found_rounded[place] - 10 - sum) / magnitude);
       expect(std::fabs(found[place] - (found_sums[place] - 10)) <= 1e-7 * magnitude,
              "a product is not its sum");
     }
   }
   expect(worst <= 1.5 * worst_plain + 0x1p-24, "products are off by " + std::to_string(worst));
+  // Both operands are off by half a unit of 2^-10.
+  expect(worst_rounded <= 1.01 * 0x1p-10 && worst_rounded > 4 * worst,
+         "products of rounded operands are off by " + std::to_string(worst_rounded));
 }
 
 void test_products() {
@@ -369,7 +378,7 @@ void test_positive_products() {
   auto device_left = bench.buffer(left);
   auto sums = bench.buffer(std::vector<double>(kSize * kSize, 0));
   product_by_mma(bench.context, {device_left.data(), kInner}, {device_left.data(), kInner, 1},
-                 {kSize, kInner, kSize}, sums.data());
+                 {kSize, kInner, kSize}, ProductPrecision::kFloat32, sums.data());
   const auto found = bench.read(sums);
   double bias = 0;
   for (std::size_t row = 0; row < kSize; ++row) {

@@ -13,7 +13,6 @@
 #include "cuda/head/dense_chunks.h"
 #include "cuda/head/update_row.cuh"
 #include "cuda/launch.h"
-#include "cuda/matrix_product.h"
 #include "cuda/row_solver.cuh"
 
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
@@ -200,14 +199,14 @@ void dense_backward(const HeadCall& call, const std::vector<std::uint32_t>& dens
     if (grad_embeddings != nullptr) {
       add_matrix_product(context, {coefficients.data(), chunk.count},
                          {chunks.prototypes(), dim, 0, chunks.factors()}, {rows, chunk.count, dim},
-                         sums.data());
+                         sums.data(), product_precision(call));
     }
     if (!updates) continue;
     launch(context, "class_projection_kernel", &class_projection_kernel,
            {blocks_for(chunk.count, kWarpSize), kProjectionThreads}, chunk, coefficients.data(),
            class_projections.data(), flags.data());
     matrix_product(context, {coefficients.data(), chunk.count, 1}, {chunks.unit(), dim},
-                   {chunk.count, rows, dim}, product.data());
+                   {chunk.count, rows, dim}, product.data(), product_precision(call));
     launch(context, "update_chunk_kernel", &update_chunk_kernel,
            {blocks, kChunkThreads, in_shared ? gradient_bytes : 0}, call.prototypes, call.batch,
            supports.arrays(), call.rows, PairArrays::of(pairs), factors,

@@ -2,7 +2,6 @@
 #include "cuda/head/exact_dot.cuh"
 #include "cuda/head/split_rows.h"
 #include "cuda/launch.h"
-#include "cuda/matrix_product.h"
 
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 namespace {
@@ -110,7 +109,7 @@ ChunkArrays DenseChunks::cosines(const HeadCall& call, std::size_t begin) {
     prototypes_ = joined_.data();
   }
   matrix_product(call.context, {unit_.data(), dim}, {prototypes_, dim, 1, factors_.data()},
-                 {rows_, dim, count}, cosines_.data());
+                 {rows_, dim, count}, cosines_.data(), product_precision(call));
   if (call.top.count > 0) {
     launch(call.context, "penalty_kernel", &penalty_kernel, {static_cast<unsigned>(rows_), 32},
            call.top, indices_.data(), begin, count, cosines_.data());

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cuda/head/head_call.h"
+#include "cuda/matrix_product.h"
 #include "head/exact_classes.h"
 
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
@@ -17,6 +18,11 @@ inline constexpr unsigned kChunkThreads = 128;
 
 __host__ __device__ inline ExactClasses exact_classes(const DeviceLoss& loss) {
   return ExactClasses::of(loss.beta, loss.excess);
+}
+
+// Of the products with all classes.
+inline ProductPrecision product_precision(const HeadCall& call) {
+  return call.fast ? ProductPrecision::kTf32 : ProductPrecision::kFloat32;
 }
 
 // A chunk of classes as kernels see it.
