@@ -39,27 +39,50 @@ class ContextPool {
   std::vector<std::unique_ptr<DeviceContext>> idle_;
 };
 
-class CudaDeviceArray : public DeviceArray {
+// Where device arrays are allocated and freed: one stream for all of them, of which there may be
+// thousands.
+class ArrayMemory {
  public:
-  ~CudaDeviceArray() override {
+  explicit ArrayMemory(std::shared_ptr<DevicePool> pool)
+      : pool_(std::move(pool)), context_(*pool_) {}
+
+  // Memory that any stream may use.
+  DeviceBuffer<unsigned char> allocate(std::size_t bytes) {
+    const std::lock_guard lock(mutex_);
+    pool_->activate();
+    DeviceBuffer<unsigned char> buffer(context_, pool_->account(), bytes);
+    context_.synchronize();
+    return buffer;
+  }
+  void release(DeviceBuffer<unsigned char>& buffer) {
+    const std::lock_guard lock(mutex_);
     try {
       pool_->activate();
     } catch (const Failure&) {
       // A device that has failed still gives up what is held of it.
     }
-  }
-  CudaDeviceArray(std::shared_ptr<DevicePool> pool, std::size_t bytes)
-      : pool_(std::move(pool)), context_(*pool_) {
-    // An empty array has an address of its own too.
-    buffer_ = DeviceBuffer<unsigned char>(context_, pool_->account(), bytes == 0 ? 1 : bytes);
-    context_.synchronize();  // other streams may use it from now on
-    data_ = buffer_.data();
-    bytes_ = bytes;
+    buffer = {};
   }
 
  private:
   std::shared_ptr<DevicePool> pool_;
   DeviceContext context_;
+  std::mutex mutex_;
+};
+
+class CudaDeviceArray : public DeviceArray {
+ public:
+  CudaDeviceArray(std::shared_ptr<ArrayMemory> memory, std::size_t bytes)
+      : memory_(std::move(memory)),
+        // An empty array has an address of its own too.
+        buffer_(memory_->allocate(bytes == 0 ? 1 : bytes)) {
+    data_ = buffer_.data();
+    bytes_ = bytes;
+  }
+  ~CudaDeviceArray() override { memory_->release(buffer_); }
+
+ private:
+  std::shared_ptr<ArrayMemory> memory_;
   DeviceBuffer<unsigned char> buffer_;
 };
 
@@ -69,14 +92,14 @@ class CudaBackend : public Backend {
       : runtime_(std::move(runtime)),
         name_(std::move(name)),
         pool_(std::make_shared<DevicePool>(device)),
-        contexts_(*pool_) {}
+        contexts_(*pool_),
+        arrays_(std::make_shared<ArrayMemory>(pool_)) {}
 
   std::string name() const override { return name_; }
   std::size_t device_bytes() const override { return pool_->account().current(); }
 
   std::shared_ptr<DeviceArray> allocate(std::size_t bytes) override {
-    pool_->activate();
-    return std::make_shared<CudaDeviceArray>(pool_, bytes);
+    return std::make_shared<CudaDeviceArray>(arrays_, bytes);
   }
   void upload(const void* host, DeviceArray& array) override {
     with_context([&](DeviceContext& context, MemoryAccount&) {
@@ -162,6 +185,7 @@ class CudaBackend : public Backend {
   std::string name_;
   std::shared_ptr<DevicePool> pool_;
   ContextPool contexts_;
+  std::shared_ptr<ArrayMemory> arrays_;
 };
 
 #if defined(__CUDACC__)
