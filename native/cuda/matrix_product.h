@@ -32,8 +32,8 @@ struct ProductShape {
   std::size_t columns;  // N
 };
 
-// What tensor cores make of float32 operands: three products of TF32 numbers, which lose nothing,
-// or one, with operands rounded to 11 bits and sums in float32.
+// What tensor cores make of float32 operands: three products of TF32 numbers, as near as float32
+// is, or one, with operands rounded to 11 bits and sums in float32.
 enum class ProductPrecision { kFloat32, kTf32 };
 
 void matrix_product(DeviceContext& context, const DeviceOperand& left, const DeviceOperand& right,

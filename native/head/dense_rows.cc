@@ -180,7 +180,12 @@ void DenseRows::make_cosines(const HeadInputs& inputs, std::size_t begin, std::s
     float* const own = values + i * count;
     sharpen(inputs, i, begin, count, own);
     if (sub_centres_ > 1) keep_best_sub_centres(solved_.rows[indices_[i]], begin, count, own);
-    for_top(i, begin, count, [&](std::size_t j) { own[j] += static_cast<float>(penalties_[i]); });
+    // Exact all of them: rounded twice, large ones would be off by more than the contract has.
+    for_top(i, begin, count, [&](std::size_t j) {
+      if (own[j] == -INFINITY) return;
+      const double cosine = exact_cosine(inputs.prototypes, inputs.batch, indices_[i], begin + j);
+      own[j] = static_cast<float>(cosine + penalties_[i]);
+    });
   });
 }
 

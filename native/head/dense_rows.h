@@ -142,7 +142,8 @@ class DenseRows {
   std::vector<const std::vector<std::int32_t>*> top_;  // as penalties_
   Buffer<float> unit_;
   Buffer<float> packed_unit_;
-  mutable Buffer<double> offsets_;  // exact_offset of the chunk made last, or one for all classes
+  // ExactClasses::offset of the classes of the chunk made last, or one for all.
+  mutable Buffer<double> offsets_;
   mutable std::size_t bytes_read_ = 0;
 };
 

@@ -133,7 +133,7 @@ class Tightening {
     list.keep_above(bound);
     kept_[row] = list.size();
     if (list.size() > row_limit_) {
-      // Streaming again costs less than the memory; its cosines are float32 (dense_rows.h).
+      // Streaming again costs less than the memory (dense_rows.h).
       state.dense = true;
       list.release();
       return static_cast<float>(INFINITY);

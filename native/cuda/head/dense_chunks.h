@@ -92,7 +92,7 @@ class DenseChunks {
 // cosines() does it by what is known of the rows when it is called.
 void sharpen(const HeadCall& call, const ChunkArrays& chunk);
 
-// dense_softmax.cu, dense_threshold.cu: the rows' solutions and moments.
+// dense_softmax.cu, pass_solver.cu: the rows' solutions and moments.
 void solve_softmax(const HeadCall& call, DenseChunks& chunks);
 void solve_by_passes(const HeadCall& call, DenseChunks& chunks);
 

@@ -1,7 +1,8 @@
 // Posteriors of rows that touch most classes, chunk by chunk to the host: counted, then written one
 // behind the other.
 //
-// Shapes: as in dense_rows.cu; one block per row and chunk. Traffic: the cosines of a chunk twice.
+// Shapes: cosines of a chunk [R, 4096]; one block per row and chunk. Traffic: the cosines of a
+// chunk twice.
 
 #include "cuda/block_reduce.cuh"
 #include "cuda/head/dense_chunks.h"

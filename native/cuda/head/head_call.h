@@ -101,10 +101,11 @@ void start_rows(const HeadCall& call, const Loss& loss, const std::int32_t* labe
 // sparse_rows.cu --------------------------------------------------------------------------------
 
 // Streams all prototypes past the batch, solves every row whose candidates fit the budget and marks
-// the others dense (RowState::dense). Synchronises once, to size the supports.
+// the others dense (RowState::dense). Synchronises once, to size the supports, and once more where
+// rows did not reach the bound that was assumed for them.
 Supports solve_sparse_rows(const HeadCall& call);
 
-// dense_rows.cu ---------------------------------------------------------------------------------
+// dense_rows.cu, dense_softmax.cu, pass_solver.cu -----------------------------------------------
 
 // Solves the rows marked dense, whose indices ascend: solution, others, own, excess_cosine,
 // support.
