@@ -81,24 +81,11 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// Whether tensor cores compute a product. Below these sizes their tiles would be mostly empty, and
-// reading the larger operand takes the time anyway.
-bool suits_tensor_cores(const DeviceContext& context, const ProductShape& shape) {
-  constexpr int kFirstWithTf32 = 80;
-  constexpr std::size_t kLeast = 64;
-  return context.compute_capability() >= kFirstWithTf32 && shape.rows >= kLeast &&
-         shape.inner >= kLeast && shape.columns >= kLeast;
-}
-
 template <class Out>
 void launch_product(DeviceContext& context, const DeviceOperand& left, const DeviceOperand& right,
-                    const ProductShape& shape, ProductPrecision precision, Out* out) {
+                    const ProductShape& shape, Out* out) {
   if (shape.rows == 0 || shape.columns == 0) return;
   check_grid_rows(shape.rows, kTile);
-  if (suits_tensor_cores(context, shape)) {
-    product_by_mma(context, left, right, shape, precision, out);
-    return;
-  }
   launch(context, "product_kernel", &product_kernel<Out>,
          {dim3(blocks_for(shape.columns, kTile), blocks_for(shape.rows, kTile)), kThreads}, left,
          right, shape, out);
@@ -107,14 +94,13 @@ void launch_product(DeviceContext& context, const DeviceOperand& left, const Dev
 }  // namespace
 
 void matrix_product(DeviceContext& context, const DeviceOperand& left, const DeviceOperand& right,
-                    const ProductShape& shape, float* out, ProductPrecision precision) {
-  launch_product(context, left, right, shape, precision, out);
+                    const ProductShape& shape, float* out) {
+  launch_product(context, left, right, shape, out);
 }
 
 void add_matrix_product(DeviceContext& context, const DeviceOperand& left,
-                        const DeviceOperand& right, const ProductShape& shape, double* sums,
-                        ProductPrecision precision) {
-  launch_product(context, left, right, shape, precision, sums);
+                        const DeviceOperand& right, const ProductShape& shape, double* sums) {
+  launch_product(context, left, right, shape, sums);
 }
 
 }  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE

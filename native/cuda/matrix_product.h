@@ -3,10 +3,7 @@
 //
 // Accumulation: float32 over ascending k inside blocks of 64 (128 on the CPU), blocks in float64;
 // an element does not depend on its place in a tile. Traffic: tiles of 64 × 64 through shared
-// memory; each operand is read once per tile of the other.
-//
-// Large products run on tensor cores where the device has them (matrix_product_mma.cu), in the same
-// precision or in that of TF32; the others are multiply-adds.
+// memory; each operand is read once per tile of the other. On tensor cores: pair_product.h.
 
 #include "cuda/device_context.h"
 
@@ -32,25 +29,11 @@ struct ProductShape {
   std::size_t columns;  // N
 };
 
-// What tensor cores make of float32 operands: three products of TF32 numbers, as near as float32
-// is, or one, with operands rounded to 11 bits and sums in float32.
-enum class ProductPrecision { kFloat32, kTf32 };
-
 void matrix_product(DeviceContext& context, const DeviceOperand& left, const DeviceOperand& right,
-                    const ProductShape& shape, float* out,
-                    ProductPrecision precision = ProductPrecision::kFloat32);
+                    const ProductShape& shape, float* out);
 
 // sums [M, N] += left · right, in float64.
 void add_matrix_product(DeviceContext& context, const DeviceOperand& left,
-                        const DeviceOperand& right, const ProductShape& shape, double* sums,
-                        ProductPrecision precision = ProductPrecision::kFloat32);
-
-// matrix_product_mma.cu -------------------------------------------------------------------------
-
-// The same on tensor cores (sm_80).
-void product_by_mma(DeviceContext& context, const DeviceOperand& left, const DeviceOperand& right,
-                    const ProductShape& shape, ProductPrecision precision, float* out);
-void product_by_mma(DeviceContext& context, const DeviceOperand& left, const DeviceOperand& right,
-                    const ProductShape& shape, ProductPrecision precision, double* sums);
+                        const DeviceOperand& right, const ProductShape& shape, double* sums);
 
 }  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE

@@ -122,20 +122,13 @@ __device__ __forceinline__ void mma_m16n8k32(std::int32_t (&c)[4], const MmaA& a
 #endif
 }
 
-// Four matrices of 8 rows of 16 bytes from shared memory (ldmatrix.x4): lane l gives the address of
-// row l % 8 of matrix l / 8; each lane receives bytes 4·member … of row `group` of each matrix. The
-// emulated device counts the matrices whose rows share a bank (bank_conflicts()).
-__device__ __forceinline__ void load_matrices(std::uint32_t (&out)[4], const void* row) {
-#if defined(__CUDACC__)
-  const auto address = static_cast<std::uint32_t>(__cvta_generic_to_shared(row));
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];\n"
-               : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
-               : "r"(address));
-#else
+#if !defined(__CUDACC__)
+// The rows of a warp's four matrices; counts the matrices whose rows share a bank
+// (bank_conflicts()).
+inline unsigned char (*matrix_rows(const char* name, const void* row, Place place)) [kLaneBytes] {
   Launch& launch = Launch::current();
-  auto* lanes = launch.exchange("ldmatrix", kFullMask, &row, sizeof row, Place::current());
-  const unsigned lane = launch.lane();
-  if (lane == 0) {
+  auto* lanes = launch.exchange(name, kFullMask, &row, sizeof row, place);
+  if (launch.lane() == 0) {
     for (unsigned matrix = 0; matrix < 4; ++matrix) {
       unsigned banks = 0;
       for (unsigned i = 0; i < 8; ++i) {
@@ -145,9 +138,46 @@ __device__ __forceinline__ void load_matrices(std::uint32_t (&out)[4], const voi
       if (banks != 0xffu) count_bank_conflict();
     }
   }
+  return lanes;
+}
+#endif
+
+#define ALPHAMARGIN_LOAD_MATRICES(name)                                               \
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4." name ".b16 {%0, %1, %2, %3}, [%4];\n" \
+               : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])               \
+               : "r"(static_cast<std::uint32_t>(__cvta_generic_to_shared(row))))
+
+// Four matrices of 8 rows of 16 bytes from shared memory (ldmatrix.x4): lane l gives the address of
+// row l % 8 of matrix l / 8; each lane receives bytes 4·member … of row `group` of each matrix.
+__device__ __forceinline__ void load_matrices(std::uint32_t (&out)[4], const void* row) {
+#if defined(__CUDACC__)
+  ALPHAMARGIN_LOAD_MATRICES("shared");
+#else
+  auto* lanes = matrix_rows("ldmatrix", row, Place::current());
+  const unsigned lane = Launch::current().lane();
   for (unsigned matrix = 0; matrix < 4; ++matrix) {
     const auto* source = lane_value<const unsigned char*>(lanes, 8 * matrix + lane / 4);
     std::memcpy(&out[matrix], source + 4 * (lane % 4), sizeof out[matrix]);
+  }
+#endif
+}
+
+// The same of matrices of 16-bit elements that lie transposed: each lane receives column `group` of
+// rows 2·member and 2·member + 1.
+__device__ __forceinline__ void load_transposed(std::uint32_t (&out)[4], const void* row) {
+#if defined(__CUDACC__)
+  ALPHAMARGIN_LOAD_MATRICES("trans.shared");
+#else
+  auto* lanes = matrix_rows("ldmatrix.trans", row, Place::current());
+  const unsigned lane = Launch::current().lane();
+  for (unsigned matrix = 0; matrix < 4; ++matrix) {
+    std::uint16_t elements[2];
+    for (unsigned e = 0; e < 2; ++e) {
+      const unsigned source = 8 * matrix + 2 * (lane % 4) + e;
+      std::memcpy(&elements[e], lane_value<const unsigned char*>(lanes, source) + 2 * (lane / 4),
+                  sizeof elements[e]);
+    }
+    out[matrix] = elements[0] | static_cast<std::uint32_t>(elements[1]) << 16;
   }
 #endif
 }

@@ -5,7 +5,6 @@
 
 #include "cuda/head/filter.h"
 #include "cuda/head/prototype_row.cuh"
-#include "cuda/matrix_product.h"
 #include "cuda/warp_mma.cuh"
 #include "emulation_bench.h"
 
@@ -288,112 +287,6 @@ void test_filter() {
   expect(bank_conflicts() == conflicts, "the filter's reads meet in a bank");
 }
 
-// Products of float32 numbers of all digits next to float64, and next to float32 multiply-adds,
-// which are no nearer: the smallest sizes that tensor cores take, edges, operands that lie either
-// way, factors, sums.
-void check_product(bool left_transposed, bool right_transposed, const ProductShape& shape) {
-  Bench bench;
-  const auto [rows, inner, columns] = shape;
-  const auto number = [](std::size_t i) {
-    return static_cast<float>(std::sin(1.0 + static_cast<double>(i * i % 10007)));
-  };
-  std::vector<float> left(rows * inner);
-  std::vector<float> right(inner * columns);
-  for (std::size_t i = 0; i < left.size(); ++i) left[i] = number(i);
-  for (std::size_t i = 0; i < right.size(); ++i) right[i] = number(i + 5000);
-  std::vector<float> factors(right_transposed ? columns : inner);
-  for (std::size_t i = 0; i < factors.size(); ++i) factors[i] = 1 + number(i) / 2;
-  auto device_left = bench.buffer(left);
-  auto device_right = bench.buffer(right);
-  auto device_factors = bench.buffer(factors);
-  auto out = bench.buffer<float>(rows * columns);
-  auto sums = bench.buffer(std::vector<double>(rows * columns, 10));
-  const DeviceOperand a{device_left.data(), left_transposed ? rows : inner,
-                        left_transposed ? 1 : 0};
-  const DeviceOperand b{device_right.data(), right_transposed ? inner : columns,
-                        right_transposed ? 1 : 0, device_factors.data()};
-  auto plain = bench.buffer(std::vector<double>(rows * columns, 10));
-  auto rounded = bench.buffer(std::vector<double>(rows * columns, 10));
-  product_by_mma(bench.context, a, b, shape, ProductPrecision::kFloat32, out.data());
-  product_by_mma(bench.context, a, b, shape, ProductPrecision::kFloat32, sums.data());
-  product_by_mma(bench.context, a, b, shape, ProductPrecision::kTf32, rounded.data());
-  DeviceSettings settings;
-  settings.compute_capability = 75;
-  configure_device(settings);
-  add_matrix_product(bench.context, a, b, shape, plain.data());
-  configure_device({});
-  const auto found = bench.read(out);
-  const auto found_plain = bench.read(plain);
-  double worst = 0;
-  double worst_plain = 0;
-  const auto found_sums = bench.read(sums);
-  const auto found_rounded = bench.read(rounded);
-  double worst_rounded = 0;
-  for (std::size_t row = 0; row < rows; ++row) {
-    for (std::size_t column = 0; column < columns; ++column) {
-      double sum = 0;
-      double magnitude = 0;
-      for (std::size_t k = 0; k < inner; ++k) {
-        const double x = left[left_transposed ? k * rows + row : row * inner + k];
-        const float stored = right[right_transposed ? column * inner + k : k * columns + column];
-        const float y = stored * factors[right_transposed ? column : k];
-        sum += x * y;
-        magnitude += std::fabs(x * y);
-      }
-      const std::size_t place = row * columns + column;
-      worst = std::max(worst, std::fabs(found_sums[place] - 10 - sum) / magnitude);
-      worst_plain = std::max(worst_plain, std::fabs(found_plain[place] - 10 - sum) / magnitude);
-      worst_rounded =
-          std::max(worst_rounded, std::fabs(found_rounded[place] - 10 - sum) / magnitude);
-      expect(std::fabs(found[place] - (found_sums[place] - 10)) <= 1e-7 * magnitude,
-             "a product is not its sum");
-    }
-  }
-  expect(worst <= 1.5 * worst_plain + 0x1p-24, "products are off by " + std::to_string(worst));
-  // Both operands are off by half a unit of 2^-10.
-  expect(worst_rounded <= 1.01 * 0x1p-10 && worst_rounded > 4 * worst,
-         "products of rounded operands are off by " + std::to_string(worst_rounded));
-}
-
-void test_products() {
-  for (const bool left_transposed : {false, true}) {
-    for (const bool right_transposed : {false, true}) {
-      check_product(left_transposed, right_transposed, {64, 64, 64});
-      check_product(left_transposed, right_transposed, {70, 131, 65});
-    }
-  }
-  check_product(false, false, {1, 1, 1});
-}
-
-// Of operands whose products all have one sign, as of near equal rows: what is cut off adds up
-// there.
-void test_positive_products() {
-  Bench bench;
-  constexpr std::size_t kSize = 64;
-  constexpr std::size_t kInner = 512;
-  std::vector<float> left(kSize * kInner);
-  for (std::size_t i = 0; i < left.size(); ++i) {
-    left[i] = static_cast<float>(1.25 + std::sin(1.0 + static_cast<double>(i * i % 10007)));
-  }
-  auto device_left = bench.buffer(left);
-  auto sums = bench.buffer(std::vector<double>(kSize * kSize, 0));
-  product_by_mma(bench.context, {device_left.data(), kInner}, {device_left.data(), kInner, 1},
-                 {kSize, kInner, kSize}, ProductPrecision::kFloat32, sums.data());
-  const auto found = bench.read(sums);
-  double bias = 0;
-  for (std::size_t row = 0; row < kSize; ++row) {
-    for (std::size_t column = 0; column < kSize; ++column) {
-      double sum = 0;
-      for (std::size_t k = 0; k < kInner; ++k) {
-        sum += static_cast<double>(left[row * kInner + k]) * left[column * kInner + k];
-      }
-      bias += (found[row * kSize + column] - sum) / sum / (kSize * kSize);
-    }
-  }
-  expect(std::fabs(bias) <= 0x1p-24, "products are small by " + std::to_string(bias * 0x1p24) +
-                                         " times the rounding of float32");
-}
-
 }  // namespace
 
 const test::Cases kTensorCoreCases = {
@@ -401,8 +294,6 @@ const test::Cases kTensorCoreCases = {
     {"mma of int8", &test_mma_int8},
     {"the halves of a float32", &test_halves},
     {"bank conflicts of ldmatrix", &test_bank_conflicts},
-    {"float32 products of TF32 tiles", &test_products},
-    {"products of one sign", &test_positive_products},
     {"the filter's survivors, without bank conflicts", &test_filter},
 };
 

@@ -276,7 +276,7 @@ test::Cases all_cases() {
       {"memory that runs out", &test_out_of_memory},
   };
   for (const test::Cases* more :
-       {&kHopperCases, &kTensorCoreCases, &kTransferCases, &kMistakeCases}) {
+       {&kHopperCases, &kTensorCoreCases, &kProductCases, &kTransferCases, &kMistakeCases}) {
     cases.insert(cases.end(), more->begin(), more->end());
   }
   return cases;

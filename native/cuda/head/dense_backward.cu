@@ -184,6 +184,7 @@ void dense_backward(const HeadCall& call, const std::vector<std::uint32_t>& dens
   DeviceBuffer<float> product(context, scratch, updates ? chunk_classes * dim : 0);
   DeviceBuffer<double> gradients(context, scratch, updates && !in_shared ? blocks * dim : 0);
   DeviceBuffer<std::uint32_t> updated(context, scratch, 1);
+  chunks.products().reserve_gradients(grad_embeddings != nullptr, updates);
   projections.fill_bytes(0);
   sums.fill_bytes(0);
   updated.fill_bytes(0);
@@ -197,16 +198,13 @@ void dense_backward(const HeadCall& call, const std::vector<std::uint32_t>& dens
            call.prototypes, chunk, call.rows, factors, call.top, coefficients.data(),
            projections.data(), sums.data());
     if (grad_embeddings != nullptr) {
-      add_matrix_product(context, {coefficients.data(), chunk.count},
-                         {chunks.prototypes(), dim, 0, chunks.factors()}, {rows, chunk.count, dim},
-                         sums.data(), product_precision(call));
+      chunks.products().add_embedding_gradients(coefficients.data(), sums.data());
     }
     if (!updates) continue;
     launch(context, "class_projection_kernel", &class_projection_kernel,
            {blocks_for(chunk.count, kWarpSize), kProjectionThreads}, chunk, coefficients.data(),
            class_projections.data(), flags.data());
-    matrix_product(context, {coefficients.data(), chunk.count, 1}, {chunks.unit(), dim},
-                   {chunk.count, rows, dim}, product.data(), product_precision(call));
+    chunks.products().class_gradients(coefficients.data(), product.data());
     launch(context, "update_chunk_kernel", &update_chunk_kernel,
            {blocks, kChunkThreads, in_shared ? gradient_bytes : 0}, call.prototypes, call.batch,
            supports.arrays(), call.rows, PairArrays::of(pairs), factors,

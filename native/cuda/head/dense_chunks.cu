@@ -1,24 +1,9 @@
 #include "cuda/head/dense_chunks.h"
 #include "cuda/head/exact_dot.cuh"
-#include "cuda/head/split_rows.h"
 #include "cuda/launch.h"
 
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 namespace {
-
-__global__ void gather_kernel(const float* unit, const std::uint32_t* indices, std::size_t dim,
-                              float* gathered) {
-  const std::size_t row = blockIdx.x;
-  const std::size_t source = indices[row];
-  for (std::size_t k = threadIdx.x; k < dim; k += blockDim.x) {
-    gathered[row * dim + k] = unit[source * dim + k];
-  }
-}
-
-__global__ void factors_kernel(const double* norms, std::size_t count, float* factors) {
-  const std::size_t j = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (j < count) factors[j] = static_cast<float>(1 / norms[j]);
-}
 
 // A block per row: the inter-top-K penalty of its top classes in the chunk.
 __global__ void penalty_kernel(TopArrays top, const std::uint32_t* indices, std::size_t begin,
@@ -85,31 +70,15 @@ void sharpen(const HeadCall& call, const ChunkArrays& chunk) {
 DenseChunks::DenseChunks(const HeadCall& call, const std::vector<std::uint32_t>& dense_rows)
     : rows_(dense_rows.size()),
       indices_(call.context, call.scratch, rows_),
-      unit_(call.context, call.scratch, rows_ * call.batch.dim),
-      factors_(call.context, call.scratch, std::min(kChunkIdentities, call.prototypes.identities)),
-      cosines_(call.context, call.scratch, rows_ * factors_.size()),
-      joined_(call.context, call.scratch,
-              call.prototypes.rows == nullptr ? factors_.size() * call.batch.dim : 0) {
+      cosines_(call.context, call.scratch,
+               rows_ * std::min(kChunkIdentities, call.prototypes.identities)) {
   indices_.upload(dense_rows.data());
-  launch(call.context, "gather_kernel", &gather_kernel,
-         {static_cast<unsigned>(rows_), kChunkThreads}, call.batch.unit, indices_.data(),
-         call.batch.dim, unit_.data());
+  products_ = chunk_products(call, indices_.data(), rows_);
 }
 
 ChunkArrays DenseChunks::cosines(const HeadCall& call, std::size_t begin) {
-  const std::size_t dim = call.batch.dim;
   const std::size_t count = std::min(kChunkIdentities, call.prototypes.identities - begin);
-  launch(call.context, "factors_kernel", &factors_kernel,
-         {blocks_for(count, kChunkThreads), kChunkThreads}, call.prototypes.norms + begin, count,
-         factors_.data());
-  if (call.prototypes.rows != nullptr) {
-    prototypes_ = call.prototypes.rows + begin * dim;
-  } else {
-    join_rows(call.context, call.prototypes, begin, count, joined_.data());
-    prototypes_ = joined_.data();
-  }
-  matrix_product(call.context, {unit_.data(), dim}, {prototypes_, dim, 1, factors_.data()},
-                 {rows_, dim, count}, cosines_.data(), product_precision(call));
+  products_->cosines(begin, count, cosines_.data());
   if (call.top.count > 0) {
     launch(call.context, "penalty_kernel", &penalty_kernel, {static_cast<unsigned>(rows_), 32},
            call.top, indices_.data(), begin, count, cosines_.data());

@@ -6,23 +6,16 @@
 #include <algorithm>
 #include <vector>
 
+#include "cuda/head/chunk_products.h"
 #include "cuda/head/head_call.h"
-#include "cuda/matrix_product.h"
 #include "head/exact_classes.h"
 
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 
-// Identities per chunk; fixed, so that sums have one order whatever the batch.
-inline constexpr std::size_t kChunkIdentities = 4096;
 inline constexpr unsigned kChunkThreads = 128;
 
 __host__ __device__ inline ExactClasses exact_classes(const DeviceLoss& loss) {
   return ExactClasses::of(loss.beta, loss.excess);
-}
-
-// Of the products with all classes.
-inline ProductPrecision product_precision(const HeadCall& call) {
-  return call.fast ? ProductPrecision::kTf32 : ProductPrecision::kFloat32;
 }
 
 // A chunk of classes as kernels see it.
@@ -62,9 +55,7 @@ class DenseChunks {
 
   std::size_t rows() const { return rows_; }
   const std::uint32_t* indices() const { return indices_.data(); }
-  const float* unit() const { return unit_.data(); }        // x̂ [R, D]
-  const float* prototypes() const { return prototypes_; }   // w of the last chunk [count, D]
-  const float* factors() const { return factors_.data(); }  // their 1/‖w‖
+  ChunkProducts& products() { return *products_; }  // of the last chunk
 
   // Queues the cosines of the classes begin … and returns the chunk.
   ChunkArrays cosines(const HeadCall& call, std::size_t begin);
@@ -81,11 +72,8 @@ class DenseChunks {
  private:
   std::size_t rows_;
   DeviceBuffer<std::uint32_t> indices_;
-  DeviceBuffer<float> unit_;
-  DeviceBuffer<float> factors_;
   DeviceBuffer<float> cosines_;
-  DeviceBuffer<float> joined_;  // where prototypes are split
-  const float* prototypes_ = nullptr;
+  std::unique_ptr<ChunkProducts> products_;
 };
 
 // Queues exact cosines for the classes of a chunk that are to have them (RowState::exact_from).
