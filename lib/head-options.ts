@@ -43,8 +43,8 @@ export interface PrototypeHeadOptions {
   /**
    * `'exact'` rescores every class that may be in the support from the float32 prototypes in
    * float64. `'fast'` keeps the filter's cosines on a GPU: of float16 rows, summed in float32, off
-   * by up to about 1e-3 (docs/devices.md); products with all classes (α = 1) are in TF32. On the
-   * CPU it is the same as `'exact'`. Default `'exact'`.
+   * by up to about 1e-3 (docs/devices.md), as are products with all classes (α = 1). On the CPU it
+   * is the same as `'exact'`. Default `'exact'`.
    */
   precision?: 'exact' | 'fast';
   /**

@@ -1,6 +1,6 @@
-// The instructions of the filter's tensor-core kernels in the PTX that nvcc makes of them, against the
-// model of docs/devices.md ("What a tile costs"). PTX of one slab of D of a warp's (mma) or a
-// warpgroup's (wgmma) part of a tile: what belongs to it is unrolled, so every instruction is counted
+// The instructions of the tensor-core kernels in the PTX that nvcc makes of them, against the model of
+// docs/devices.md ("What a tile costs"). PTX of one slab of a warp's (mma) or a warpgroup's (wgmma)
+// part of a tile: what belongs to it is unrolled, so every instruction is counted
 // once.
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -21,7 +21,7 @@ const aFewMore = (found, expected) =>
 
 /** A part of a 32·m × 256 tile, 16·m × 64 for a warp, m = 1, 2, 4; slabs of 64 bytes. */
 const MMA = {
-  source: 'filter_mma.cu',
+  source: 'head/filter_mma.cu',
   architecture: '80',
   kernels: 9, // three operands, three heights
   pattern: /filter_mma_kernelINS\w*?\d+(Half|Int8|Upper)OperandsELj(\d)E/,
@@ -60,7 +60,7 @@ const MMA = {
 
 /** 64 × 256 of a tile for a warpgroup; slabs of 128 bytes, operands straight from shared memory. */
 const WGMMA = {
-  source: 'filter_wgmma.cu',
+  source: 'head/filter_wgmma.cu',
   architecture: '90a',
   kernels: 12, // three operands, clusters of one or two blocks, rows resident or not
   pattern:
@@ -93,6 +93,36 @@ const WGMMA = {
   }),
 };
 
+/** 64 × 32 of a tile of 128 × 128 for a warp; slabs of 32 float16, as pairs or rounded. */
+const PAIRS = {
+  source: 'pair_product.cu',
+  architecture: '80',
+  kernels: 6, // three layouts, pairs or rounded numbers
+  pattern: /pair_product_kernelILb(\d)ELb(\d)ELj(\d)E/,
+  name: ([, left, right, parts]) =>
+    `product ${parts === '2' ? 'of pairs' : 'rounded'}, ${['across', 'along'][left]} and ${['across', 'along'][right]}`,
+  starts: MMA.starts,
+  rules: { ...MMA.rules, largest: exactly },
+  model([, , , count]) {
+    const parts = Number(count);
+    const products = parts === 2 ? 3 : 1;
+    const [rowTiles, columnTiles, stages] = [4, 4, parts === 2 ? 3 : 4];
+    const tensor = STEPS * rowTiles * columnTiles * products;
+    // A tile of 16 rows each, and two tiles of 8 columns.
+    const ldmatrix = STEPS * parts * (rowTiles + columnTiles / 2);
+    return {
+      tensor,
+      ldmatrix,
+      // Of both operands: 8 KB a part, 16 bytes a thread at a time.
+      copies: stages * 2 * parts * 2,
+      // Besides, of 16 terms each the zeros that they begin with and the sums that take them up
+      // (2 × 64 a step), addresses, and branches where rows end.
+      slab: tensor + ldmatrix + (parts === 2 ? STEPS * 2 * 64 : 0) + 120,
+      largest: 0,
+    };
+  },
+};
+
 const COLUMNS_OF_REPORT = ['tensor', 'ldmatrix', 'copies', 'slab', 'largest'];
 const INSTRUCTION = /^(?:@!?%p\d+ )?([a-z]\w*(?:[.:]+\w+)*)\s/;
 
@@ -121,7 +151,7 @@ function countsOf(text, { starts }) {
 }
 
 async function countsOfFamily(nvcc, root, folder, family) {
-  const output = path.join(folder, `${family.source}.ptx`);
+  const output = path.join(folder, `${path.basename(family.source)}.ptx`);
   await promisify(execFile)(nvcc, [
     '-std=c++20',
     '-O3',
@@ -129,7 +159,7 @@ async function countsOfFamily(nvcc, root, folder, family) {
     `-I${root}native`,
     `-arch=compute_${family.architecture}`,
     '-ptx',
-    path.join(root, 'native', 'cuda', 'head', family.source),
+    path.join(root, 'native', 'cuda', family.source),
     '-o',
     output,
   ]);
@@ -150,10 +180,12 @@ async function countsOfFamily(nvcc, root, folder, family) {
   return { source: family.source, counts, complete };
 }
 
-/** Counts of the filter's kernels by source: [{ source, counts, complete }]. */
+/** Counts of the kernels by source: [{ source, counts, complete }]. */
 export function instructionCounts(nvcc, root, folder) {
   return Promise.all(
-    [MMA, WGMMA].map((family) => countsOfFamily(nvcc, root, folder, family)),
+    [MMA, WGMMA, PAIRS].map((family) =>
+      countsOfFamily(nvcc, root, folder, family),
+    ),
   );
 }
 

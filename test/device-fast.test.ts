@@ -128,7 +128,7 @@ describe.runIf(emulated)('precision fast', () => {
     });
   });
 
-  // Products in TF32, and exact cosines where posteriors are large.
+  // Products of numbers rounded to float16, and exact cosines where posteriors are large.
   it.each([
     ['faces', 0.9, { loss: 2.8e-6, posterior: 3.6e-6, gradient: 2.7e-4 }],
     [

@@ -12,6 +12,7 @@ import {
   largestDifference,
   relativeError,
 } from './helpers/contract.js';
+import { onDevice } from './helpers/emulation.js';
 import { lossFamilies } from './helpers/losses.js';
 import { normalTensor, randomLabels, uniform } from './helpers/random.js';
 import { referenceHead } from './helpers/reference-head.js';
@@ -223,5 +224,40 @@ describe('steep orders with measures', () => {
       expectLoss(result.losses[0]!, expected.rows[0]!.loss);
     }
     expect(streamed).toBeGreaterThan(20);
+  });
+});
+
+describe('how many rows stream at a time', () => {
+  // Classes come in chunks, on a GPU in smaller ones for 512 rows than for one.
+  const cases: [string, LossSpecification][] = [
+    ['softmax', lossFamilies.cosFace(1, 64)],
+  ];
+  // The emulated device would take half a minute.
+  if (!onDevice) cases.push(['overflow', lossFamilies.qMargin(1.5, 64)]);
+  it.each(cases)('changes no bit of a row: %s', (_, loss) => {
+    const [identities, dim, batch] = [8300, 3, 512];
+    using head = new PrototypeHead({
+      identities,
+      dim,
+      loss,
+      optimizer: sgd(),
+      prototypes: normalTensor(identities, dim, 1),
+      scratchBudget: 0,
+    });
+    const embeddings = normalTensor(batch, dim, 2);
+    const labels = randomLabels(batch, identities, 3);
+    const all = head.evaluateSync(embeddings, labels);
+    if (loss.alpha > 1) expect(all.stats.overflowRows).toBe(batch);
+    for (const row of [0, 19, 511]) {
+      const [first, end] = [row * dim, (row + 1) * dim];
+      const alone = head.evaluateSync(
+        tensor(embeddings.data.slice(first, end), [1, dim]),
+        labels.slice(row, row + 1),
+      );
+      expect(alone.losses[0]).toBe(all.losses[row]);
+      // Means over 1 row and over 512: the factor between them is exact.
+      const gradient = all.gradEmbeddings.data.slice(first, end);
+      expect(alone.gradEmbeddings.data).toEqual(gradient.map((g) => g * batch));
+    }
   });
 });

@@ -66,7 +66,13 @@ const ENTRY_BYTES = 20;
 const SORTING_BYTES = 24;
 const PAIR_BYTES = 17;
 const FIRST_GROUP = 256;
+/** Classes that rows stream past at a time; on a GPU up to four times as many. */
 const CHUNK = 4096;
+const MOST_CHUNKS = 4;
+const CHUNK_ELEMENTS = 4 * 2 ** 20;
+/** Rows of products are filled up to slabs; sums over classes come in pieces. */
+const SLAB = 32;
+const PIECE = 512;
 const ROW_STATE_BYTES = 200;
 /** What the kernels take whatever the sizes. */
 const FIXED_BYTES = 2 * 2 ** 20;
@@ -93,13 +99,31 @@ function cpuScratch(place: PlanPlace, sizes: PlanSizes) {
   return batch * (candidates + 16 * chunk + 16 * dim) + chunk * (4 * dim + 16);
 }
 
+/** What rows that stream through all classes take on a GPU: each, and whatever their number. */
+function streamedScratch({ identities, dim, batch }: PlanSizes) {
+  let chunk = MOST_CHUNKS * CHUNK;
+  while (chunk > CHUNK && chunk * Math.max(batch, dim) > CHUNK_ELEMENTS) {
+    chunk /= 2;
+  }
+  chunk = Math.min(identities, chunk);
+  const pairs = 4 * roundedUp(dim, SLAB);
+  const coefficients = 4 * roundedUp(chunk, SLAB);
+  const pieces = 4 * dim * Math.ceil(chunk / PIECE);
+  return {
+    // Cosines, coefficients, and sums of the gradient of the embeddings.
+    ofRow: 8 * chunk + pieces + 8 * dim + coefficients + pairs,
+    besides:
+      (roundedUp(batch, SLAB) - batch) * (coefficients + pairs) +
+      // The product for the gradient of the prototypes.
+      roundedUp(chunk, SLAB) * (pairs + 4 * dim + 16),
+  };
+}
+
 /** The largest of what its parts hold one after the other. */
 function gpuScratch(place: PlanPlace, sizes: PlanSizes) {
-  const { identities, dim, batch } = sizes;
+  const { batch } = sizes;
   const { kept, listed } = candidatesOf(place, sizes);
-  const chunk = Math.min(identities, CHUNK);
-  // Prototypes in halves are put together for the products.
-  const joined = place === 'gpu-split' ? 4 * dim : 0;
+  const streamed = streamedScratch(sizes);
   return Math.max(
     batch *
       Math.max(
@@ -110,9 +134,9 @@ function gpuScratch(place: PlanPlace, sizes: PlanSizes) {
     batch *
       Math.max(
         ENTRY_BYTES * kept + PAIR_BYTES * (kept + 1),
-        12 * chunk + 16 * dim + SORTING_BYTES,
+        streamed.ofRow + SORTING_BYTES,
       ) +
-      chunk * (4 * dim + joined + 16),
+      streamed.besides,
   );
 }
 

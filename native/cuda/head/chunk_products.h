@@ -14,9 +14,6 @@
 
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 
-// Identities per chunk; fixed, so that sums have one order whatever the batch.
-inline constexpr std::size_t kChunkIdentities = 4096;
-
 class ChunkProducts {
  public:
   virtual ~ChunkProducts() = default;
@@ -37,15 +34,15 @@ class ChunkProducts {
   ChunkProducts& operator=(const ChunkProducts&) = delete;
 };
 
-// `indices` [rows], on the device: the dense rows of the batch.
+// `indices` [rows], on the device: the dense rows of the batch. `most_classes`: of a chunk.
 std::unique_ptr<ChunkProducts> chunk_products(const HeadCall& call, const std::uint32_t* indices,
-                                              std::size_t rows);
+                                              std::size_t rows, std::size_t most_classes);
 
 // chunk_products_simt.cu, chunk_products_mma.cu --------------------------------------------------
 
 std::unique_ptr<ChunkProducts> simt_products(const HeadCall& call, const std::uint32_t* indices,
-                                             std::size_t rows);
+                                             std::size_t rows, std::size_t most_classes);
 std::unique_ptr<ChunkProducts> mma_products(const HeadCall& call, const std::uint32_t* indices,
-                                            std::size_t rows);
+                                            std::size_t rows, std::size_t most_classes);
 
 }  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE

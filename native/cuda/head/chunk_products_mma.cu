@@ -113,13 +113,14 @@ struct PairBuffer {
 
 class MmaProducts final : public ChunkProducts {
  public:
-  MmaProducts(const HeadCall& call, const std::uint32_t* indices, std::size_t rows)
+  MmaProducts(const HeadCall& call, const std::uint32_t* indices, std::size_t rows,
+              std::size_t most_classes)
       : call_(call),
         rows_(rows),
         dim_(call.batch.dim),
         padded_rows_(padded_to_slab(rows)),
         padded_dim_(padded_to_slab(dim_)),
-        most_classes_(std::min(kChunkIdentities, call.prototypes.identities)),
+        most_classes_(most_classes),
         unit_(call, padded_rows_, padded_dim_),
         classes_(call, padded_to_slab(most_classes_), padded_dim_) {
     launch(call.context, "pair_embeddings_kernel", &pair_embeddings_kernel,
@@ -201,8 +202,8 @@ class MmaProducts final : public ChunkProducts {
 }  // namespace
 
 std::unique_ptr<ChunkProducts> mma_products(const HeadCall& call, const std::uint32_t* indices,
-                                            std::size_t rows) {
-  return std::make_unique<MmaProducts>(call, indices, rows);
+                                            std::size_t rows, std::size_t most_classes) {
+  return std::make_unique<MmaProducts>(call, indices, rows, most_classes);
 }
 
 }  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE

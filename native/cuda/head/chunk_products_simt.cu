@@ -1,5 +1,3 @@
-#include <algorithm>
-
 #include "cuda/head/chunk_products.h"
 #include "cuda/head/split_rows.h"
 #include "cuda/launch.h"
@@ -26,13 +24,13 @@ __global__ void factors_kernel(const double* norms, std::size_t count, float* fa
 
 class SimtProducts final : public ChunkProducts {
  public:
-  SimtProducts(const HeadCall& call, const std::uint32_t* indices, std::size_t rows)
+  SimtProducts(const HeadCall& call, const std::uint32_t* indices, std::size_t rows,
+               std::size_t most_classes)
       : call_(call),
         rows_(rows),
         dim_(call.batch.dim),
         unit_(call.context, call.scratch, rows * dim_),
-        factors_(call.context, call.scratch,
-                 std::min(kChunkIdentities, call.prototypes.identities)),
+        factors_(call.context, call.scratch, most_classes),
         joined_(call.context, call.scratch,
                 call.prototypes.rows == nullptr ? factors_.size() * dim_ : 0) {
     launch(call.context, "gather_kernel", &gather_kernel, {static_cast<unsigned>(rows), kThreads},
@@ -78,15 +76,16 @@ class SimtProducts final : public ChunkProducts {
 }  // namespace
 
 std::unique_ptr<ChunkProducts> simt_products(const HeadCall& call, const std::uint32_t* indices,
-                                             std::size_t rows) {
-  return std::make_unique<SimtProducts>(call, indices, rows);
+                                             std::size_t rows, std::size_t most_classes) {
+  return std::make_unique<SimtProducts>(call, indices, rows, most_classes);
 }
 
 std::unique_ptr<ChunkProducts> chunk_products(const HeadCall& call, const std::uint32_t* indices,
-                                              std::size_t rows) {
+                                              std::size_t rows, std::size_t most_classes) {
   constexpr int kFirstWithMma = 80;
-  return call.context.compute_capability() >= kFirstWithMma ? mma_products(call, indices, rows)
-                                                            : simt_products(call, indices, rows);
+  return call.context.compute_capability() >= kFirstWithMma
+             ? mma_products(call, indices, rows, most_classes)
+             : simt_products(call, indices, rows, most_classes);
 }
 
 }  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE

@@ -2,7 +2,7 @@
 // cosines again, coefficients, both products, update. Formulas and order of sums: class
 // DenseBackward of head/head_gradient.cc.
 //
-// Shapes: coefficients [R, 4096] of a chunk, ∂x sums [R, D], ∂w product [4096, D].
+// Shapes: coefficients [R, count] of a chunk, ∂x sums [R, D], ∂w product [count, D].
 // Accumulation: products in float32 blocks, sums over classes and rows in float64.
 // Traffic: the prototypes once for the cosines, once for ∂x, once for the update.
 
@@ -19,55 +19,64 @@ namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 namespace {
 
 constexpr std::size_t kSharedGradientBytes = 40 * 1024;
-constexpr std::size_t kUpdateBlocks = 512;
+// Blocks that keep their sums in device memory, for rows too wide for shared memory.
+constexpr std::size_t kSumBlocks = 512;
 constexpr unsigned kProjectionThreads = 256;
 
-// A block per dense row: coefficients of the chunk, Σ g c of the row, and the target's own term of
-// ∂x, which does not go through float32: ŵ_y − c_y x̂ cancels when they are aligned. Takes the
-// penalty off the chunk's cosines.
+// A block per dense row: the target's own terms of ∂x, Σ g ŵ and Σ g c. They do not go through
+// float32: ŵ_y − c_y x̂ cancels when they are aligned.
 __global__ void __launch_bounds__(kChunkThreads)
-    coefficients_kernel(DeviceLoss loss, PrototypeArrays prototypes, ChunkArrays chunk,
-                        const RowState* rows, GradientFactors factors, TopArrays top,
-                        float* coefficients, double* projections, double* sums) {
+    target_terms_kernel(PrototypeArrays prototypes, const std::uint32_t* indices,
+                        const RowState* rows, GradientFactors factors, double* projections,
+                        double* sums) {
   const std::size_t i = blockIdx.x;
-  const RowState& row = rows[chunk.indices[i]];
-  const RowSolution solution = row.solution;
-  const auto label = static_cast<std::size_t>(row.label);
-  double projection = 0;
-  for (std::size_t j = threadIdx.x; j < chunk.count; j += blockDim.x) {
-    const std::size_t identity = chunk.begin + j;
-    const double cosine = chunk.cosines[i * chunk.count + j];
-    double coefficient = 0;
-    if (identity != label) {
-      const double measure = prototypes.reference == nullptr ? 1.0 : prototypes.reference[identity];
-      coefficient =
-          factors.entry * (posterior_of(loss, solution, cosine, measure) - factors.uniform);
-    }
-    coefficients[i * chunk.count + j] = static_cast<float>(coefficient);
-    projection += coefficient * cosine;
-  }
-  projection = block_sum(projection);
-  if (threadIdx.x == 0) {
-    // The penalty is in the logits, not in the cosines.
-    top.for_row(chunk.indices[i], [&](std::int32_t identity) {
-      const auto place = static_cast<std::size_t>(identity);
-      if (place < chunk.begin || place >= chunk.begin + chunk.count) return;
-      const std::size_t j = i * chunk.count + place - chunk.begin;
-      projection -= coefficients[j] * top.penalty;
-      chunk.cosines[j] -= static_cast<float>(top.penalty);
-    });
-  }
-  if (label < chunk.begin || label >= chunk.begin + chunk.count) {
-    if (threadIdx.x == 0) projections[i] += projection;
-    return;
-  }
-  const double coefficient = target_coefficient(factors, row);
+  const RowState& row = rows[indices[i]];
+  const bool has_target = row.label >= 0;
+  const std::size_t label = has_target ? static_cast<std::size_t>(row.label) : 0;
+  const double coefficient = has_target ? target_coefficient(factors, row) : 0;
   const double weight = coefficient / prototypes.norms[label];
   const PrototypeRow prototype(prototypes, label);
   for (std::size_t k = threadIdx.x; k < prototypes.dim; k += blockDim.x) {
-    sums[i * prototypes.dim + k] += weight * static_cast<double>(prototype[k]);
+    sums[i * prototypes.dim + k] = weight * static_cast<double>(prototype[k]);
   }
-  if (threadIdx.x == 0) projections[i] += projection + coefficient * row.label_cosine;
+  if (threadIdx.x == 0) projections[i] = coefficient * row.label_cosine;
+}
+
+// A block per dense row: coefficients of the chunk but for the target's, and Σ g c of the row.
+// Takes the penalty off the chunk's cosines.
+__global__ void __launch_bounds__(kChunkThreads)
+    coefficients_kernel(DeviceLoss loss, PrototypeArrays prototypes, ChunkArrays chunk,
+                        const RowState* rows, GradientFactors factors, TopArrays top,
+                        float* coefficients, double* projections) {
+  const std::size_t i = blockIdx.x;
+  const RowState& row = rows[chunk.indices[i]];
+  const DenseRow classes{chunk, prototypes, i, row.label};
+  const RowSolution solution = row.solution;
+  float* const own = coefficients + i * chunk.count;
+  classes.for_sums([&](std::size_t first, std::size_t end) {
+    double projection = 0;
+    for (std::size_t j = first + threadIdx.x; j < end; j += blockDim.x) {
+      const double cosine = classes.cosine(j);
+      double coefficient = 0;
+      if (!classes.is_target(j)) {
+        const double p = posterior_of(loss, solution, cosine, classes.measure(j));
+        coefficient = factors.entry * (p - factors.uniform);
+      }
+      own[j] = static_cast<float>(coefficient);
+      projection += coefficient * cosine;
+    }
+    projection = block_sum(projection);
+    if (threadIdx.x != 0) return;
+    // The penalty is in the logits, not in the cosines.
+    top.for_row(chunk.indices[i], [&](std::int32_t identity) {
+      const auto place = static_cast<std::size_t>(identity);
+      if (place < chunk.begin + first || place >= chunk.begin + end) return;
+      const std::size_t j = place - chunk.begin;
+      projection -= own[j] * top.penalty;
+      chunk.cosines[i * chunk.count + j] -= static_cast<float>(top.penalty);
+    });
+    projections[i] += projection;
+  });
 }
 
 // A block per 32 classes: Σ_i g c over the dense rows, and whether any of them has a coefficient.
@@ -169,13 +178,13 @@ void dense_backward(const HeadCall& call, const std::vector<std::uint32_t>& dens
   const std::size_t rows = dense_rows.size();
   const std::size_t dim = call.batch.dim;
   const std::size_t identities = call.prototypes.identities;
-  const std::size_t chunk_classes = std::min(kChunkIdentities, identities);
   const bool updates = optimizer != nullptr;
   const std::size_t gradient_bytes = dim * sizeof(double);
   const bool in_shared = gradient_bytes <= kSharedGradientBytes;
-  const unsigned blocks = blocks_for(chunk_classes, 1, kUpdateBlocks);
 
   DenseChunks chunks(call, dense_rows);
+  const std::size_t chunk_classes = chunks.most_classes();
+  const unsigned blocks = blocks_for(chunk_classes, 1, in_shared ? chunk_classes : kSumBlocks);
   DeviceBuffer<float> coefficients(context, scratch, rows * chunk_classes);
   DeviceBuffer<double> projections(context, scratch, rows);
   DeviceBuffer<double> sums(context, scratch, rows * dim);
@@ -185,18 +194,18 @@ void dense_backward(const HeadCall& call, const std::vector<std::uint32_t>& dens
   DeviceBuffer<double> gradients(context, scratch, updates && !in_shared ? blocks * dim : 0);
   DeviceBuffer<std::uint32_t> updated(context, scratch, 1);
   chunks.products().reserve_gradients(grad_embeddings != nullptr, updates);
-  projections.fill_bytes(0);
-  sums.fill_bytes(0);
   updated.fill_bytes(0);
 
   const GradientFactors factors = GradientFactors::of(call.loss, call.counted, identities);
   const LaunchShape per_row{static_cast<unsigned>(rows), kChunkThreads};
+  launch(context, "target_terms_kernel", &target_terms_kernel, per_row, call.prototypes,
+         chunks.indices(), call.rows, factors, projections.data(), sums.data());
   // Not cancelled from here on: prototypes may have been written.
-  for (std::size_t begin = 0; begin < identities; begin += kChunkIdentities) {
+  for (std::size_t begin = 0; begin < identities; begin += chunk_classes) {
     const ChunkArrays chunk = chunks.cosines(call, begin);
     launch(context, "coefficients_kernel", &coefficients_kernel, per_row, call.loss,
            call.prototypes, chunk, call.rows, factors, call.top, coefficients.data(),
-           projections.data(), sums.data());
+           projections.data());
     if (grad_embeddings != nullptr) {
       chunks.products().add_embedding_gradients(coefficients.data(), sums.data());
     }

@@ -69,15 +69,15 @@ void sharpen(const HeadCall& call, const ChunkArrays& chunk) {
 
 DenseChunks::DenseChunks(const HeadCall& call, const std::vector<std::uint32_t>& dense_rows)
     : rows_(dense_rows.size()),
+      most_classes_(std::min(chunk_identities(rows_, call.batch.dim), call.prototypes.identities)),
       indices_(call.context, call.scratch, rows_),
-      cosines_(call.context, call.scratch,
-               rows_ * std::min(kChunkIdentities, call.prototypes.identities)) {
+      cosines_(call.context, call.scratch, rows_ * most_classes_) {
   indices_.upload(dense_rows.data());
-  products_ = chunk_products(call, indices_.data(), rows_);
+  products_ = chunk_products(call, indices_.data(), rows_, most_classes_);
 }
 
 ChunkArrays DenseChunks::cosines(const HeadCall& call, std::size_t begin) {
-  const std::size_t count = std::min(kChunkIdentities, call.prototypes.identities - begin);
+  const std::size_t count = std::min(most_classes_, call.prototypes.identities - begin);
   products_->cosines(begin, count, cosines_.data());
   if (call.top.count > 0) {
     launch(call.context, "penalty_kernel", &penalty_kernel, {static_cast<unsigned>(rows_), 32},

@@ -12,7 +12,23 @@
 
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 
-inline constexpr unsigned kChunkThreads = 128;
+inline constexpr unsigned kChunkThreads = 256;
+
+// Identities whose terms are added up together. Chunks have 1, 2 or 4 times as many: it is not to
+// be seen in any sum how many rows stream at a time.
+inline constexpr std::size_t kSumIdentities = 4096;
+// A row's large posteriors are chosen by what is known of it at the ends of such sections.
+inline constexpr std::size_t kSectionIdentities = 4 * kSumIdentities;
+
+// Identities of a chunk for so many rows: as many as keep its arrays [R, count] and [count, D]
+// within 16 MB, so that they stay in the cache of a large GPU. Few launches of large kernels suit
+// small batches better than many small ones.
+inline std::size_t chunk_identities(std::size_t rows, std::size_t dim) {
+  constexpr std::size_t kMostElements = std::size_t{4} << 20;
+  std::size_t count = kSectionIdentities;
+  while (count > kSumIdentities && count * std::max(rows, dim) > kMostElements) count /= 2;
+  return count;
+}
 
 __host__ __device__ inline ExactClasses exact_classes(const DeviceLoss& loss) {
   return ExactClasses::of(loss.beta, loss.excess);
@@ -46,6 +62,13 @@ struct DenseRow {
   __device__ bool is_target(std::size_t j) const {
     return static_cast<std::int64_t>(chunk.begin + j) == label;
   }
+  // body(first, end) for the classes of each sum.
+  template <class Body>
+  __device__ void for_sums(const Body& body) const {
+    for (std::size_t first = 0; first < chunk.count; first += kSumIdentities) {
+      body(first, min(chunk.count, first + kSumIdentities));
+    }
+  }
 };
 
 class DenseChunks {
@@ -54,6 +77,7 @@ class DenseChunks {
   DenseChunks(const HeadCall& call, const std::vector<std::uint32_t>& dense_rows);
 
   std::size_t rows() const { return rows_; }
+  std::size_t most_classes() const { return most_classes_; }  // of a chunk
   const std::uint32_t* indices() const { return indices_.data(); }
   ChunkProducts& products() { return *products_; }  // of the last chunk
 
@@ -63,7 +87,7 @@ class DenseChunks {
   // body(chunk) for all chunks in order; cancellation is checked between them.
   template <class Body>
   void for_chunks(const HeadCall& call, const Body& body) {
-    for (std::size_t begin = 0; begin < call.prototypes.identities; begin += kChunkIdentities) {
+    for (std::size_t begin = 0; begin < call.prototypes.identities; begin += most_classes_) {
       call.cancellation.check();
       body(cosines(call, begin));
     }
@@ -71,6 +95,7 @@ class DenseChunks {
 
  private:
   std::size_t rows_;
+  std::size_t most_classes_;
   DeviceBuffer<std::uint32_t> indices_;
   DeviceBuffer<float> cosines_;
   std::unique_ptr<ChunkProducts> products_;

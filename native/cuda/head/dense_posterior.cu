@@ -1,7 +1,7 @@
 // Posteriors of rows that touch most classes, chunk by chunk to the host: counted, then written one
 // behind the other.
 //
-// Shapes: cosines of a chunk [R, 4096]; one block per row and chunk. Traffic: the cosines of a
+// Shapes: cosines of a chunk [R, count]; one block per row and chunk. Traffic: the cosines of a
 // chunk twice.
 
 #include "cuda/block_reduce.cuh"
@@ -70,7 +70,7 @@ void dense_posterior_rows(const HeadCall& call, const std::vector<std::uint32_t>
   DenseChunks chunks(call, dense_rows);
   DeviceBuffer<std::uint32_t> counts(context, call.scratch, rows + 1);
   DeviceBuffer<std::uint64_t> offsets(context, call.scratch, rows + 1);
-  const std::size_t most = rows * std::min(kChunkIdentities, call.prototypes.identities);
+  const std::size_t most = rows * chunks.most_classes();
   DeviceBuffer<std::int32_t> device_columns(context, call.scratch, most);
   DeviceBuffer<float> device_values(context, call.scratch, most);
   const LaunchShape shape{static_cast<unsigned>(rows), kChunkThreads};

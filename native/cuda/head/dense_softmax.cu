@@ -1,8 +1,8 @@
 // Softmax of rows over chunks of classes, on the device: one pass, with a running maximum and sum
 // of the classes other than the target.
 //
-// Shapes: cosines of a chunk [R, 4096]; one block per row and chunk. Accumulation: float64, chunks
-// in order. Traffic: the prototypes once; no [B, C] array exists.
+// Shapes: cosines of a chunk [R, count]; one block per row and chunk. Accumulation: float64 over
+// 4096 classes at a time, in order. Traffic: the prototypes once; no [B, C] array exists.
 
 #include "cuda/block_reduce.cuh"
 #include "cuda/head/dense_chunks.h"
@@ -26,32 +26,35 @@ __global__ void begin_kernel(SoftmaxState* states, std::size_t rows) {
 
 __global__ void __launch_bounds__(kChunkThreads)
     softmax_chunk_kernel(DeviceLoss loss, PrototypeArrays prototypes, ChunkArrays chunk,
-                         const RowState* rows, SoftmaxState* states) {
+                         std::uint64_t only_first, const RowState* rows, SoftmaxState* states) {
   const std::size_t i = blockIdx.x;
   const DenseRow row{chunk, prototypes, i, rows[chunk.indices[i]].label};
-  const double before = states[i].largest;
-  double largest = before;
-  for (std::size_t j = threadIdx.x; j < chunk.count; j += blockDim.x) {
-    if (row.is_target(j)) continue;
-    const double logit = row.logit(loss, j);
-    if (logit > largest) largest = logit;
-  }
-  largest = block_largest(largest);
-  if (largest == -INFINITY) return;
-  double logits = 0;
-  double sum = 0;
-  for (std::size_t j = threadIdx.x; j < chunk.count; j += blockDim.x) {
-    if (row.is_target(j)) continue;
-    const double logit = row.logit(loss, j);
-    sum += short_exp(logit - largest);
-    if (loss.smoothing > 0) logits += logit;
-  }
-  sum = block_sum(sum);
-  logits = block_sum(logits);
-  if (threadIdx.x != 0) return;
-  states[i].logits += logits;
-  states[i].total = (before == -INFINITY ? 0.0 : states[i].total * exp(before - largest)) + sum;
-  states[i].largest = largest;
+  SoftmaxState state = states[i];
+  row.for_sums([&](std::size_t first, std::size_t end) {
+    if (only_first != 0 && first > 0) return;
+    double largest = state.largest;
+    for (std::size_t j = first + threadIdx.x; j < end; j += blockDim.x) {
+      if (row.is_target(j)) continue;
+      const double logit = row.logit(loss, j);
+      if (logit > largest) largest = logit;
+    }
+    largest = block_largest(largest);
+    if (largest == -INFINITY) return;
+    double logits = 0;
+    double sum = 0;
+    for (std::size_t j = first + threadIdx.x; j < end; j += blockDim.x) {
+      if (row.is_target(j)) continue;
+      const double logit = row.logit(loss, j);
+      sum += short_exp(logit - largest);
+      if (loss.smoothing > 0) logits += logit;
+    }
+    sum = block_sum(sum);
+    state.logits += block_sum(logits);
+    state.total =
+        (state.largest == -INFINITY ? 0.0 : state.total * exp(state.largest - largest)) + sum;
+    state.largest = largest;
+  });
+  if (threadIdx.x == 0) states[i] = state;
 }
 
 // What all classes so far and the target add up to.
@@ -112,21 +115,27 @@ void solve_softmax(const HeadCall& call, DenseChunks& chunks) {
   const auto begin = [&] {
     launch(context, "begin_kernel", &begin_kernel, per_row, states.data(), rows);
   };
-  const auto add = [&](const ChunkArrays& chunk) {
+  const auto add = [&](const ChunkArrays& chunk, bool only_first) {
     launch(context, "softmax_chunk_kernel", &softmax_chunk_kernel, per_chunk, call.loss,
-           call.prototypes, chunk, call.rows, states.data());
+           call.prototypes, chunk, only_first ? 1 : 0, call.rows, states.data());
+  };
+  const auto choose_exact = [&] {
     launch(context, "exact_from_kernel", &exact_from_kernel, per_row, call.loss, chunks.indices(),
            rows, states.data(), call.rows);
   };
+  const std::size_t identities = call.prototypes.identities;
   begin();
   chunks.for_chunks(call, [&](const ChunkArrays& chunk) {
     if (chunk.begin == 0) {
-      // Which posteriors are large the first chunk must say itself.
-      add(chunk);
+      // Which posteriors are large the first classes must say themselves.
+      add(chunk, true);
+      choose_exact();
       sharpen(call, chunk);
       begin();
     }
-    add(chunk);
+    add(chunk, false);
+    const std::size_t end = chunk.begin + chunk.count;
+    if (end % kSectionIdentities == 0 || end == identities) choose_exact();
   });
   launch(context, "softmax_finish_kernel", &softmax_finish_kernel, per_row, call.loss,
          chunks.indices(), rows, call.prototypes.identities, states.data(), call.rows);

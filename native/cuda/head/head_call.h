@@ -24,7 +24,7 @@ struct HeadCall {
   std::size_t counted;         // rows that are not ignored
   RowState* rows;              // device [B]
   std::size_t scratch_budget;  // bytes that the sparse rows may keep
-  bool fast;                   // the filter's cosines are not rescored; products in TF32
+  bool fast;                   // the filter's cosines are not rescored; products of rounded numbers
   const Cancellation& cancellation;
   TopArrays top;
   double assumed;  // a cosine that thresholds probably reach (head/recent_thresholds.h), or −∞

@@ -2,8 +2,8 @@
 // classes, as in head/pass_solver.cc: first roughly, with float32 cosines, then with the exact ones
 // of the largest posteriors.
 //
-// Shapes: cosines of a chunk [R, 4096]; one block per row and chunk. Accumulation: float64, chunks
-// in order. Traffic: the prototypes once per pass; no [B, C] array exists.
+// Shapes: cosines of a chunk [R, count]; one block per row and chunk. Accumulation: float64 over
+// 4096 classes at a time, in order. Traffic: the prototypes once per pass; no [B, C] array exists.
 
 #include "cuda/block_reduce.cuh"
 #include "cuda/head/dense_chunks.h"
@@ -100,20 +100,24 @@ __global__ void __launch_bounds__(kChunkThreads)
   if (state.search.settled != 0) return;
   const DenseRow row{chunk, prototypes, i, rows[chunk.indices[i]].label};
   const AnyPower power(loss);
-  double total = 0;
-  double slope = 0;
-  for (std::size_t j = threadIdx.x; j < chunk.count; j += blockDim.x) {
-    const double d = state.search.root - loss.beta * (state.largest - row.cosine(j));
-    if (!(d > 0) || row.is_target(j)) continue;
-    const double reduced = row.measure(j) * power.reduced(d);
-    slope += reduced;
-    total += reduced * d;
-  }
-  total = block_sum(total);
-  slope = block_sum(slope);
+  double all = state.total;
+  double all_slopes = state.slope;
+  row.for_sums([&](std::size_t first, std::size_t end) {
+    double total = 0;
+    double slope = 0;
+    for (std::size_t j = first + threadIdx.x; j < end; j += blockDim.x) {
+      const double d = state.search.root - loss.beta * (state.largest - row.cosine(j));
+      if (!(d > 0) || row.is_target(j)) continue;
+      const double reduced = row.measure(j) * power.reduced(d);
+      slope += reduced;
+      total += reduced * d;
+    }
+    all += block_sum(total);
+    all_slopes += block_sum(slope);
+  });
   if (threadIdx.x != 0) return;
-  states[i].total = state.total + total;
-  states[i].slope = state.slope + slope;
+  states[i].total = all;
+  states[i].slope = all_slopes;
 }
 
 // The end of a pass: the target's term, the next root.
@@ -178,25 +182,27 @@ __global__ void __launch_bounds__(kChunkThreads)
   const DenseRow row{chunk, prototypes, i, state.label};
   const RowSolution solution = state.solution;
   const double target = state.target.cosine;
-  double others = 0;
-  double excess = 0;
-  std::int64_t support = 0;
-  for (std::size_t j = threadIdx.x; j < chunk.count; j += blockDim.x) {
-    if (row.is_target(j)) continue;
-    const double cosine = row.cosine(j);
-    const double p = posterior_of(loss, solution, cosine, row.measure(j));
-    if (!(p > 0)) continue;
-    others += p;
-    excess += p * (cosine - target);
-    ++support;
-  }
-  others = block_sum(others);
-  excess = block_sum(excess);
-  support = block_sum(support);
-  if (threadIdx.x != 0) return;
-  state.others += others;
-  state.excess_cosine += excess;
-  state.support += support;
+  row.for_sums([&](std::size_t first, std::size_t end) {
+    double others = 0;
+    double excess = 0;
+    std::int64_t support = 0;
+    for (std::size_t j = first + threadIdx.x; j < end; j += blockDim.x) {
+      if (row.is_target(j)) continue;
+      const double cosine = row.cosine(j);
+      const double p = posterior_of(loss, solution, cosine, row.measure(j));
+      if (!(p > 0)) continue;
+      others += p;
+      excess += p * (cosine - target);
+      ++support;
+    }
+    others = block_sum(others);
+    excess = block_sum(excess);
+    support = block_sum(support);
+    if (threadIdx.x != 0) return;
+    state.others += others;
+    state.excess_cosine += excess;
+    state.support += support;
+  });
 }
 
 class PassSolver {
