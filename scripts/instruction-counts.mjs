@@ -118,7 +118,8 @@ const PAIRS = {
       // Besides, of 16 terms each the zeros that they begin with and the sums that take them up
       // (2 × 64 a step), addresses, and branches where rows end.
       slab: tensor + ldmatrix + (parts === 2 ? STEPS * 2 * 64 : 0) + 120,
-      largest: 0,
+      // How many slabs make a sum.
+      largest: 1,
     };
   },
 };

@@ -69,7 +69,7 @@ const FIRST_GROUP = 256;
 /** Classes that rows stream past at a time; on a GPU up to four times as many. */
 const CHUNK = 4096;
 const MOST_CHUNKS = 4;
-const CHUNK_ELEMENTS = 4 * 2 ** 20;
+const CHUNK_ELEMENTS = 11 * 2 ** 20;
 /** Rows of products are filled up to slabs; sums over classes come in pieces. */
 const SLAB = 32;
 const PIECE = 512;
@@ -102,13 +102,11 @@ function cpuScratch(place: PlanPlace, sizes: PlanSizes) {
 /** What rows that stream through all classes take on a GPU: each, and whatever their number. */
 function streamedScratch({ identities, dim, batch }: PlanSizes) {
   let chunk = MOST_CHUNKS * CHUNK;
-  while (chunk > CHUNK && chunk * Math.max(batch, dim) > CHUNK_ELEMENTS) {
-    chunk /= 2;
-  }
+  while (chunk > CHUNK && chunk * (batch + dim) > CHUNK_ELEMENTS) chunk /= 2;
   chunk = Math.min(identities, chunk);
   const pairs = 4 * roundedUp(dim, SLAB);
   const coefficients = 4 * roundedUp(chunk, SLAB);
-  const pieces = 4 * dim * Math.ceil(chunk / PIECE);
+  const pieces = 4 * (dim + 1) * Math.ceil(chunk / PIECE);
   return {
     // Cosines, coefficients, and sums of the gradient of the embeddings.
     ofRow: 8 * chunk + pieces + 8 * dim + coefficients + pairs,

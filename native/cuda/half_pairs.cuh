@@ -1,9 +1,9 @@
 #pragma once
 // float32 numbers as pairs of float16: the number times a power of two, rounded, and what is left
-// of it, rounded. Together they are off by 2^-22 of the number (float16 has 11 bits), and by 2^-25
-// where the rest is below 2^-14.
+// of it, rounded. Together they are off by at most 2^-22 of the number (float16 has 11 bits), or by
+// 2^-25 where the rest is below 2^-14.
 //
-// The power brings a row's numbers below 2^15: a fixed one for unit vectors, one by the row's
+// The power brings a row's numbers to 2^15 at most: a fixed one for unit vectors, one by the row's
 // largest number for others. Numbers below 2^-39 of it are lost.
 
 #include "cuda/dialect.h"

@@ -9,10 +9,8 @@ constexpr unsigned kTile = 64;
 constexpr unsigned kSlab = 16;
 constexpr unsigned kBlock = 64;  // terms summed in float32
 
-__device__ __forceinline__ void store(float* out, double value) {
-  *out = static_cast<float>(value);
-}
-__device__ __forceinline__ void store(double* out, double value) { *out += value; }
+__device__ __forceinline__ double first_sum(const float*) { return 0; }
+__device__ __forceinline__ double first_sum(const double* out) { return *out; }
 
 // 16 × 16 threads own 4 × 4 elements each.
 template <class Out>
@@ -29,6 +27,17 @@ __global__ void __launch_bounds__(kThreads)
   const unsigned own_column = threadIdx.x % 16;
   double sums[4][4] = {};
   float block[4][4] = {};
+#pragma unroll
+  for (unsigned i = 0; i < 4; ++i) {
+    const std::size_t row = first_row + own_row + 16 * i;
+#pragma unroll
+    for (unsigned j = 0; j < 4; ++j) {
+      const std::size_t column = first_column + own_column + 16 * j;
+      if (row < shape.rows && column < shape.columns) {
+        sums[i][j] = first_sum(out + row * shape.columns + column);
+      }
+    }
+  }
   for (std::size_t slab = 0; slab < shape.inner; slab += kSlab) {
     for (unsigned i = threadIdx.x; i < kTile * kSlab; i += kThreads) {
       // Neighbouring threads read neighbouring addresses, whichever way an operand lies.
@@ -75,7 +84,7 @@ __global__ void __launch_bounds__(kThreads)
     for (unsigned j = 0; j < 4; ++j) {
       const std::size_t column = first_column + own_column + 16 * j;
       if (row < shape.rows && column < shape.columns) {
-        store(out + row * shape.columns + column, sums[i][j]);
+        out[row * shape.columns + column] = static_cast<Out>(sums[i][j]);
       }
     }
   }

@@ -32,7 +32,8 @@ struct ProductShape {
 void matrix_product(DeviceContext& context, const DeviceOperand& left, const DeviceOperand& right,
                     const ProductShape& shape, float* out);
 
-// sums [M, N] += left · right, in float64.
+// sums [M, N] += left · right, in float64: block after block of 64, so that it is not to be seen
+// whether K came in one call or in several (of whole blocks).
 void add_matrix_product(DeviceContext& context, const DeviceOperand& left,
                         const DeviceOperand& right, const ProductShape& shape, double* sums);
 

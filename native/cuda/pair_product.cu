@@ -22,8 +22,8 @@ constexpr unsigned kColumnTiles = 4;  // of 8 columns
 constexpr unsigned kOfChunk = 8;      // elements of 16 bytes
 constexpr unsigned kPartBytes = kTile * kSlab * 2;
 constexpr unsigned kCopies = kPartBytes / 16 / kThreads;
-constexpr unsigned kFoldSlabs = 2;  // of which products are one sum
-static_assert(kPairPiece % (kSlab * kFoldSlabs) == 0);
+constexpr unsigned kFoldSlabs = 2;  // whose products are one sum, at least
+constexpr unsigned kFolds = 16;     // sums, unless they would have fewer slabs
 
 template <unsigned kParts>
 struct PairShared {
@@ -197,8 +197,9 @@ __device__ void store_sums(const Sums& totals, const PairProduct& product, float
     for (unsigned half = 0; half < 2; ++half) {
       const std::size_t i = row + 16 * m + 8 * half + lane / 4;
       if (i >= rows) continue;
-      const float inverse =
-          product.row_inverses == nullptr ? kUnitInverse : product.row_inverses[i];
+      const float inverse = product.row_inverses == nullptr
+                                ? kUnitInverse
+                                : product.row_inverses[blockIdx.z * rows + i];
       float* const own = out + i * columns;
 #pragma unroll
       for (unsigned n = 0; n < kColumnTiles; ++n) {
@@ -230,15 +231,16 @@ __global__ void __launch_bounds__(kThreads, 1) pair_product_kernel(PairProduct p
   const SlabLoader<kLeftAlong, kParts> left(product.left, first_row, rows);
   const SlabLoader<kRightAlong, kParts> right(product.right, first_column, columns);
 
-  const unsigned warp = threadIdx.x / kWarpSize;
+  const unsigned warp = __shfl_sync(kFullMask, threadIdx.x / kWarpSize, 0);
   const unsigned warp_row = warp / kColumnWarps * 16 * kRowTiles;
   const unsigned warp_column = warp % kColumnWarps * 8 * kColumnTiles;
   const std::size_t row = first_row + warp_row;
   const std::size_t column = first_column + warp_column;
   // A warp without columns multiplies nothing, nor does one without rows.
   const std::size_t left_over = column < columns && row < rows ? rows - row : 0;
-  const auto row_tiles =
-      static_cast<unsigned>(min(left_over + 15, std::size_t{16} * kRowTiles) / 16);
+  // (Shuffled, the compiler knows that all lanes have the same, and does not compute it again.)
+  const unsigned row_tiles = __shfl_sync(
+      kFullMask, static_cast<unsigned>(min(left_over + 15, std::size_t{16} * kRowTiles) / 16), 0);
 
   std::size_t load_k = begin;
   unsigned load_stage = 0;
@@ -256,16 +258,19 @@ __global__ void __launch_bounds__(kThreads, 1) pair_product_kernel(PairProduct p
 
   Sums totals = {};
   Sums sums = {};
+  const auto fold_slabs = max(kFoldSlabs, static_cast<unsigned>((end - begin) / (kSlab * kFolds)));
   unsigned stage = 0;
   unsigned unfolded = 0;
   for (std::size_t k = begin; k < end; k += kSlab) {
     copy_async_wait<Shared::kStages - 2>();
     __syncthreads();
     load_next();  // into the stage that was read before the barrier
-    multiply_slab<kLeftAlong, kRightAlong, kParts>(sums, shared->stages[stage], warp_row,
-                                                   warp_column, row_tiles);
+    if (row_tiles > 0) {
+      multiply_slab<kLeftAlong, kRightAlong, kParts>(sums, shared->stages[stage], warp_row,
+                                                     warp_column, row_tiles);
+    }
     stage = stage + 1 == Shared::kStages ? 0 : stage + 1;
-    if (++unfolded < kFoldSlabs) continue;
+    if (++unfolded < fold_slabs) continue;
     fold(totals, sums);
     unfolded = 0;
   }

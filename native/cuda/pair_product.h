@@ -2,11 +2,11 @@
 // out [M, N] = left [M, K] · right [K, N] of pairs of float16 (half_pairs.cuh) on tensor cores, in
 // float32. Of the four products of two pairs the smallest, below 2^-22 of the whole, is left out.
 //
-// Accumulation: tensor cores cut off what they add up, so they add up 16 terms at a time, the small
-// ones first; 64 terms are one float32 sum, and so are the sums of 64. Of rounded numbers they add
-// up 64 terms. An element does not depend on its place in a tile. Traffic: tiles of 128 × 128
-// through shared memory; each operand is read once per tile of the other.
-// Requires sm_80.
+// Accumulation: tensor cores cut off what they add up, so they add up 16 terms at a time (their
+// three products, the small ones first); 64 terms are one float32 sum, K/16 where that is more, and
+// so are those sums. Of rounded numbers tensor cores add up all of these. An element does not
+// depend on its place in a tile. Traffic: tiles of 128 × 128 through shared memory; each operand is
+// read once per tile of the other. Requires sm_80.
 
 #include "cuda/device_context.h"
 #include "cuda/half_pairs.cuh"
@@ -33,7 +33,7 @@ struct PairProduct {
   HalfPairs left;
   HalfPairs right;                      // of unit vectors
   ProductShape shape;                   // K before it is padded
-  const float* row_inverses = nullptr;  // [M]: of PairScale; nullptr: the left are unit vectors
+  const float* row_inverses = nullptr;  // [pieces, M]: of PairScale; nullptr: unit vectors
   float* out = nullptr;                 // [M, N], or [pieces, M, N]
   std::size_t piece = 0;                // of K: kPairPiece, or 0 for all of it
 };

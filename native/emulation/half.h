@@ -26,6 +26,8 @@ inline __half __float2half_rn(float value) {
 // What a tensor core makes of the sum of an accumulator and a few products: float32, cut off rather
 // than rounded to nearest. The manuals do not say so; measurements do, on every architecture since
 // Volta (Fasi, Higham, Mikaitis and Pranesh, "Numerical behavior of NVIDIA tensor cores", 2021).
+// Tensor cores also cut off every addend where the largest one's digits end, a few bits further
+// down, and some add up 8 products at a time; that is not modelled here.
 inline float cut_off(double sum) {
   float result = static_cast<float>(sum);
   if (std::fabs(static_cast<double>(result)) > std::fabs(sum)) {

@@ -19,13 +19,13 @@ struct PairMatrix {
   std::size_t stride;
 
   PairMatrix(Bench& bench, const std::vector<float>& values, std::size_t inner, bool along,
-             bool scaled)
+             bool scaled, std::size_t pieces = 1)
       : stride(padded_to_slab(along ? inner : values.size() / inner)) {
     const std::size_t outers = values.size() / inner;
     const std::size_t padded = along ? outers : padded_to_slab(inner);
     std::vector<__half> large_values(padded * stride, __half{0});
     std::vector<__half> small_values(padded * stride, __half{0});
-    std::vector<float> inverse_values(outers);
+    std::vector<float> inverse_values(pieces * outers);
     const HalfPairs pairs{large_values.data(), small_values.data(), stride};
     for (std::size_t outer = 0; outer < outers; ++outer) {
       float largest = 0;
@@ -33,7 +33,9 @@ struct PairMatrix {
         largest = std::max(largest, std::fabs(values[outer * inner + k]));
       }
       const PairScale scale = pair_scale(largest);
-      inverse_values[outer] = scale.inverse;
+      for (std::size_t piece = 0; piece < pieces; ++piece) {
+        inverse_values[piece * outers + outer] = scale.inverse;
+      }
       for (std::size_t k = 0; k < inner; ++k) {
         store_pair(pairs, along ? outer * stride + k : k * stride + outer,
                    values[outer * inner + k], scaled ? scale.power : kUnitPower);
@@ -65,9 +67,9 @@ ProductErrors product_errors(PairLayout layout, const ProductShape& shape, std::
   Bench bench;
   const auto [rows, inner, columns] = shape;
   const bool unit_left = layout == PairLayout::kAlongAlong;
-  const PairMatrix a(bench, left, inner, layout != PairLayout::kAcrossAcross, !unit_left);
-  const PairMatrix b(bench, right, inner, unit_left, false);
   const std::size_t pieces = piece == 0 ? 1 : (inner + piece - 1) / piece;
+  const PairMatrix a(bench, left, inner, layout != PairLayout::kAcrossAcross, !unit_left, pieces);
+  const PairMatrix b(bench, right, inner, unit_left, false);
   const auto run = [&](bool rounded) {
     auto out = bench.buffer<float>(pieces * rows * columns);
     pair_product(bench.context, layout,
@@ -134,12 +136,14 @@ void test_products() {
   const std::uint64_t conflicts = bank_conflicts();
   for (const PairLayout layout :
        {PairLayout::kAlongAlong, PairLayout::kAlongAcross, PairLayout::kAcrossAcross}) {
-    // Whole tiles and slabs; edges in all directions, odd and even; one slab and one of everything.
+    // Whole tiles and slabs; edges in all directions, odd and even; one slab and one of everything;
+    // pieces; long sums.
     check_product(layout, {128, 64, 128});
     check_product(layout, {130, 131, 141});
     check_product(layout, {19, 33, 150});
     check_product(layout, {1, 1, 1});
     check_product(layout, {20, 1100, 30}, kPairPiece);
+    check_product(layout, {3, 9000, 5});
   }
   expect(bank_conflicts() == conflicts, "the reads of a product meet in a bank");
 }

@@ -1,6 +1,7 @@
 // x̂ and ŵ are pairs of float16 as they are; coefficients may be as small as float32 has numbers, so
-// they become pairs once by the largest of their row, for ∂x, and once by the largest of their
-// class, for ∂w. That way a row, or a prototype, with tiny coefficients alone has all its digits.
+// they become pairs once by the largest of 512 of their row, for ∂x, and once by the largest of
+// their class, for ∂w. That way a row, or a prototype, with tiny coefficients alone has all its
+// digits.
 
 #include <algorithm>
 
@@ -44,20 +45,28 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// A block per row of G [R, count]; pairs [R, padded count].
+// A block per row of G [R, count] and piece of the product; pairs [R, padded count]. By piece, not
+// by chunk, since the rest of a small number is rounded by the scale: chunks are of many sizes.
 __global__ void __launch_bounds__(kThreads)
     pair_by_row_kernel(const float* coefficients, std::size_t count, HalfPairs pairs,
                        float* inverses) {
+  constexpr unsigned kOwn = kPairPiece / kThreads;
   const std::size_t i = blockIdx.x;
-  const float* const row = coefficients + i * count;
+  const std::size_t first = blockIdx.y * kPairPiece + threadIdx.x;
+  float values[kOwn];
   float largest = 0;
-  for (std::size_t j = threadIdx.x; j < count; j += kThreads) {
-    largest = max(largest, fabsf(row[j]));
+#pragma unroll
+  for (unsigned own = 0; own < kOwn; ++own) {
+    const std::size_t j = first + own * kThreads;
+    values[own] = j < count ? coefficients[i * count + j] : 0.0f;
+    largest = max(largest, fabsf(values[own]));
   }
   const PairScale scale = pair_scale(block_largest(largest));
-  if (threadIdx.x == 0) inverses[i] = scale.inverse;
-  for (std::size_t j = threadIdx.x; j < pairs.stride; j += kThreads) {
-    store_pair(pairs, i * pairs.stride + j, j < count ? row[j] : 0.0f, scale.power);
+  if (threadIdx.x == 0) inverses[blockIdx.y * gridDim.x + i] = scale.inverse;
+#pragma unroll
+  for (unsigned own = 0; own < kOwn; ++own) {
+    const std::size_t j = first + own * kThreads;
+    if (j < pairs.stride) store_pair(pairs, i * pairs.stride + j, values[own], scale.power);
   }
 }
 
@@ -145,18 +154,18 @@ class MmaProducts final : public ChunkProducts {
     DeviceContext& context = call_.context;
     const std::size_t stride = padded_to_slab(most_classes_);
     coefficients_ = PairBuffer(call_, padded_rows_, stride);
-    inverses_ =
-        DeviceBuffer<float>(context, call_.scratch,
-                            std::max(of_embeddings ? rows_ : 0, of_classes ? most_classes_ : 0));
-    if (!of_embeddings) return;
-    pieces_ = DeviceBuffer<float>(context, call_.scratch, pieces_of(most_classes_) * rows_ * dim_);
+    const std::size_t row_pieces = of_embeddings ? pieces_of(most_classes_) * rows_ : 0;
+    inverses_ = DeviceBuffer<float>(context, call_.scratch,
+                                    std::max(row_pieces, of_classes ? most_classes_ : 0));
+    pieces_ = DeviceBuffer<float>(context, call_.scratch, row_pieces * dim_);
   }
 
   void add_embedding_gradients(const float* coefficients, double* sums) override {
     DeviceContext& context = call_.context;
     const HalfPairs pairs = coefficients_.pairs(padded_count_);
     launch(context, "pair_by_row_kernel", &pair_by_row_kernel,
-           {static_cast<unsigned>(rows_), kThreads}, coefficients, count_, pairs, inverses_.data());
+           {dim3(static_cast<unsigned>(rows_), static_cast<unsigned>(pieces_of(count_))), kThreads},
+           coefficients, count_, pairs, inverses_.data());
     pair_product(context, PairLayout::kAlongAcross,
                  {.left = pairs,
                   .right = classes_.pairs(padded_dim_),

@@ -20,13 +20,14 @@ inline constexpr std::size_t kSumIdentities = 4096;
 // A row's large posteriors are chosen by what is known of it at the ends of such sections.
 inline constexpr std::size_t kSectionIdentities = 4 * kSumIdentities;
 
-// Identities of a chunk for so many rows: as many as keep its arrays [R, count] and [count, D]
-// within 16 MB, so that they stay in the cache of a large GPU. Few launches of large kernels suit
-// small batches better than many small ones.
+// Identities of a chunk for so many rows: as many as keep float32 arrays [R, count] and [count, D]
+// within 44 MB together. (There are about four of the first kind and two of the second.) Few
+// launches of large kernels suit small batches better than many small ones, and large arrays would
+// leave the cache.
 inline std::size_t chunk_identities(std::size_t rows, std::size_t dim) {
-  constexpr std::size_t kMostElements = std::size_t{4} << 20;
+  constexpr std::size_t kMostElements = std::size_t{11} << 20;
   std::size_t count = kSectionIdentities;
-  while (count > kSumIdentities && count * std::max(rows, dim) > kMostElements) count /= 2;
+  while (count > kSumIdentities && count * (rows + dim) > kMostElements) count /= 2;
   return count;
 }
 
