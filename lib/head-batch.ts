@@ -158,11 +158,11 @@ export function makeOutputs(
 }
 
 /** The public form of filled outputs. */
-export function makeResult<Gradient>(
+export function makeResult<Gradient, GradMargins>(
   labels: Int32Array,
   outputs: HeadOutputs,
   stats: NativeHeadStats,
-): HeadResult<Gradient> {
+): HeadResult<Gradient, GradMargins> {
   const { losses, gradient, gradMargins, supportSize, targetActive } = outputs;
   const total = losses.reduce((sum, loss) => sum + loss, 0);
   const counted = countedRows(labels);
@@ -170,7 +170,8 @@ export function makeResult<Gradient>(
     loss: counted === 0 ? 0 : total / counted,
     losses,
     gradEmbeddings: gradient as Gradient,
-    gradMargins: gradMargins && tensor(gradMargins, [gradMargins.length]),
+    gradMargins: (gradMargins &&
+      tensor(gradMargins, [gradMargins.length])) as GradMargins,
     supportSize,
     targetActive,
     stats,

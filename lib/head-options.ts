@@ -11,7 +11,7 @@ import {
   optimizerSpecification,
 } from './optimizer.js';
 import { readOptions } from './options.js';
-import type { LabelsLike, Tensor, TensorLike } from './tensor.js';
+import type { LabelsLike, Matrix, TensorLike, Vector } from './tensor.js';
 
 /** Options of {@link PrototypeHead}. */
 export interface PrototypeHeadOptions {
@@ -132,7 +132,7 @@ const HEAD_OPTIONS = [
 export type HeadStats = NativeHeadStats;
 
 /** What `step`, `evaluate` and `forward` return. */
-export interface HeadResult<Gradient = Tensor> {
+export interface HeadResult<Gradient = Matrix, GradMargins = Vector | null> {
   /** Mean of `losses` over the rows that count (label not −1); 0 when none does. */
   readonly loss: number;
   /** ℓ of each row [B]; 0 for ignored rows, as all that is of a row. */
@@ -143,7 +143,7 @@ export interface HeadResult<Gradient = Tensor> {
    * Gradient of the mean loss with respect to the rows' `margins` [B], when there are any. It is
    * the true derivative, whatever `detachMargin` is.
    */
-  readonly gradMargins: Tensor | null;
+  readonly gradMargins: GradMargins;
   /** Classes with a positive posterior, per row. */
   readonly supportSize: Int32Array;
   /** 1 where the target's posterior is positive. */

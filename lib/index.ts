@@ -90,17 +90,23 @@ export {
   referenceFromCounts,
 } from './reference-from-counts.js';
 /** Margins of a batch's rows. */
-export type { MarginsLike, RowMarginOptions } from './row-margins.js';
+export type {
+  MarginGradients,
+  MarginsLike,
+  RowMarginOptions,
+} from './row-margins.js';
 /** Factors over a training run, for learning rates and margins. */
 export * from './schedules.js';
 export {
   type CsrMatrix,
   type LabelsLike,
+  type Matrix,
   type Tensor,
   type TensorDataByType,
   type TensorLike,
   type TensorType,
   tensor,
+  type Vector,
 } from './tensor.js';
 export { setThreadCount } from './thread-count.js';
 export * from './verification/index.js';

@@ -26,15 +26,15 @@ export interface LabelledContext extends HeadContext {
 }
 
 /** Embeddings, labels, options. */
-type Arguments<Options> = readonly [RealLike, LabelsLike, Options];
+type Arguments<Options> = readonly [RealLike, LabelsLike, Options | undefined];
 
 /** Runs a call after all earlier ones; arguments are read before this returns. */
-export async function callLabelled<Gradient>(
+export async function callLabelled<Gradient, GradMargins>(
   kind: Kind,
   caller: Caller,
   context: LabelledContext,
-  [embeddings, labels, options]: Arguments<RowMarginOptions & CallOptions>,
-): Promise<HeadResult<Gradient>> {
+  [embeddings, labels, options = {}]: Arguments<RowMarginOptions & CallOptions>,
+): Promise<HeadResult<Gradient, GradMargins>> {
   const name = `PrototypeHead.${kind}`;
   const { calls, optimizer } = context;
   const { margins, ...own } = readCallOptions(name, options);
@@ -60,12 +60,12 @@ export async function callLabelled<Gradient>(
 }
 
 /** Runs a call at once, on this thread. */
-export function callLabelledSync<Gradient>(
+export function callLabelledSync<Gradient, GradMargins>(
   kind: Kind,
   caller: Caller,
   context: LabelledContext,
-  [embeddings, labels, options]: Arguments<RowMarginOptions>,
-): HeadResult<Gradient> {
+  [embeddings, labels, options = {}]: Arguments<RowMarginOptions>,
+): HeadResult<Gradient, GradMargins> {
   const name = `PrototypeHead.${kind}Sync`;
   const { calls, optimizer } = context;
   const { data, classes, loss, outputs } = readStepInputs(

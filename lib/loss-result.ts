@@ -22,21 +22,22 @@ import {
   countedRows,
   IGNORED_LABEL,
   type LabelsLike,
+  type Matrix,
   readLabels,
   readRealTensor,
   readReference,
   snapshot,
-  type Tensor,
   type TensorLike,
+  type Vector,
 } from './tensor.js';
 
 /**
  * What a loss function returns. Per-row results lie in host memory; the gradient lies where the
  * cosines do.
  */
-export interface LossResult<Gradient = Tensor> {
+export interface LossResult<Gradient = Matrix> {
   /** ℓ of each row [B], ≥ 0; 0 for ignored rows (label −1), as all that is of a row. */
-  readonly loss: Tensor;
+  readonly loss: Vector;
   /** Threshold τ of each row, in units of the logits s·c. */
   readonly threshold: Float32Array;
   /** Classes with a positive posterior, per row. */
@@ -59,7 +60,7 @@ export interface LossResult<Gradient = Tensor> {
    * @param gradLoss As in {@link LossResult.backward}.
    * @throws AlphaMarginError `ERR_INVALID_ARGUMENT` when the loss was called without `margins`.
    */
-  gradMargins(gradLoss?: TensorLike): Tensor;
+  gradMargins(gradLoss?: TensorLike): Vector;
 }
 
 /** Options that every loss function takes beside its own. */
@@ -161,7 +162,7 @@ function inputsOf(problem: LossProblem) {
 function marginGradients(
   problem: LossProblem,
   gradLoss: TensorLike | undefined,
-): Tensor {
+): Vector {
   const name = `${problem.name}.gradMargins`;
   const { marginGradient } = problem.outputs;
   if (marginGradient === null) {

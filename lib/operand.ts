@@ -4,6 +4,7 @@ import { invokeSync } from './invoke.js';
 import type { NativeBackend, NativeOutput, NativeReal } from './native.js';
 import {
   checkRank,
+  type Matrix,
   readRealTensor,
   snapshot,
   type Tensor,
@@ -16,7 +17,7 @@ export type RealLike = TensorLike | DeviceTensor;
 /** What a call returns for an argument: a result stays where the argument was. */
 export type ResultOf<Input> = Input extends DeviceTensor
   ? DeviceTensor
-  : Tensor;
+  : Matrix;
 
 /** A checked real-valued argument, wherever it lies. */
 export interface RealOperand {

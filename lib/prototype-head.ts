@@ -37,12 +37,12 @@ import { checkLearningRate, type OptimizerSpecification } from './optimizer.js';
 import { readOptions } from './options.js';
 import { readPrototypeRows, rowsOf } from './prototype-rows.js';
 import { reinitialize } from './reinitialize.js';
-import type { RowMarginOptions } from './row-margins.js';
+import type { MarginGradients, RowMarginOptions } from './row-margins.js';
 import {
   type CsrMatrix,
   type LabelsLike,
+  type Matrix,
   readReference,
-  type Tensor,
   type TensorLike,
 } from './tensor.js';
 
@@ -176,41 +176,47 @@ export class PrototypeHead implements Disposable {
    * @throws AlphaMarginError `ERR_INVALID_ARGUMENT`, `ERR_NON_FINITE`, `ERR_LABEL_RANGE`,
    * `ERR_OUT_OF_MEMORY`, `ERR_DISPOSED`.
    */
-  async step<Embeddings extends RealLike>(
+  async step<
+    Embeddings extends RealLike,
+    Options extends RowMarginOptions & CallOptions,
+  >(
     embeddings: Embeddings,
     labels: LabelsLike,
-    options: RowMarginOptions & CallOptions = {},
-  ): Promise<HeadResult<ResultOf<Embeddings>>> {
+    options?: Options,
+  ): Promise<HeadResult<ResultOf<Embeddings>, MarginGradients<Options>>> {
     const given = [embeddings, labels, options] as const;
     return callLabelled('step', this.step, this.#context, given);
   }
 
   /** {@link step} on the calling thread. `ERR_BUSY` while asynchronous calls are pending. */
-  stepSync<Embeddings extends RealLike>(
+  stepSync<Embeddings extends RealLike, Options extends RowMarginOptions>(
     embeddings: Embeddings,
     labels: LabelsLike,
-    options: RowMarginOptions = {},
-  ): HeadResult<ResultOf<Embeddings>> {
+    options?: Options,
+  ): HeadResult<ResultOf<Embeddings>, MarginGradients<Options>> {
     const given = [embeddings, labels, options] as const;
     return callLabelledSync('step', this.stepSync, this.#context, given);
   }
 
   /** What {@link step} returns, without the update. */
-  async evaluate<Embeddings extends RealLike>(
+  async evaluate<
+    Embeddings extends RealLike,
+    Options extends RowMarginOptions & CallOptions,
+  >(
     embeddings: Embeddings,
     labels: LabelsLike,
-    options: RowMarginOptions & CallOptions = {},
-  ): Promise<HeadResult<ResultOf<Embeddings>>> {
+    options?: Options,
+  ): Promise<HeadResult<ResultOf<Embeddings>, MarginGradients<Options>>> {
     const given = [embeddings, labels, options] as const;
     return callLabelled('evaluate', this.evaluate, this.#context, given);
   }
 
   /** {@link evaluate} on the calling thread. */
-  evaluateSync<Embeddings extends RealLike>(
+  evaluateSync<Embeddings extends RealLike, Options extends RowMarginOptions>(
     embeddings: Embeddings,
     labels: LabelsLike,
-    options: RowMarginOptions = {},
-  ): HeadResult<ResultOf<Embeddings>> {
+    options?: Options,
+  ): HeadResult<ResultOf<Embeddings>, MarginGradients<Options>> {
     const given = [embeddings, labels, options] as const;
     return callLabelledSync(
       'evaluate',
@@ -227,7 +233,7 @@ export class PrototypeHead implements Disposable {
   async forward(
     embeddings: RealLike,
     labels: LabelsLike,
-    options: RowMarginOptions & CallOptions = {},
+    options?: RowMarginOptions & CallOptions,
   ): Promise<HeadResult<null>> {
     const given = [embeddings, labels, options] as const;
     return callLabelled('forward', this.forward, this.#context, given);
@@ -237,7 +243,7 @@ export class PrototypeHead implements Disposable {
   forwardSync(
     embeddings: RealLike,
     labels: LabelsLike,
-    options: RowMarginOptions = {},
+    options?: RowMarginOptions,
   ): HeadResult<null> {
     const given = [embeddings, labels, options] as const;
     return callLabelledSync('forward', this.forwardSync, this.#context, given);
@@ -365,7 +371,7 @@ export class PrototypeHead implements Disposable {
   }
 
   /** Raw prototypes [n·K, D] of the given identities, K sub-centres each; default all. */
-  async prototypes(identities?: Int32Array): Promise<Tensor> {
+  async prototypes(identities?: Int32Array): Promise<Matrix> {
     const name = 'PrototypeHead.prototypes';
     this.#calls.checkOpen(name);
     const chosen = readIdentities(name, identities, this.identities);

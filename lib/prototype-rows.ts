@@ -1,6 +1,6 @@
 import { roomFor } from './errors.js';
 import type { NativeHead } from './native.js';
-import type { Tensor } from './tensor.js';
+import type { Matrix } from './tensor.js';
 
 /** The rows of prototypes that identities have: `subCentres` each, one after another. */
 export function rowsOf(identities: Int32Array, subCentres: number): Int32Array {
@@ -22,7 +22,7 @@ export function readPrototypeRows(
     readonly subCentres: number;
   },
   chosen: Int32Array | null,
-): Tensor {
+): Matrix {
   const { identities, dim, subCentres } = sizes;
   const count = (chosen?.length ?? identities) * subCentres;
   const width = subCentres * dim;

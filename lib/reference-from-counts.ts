@@ -2,7 +2,7 @@ import { invalidArgument } from './errors.js';
 import { checkAlpha } from './loss-specification.js';
 import { checkNumber } from './number-checks.js';
 import { readOptions } from './options.js';
-import { type Tensor, tensor } from './tensor.js';
+import { tensor, type Vector } from './tensor.js';
 import { readArray } from './typed-arrays.js';
 
 /** Options of {@link referenceFromCounts}. */
@@ -55,7 +55,7 @@ const [SMALLEST, LARGEST] = [2 ** -126, 2 ** 127];
 export function referenceFromCounts(
   counts: CountsLike,
   options: ReferenceFromCountsOptions,
-): Tensor {
+): Vector {
   const name = 'referenceFromCounts';
   const given = readOptions<ReferenceFromCountsOptions>(name, options, [
     'alpha',

@@ -1,7 +1,12 @@
 import { invalidArgument } from './errors.js';
 import { type LossSpecification, marginRange } from './loss-specification.js';
 import type { NativeLoss } from './native.js';
-import { IGNORED_LABEL, snapshot, type TensorLike } from './tensor.js';
+import {
+  IGNORED_LABEL,
+  snapshot,
+  type TensorLike,
+  type Vector,
+} from './tensor.js';
 import { readArray } from './typed-arrays.js';
 
 /** Margins of single rows [B]: see {@link RowMarginOptions.margins}. */
@@ -17,6 +22,10 @@ export interface RowMarginOptions {
    */
   margins?: MarginsLike | null;
 }
+
+/** Gradients of margins: there where margins are. */
+export type MarginGradients<Options extends RowMarginOptions> =
+  Options extends { margins: MarginsLike } ? Vector : Vector | null;
 
 /** Where the margin of a loss acts that single rows may replace. */
 function marginPlace(loss: LossSpecification): NativeLoss['marginPlace'] {
@@ -73,7 +82,7 @@ function readMargins(
     throw invalidArgument(
       name,
       'margins',
-      `float32 margins, one for each of ${rows} rows`,
+      `a Float32Array or float32 tensor [${rows}], one margin for each row`,
       given ?? value,
     );
   }

@@ -16,12 +16,27 @@ export type TensorType = keyof TensorDataByType;
  * A dense row-major array: the plain-object form that onnxruntime and
  * transformers.js use too.
  */
-export interface Tensor<Type extends TensorType = 'float32'> {
+export interface Tensor<
+  Type extends TensorType = 'float32',
+  Dims extends readonly number[] = readonly number[],
+> {
   readonly type: Type;
   readonly data: TensorDataByType[Type];
   /** Sizes, outermost first: `[B, C]`, `[B, D]` or `[B]`. */
-  readonly dims: readonly number[];
+  readonly dims: Dims;
 }
+
+/** A {@link Tensor} of two sizes, `[B, D]`. */
+export type Matrix<Type extends TensorType = 'float32'> = Tensor<
+  Type,
+  readonly [number, number]
+>;
+
+/** A {@link Tensor} of one size, `[B]`. */
+export type Vector<Type extends TensorType = 'float32'> = Tensor<
+  Type,
+  readonly [number]
+>;
 
 /**
  * What functions accept in place of a {@link Tensor}: any object with `data` and
@@ -63,17 +78,22 @@ export interface RealInput {
  * @example
  * const logits = tensor(new Float32Array(6), [2, 3]);
  */
-export function tensor(
+export function tensor<const Dims extends readonly number[]>(
   data: Float32Array,
-  dims: readonly number[],
-): Tensor<'float32'> {
+  dims: Dims,
+): Tensor<'float32', SizesOf<Dims>> {
   const own = readArray(data, 'Float32Array');
   if (own === undefined) {
     throw invalidArgument('tensor', 'data', 'a Float32Array', data);
   }
   const sizes = readDims('tensor', 'dims', dims, own.length);
-  return { type: 'float32', data, dims: sizes };
+  return { type: 'float32', data, dims: sizes as SizesOf<Dims> };
 }
+
+/** As many sizes, of any value. */
+export type SizesOf<Dims extends readonly number[]> = {
+  readonly [Place in keyof Dims]: number;
+};
 
 /** Most sizes a tensor may have. */
 const LARGEST_RANK = 64;

@@ -86,8 +86,7 @@ describe('examples of the documentation', () => {
       {
         ...options,
         noEmit: true,
-        // Readers' own settings are rarely as strict.
-        noUncheckedIndexedAccess: false,
+        noUncheckedIndexedAccess: true,
         noUnusedLocals: false,
         // The examples run in another directory, where no types are found.
         typeRoots: [path.join(root, 'node_modules/@types')],

@@ -1,6 +1,6 @@
 import { invalidArgument, roomFor } from '../errors.js';
 import { readOptions } from '../options.js';
-import type { Tensor } from '../tensor.js';
+import type { Matrix } from '../tensor.js';
 import { readArray } from '../typed-arrays.js';
 import type { BatchPlan } from './batch-plan.js';
 import { checkDataset, type EmbeddingRows } from './embedding-dataset.js';
@@ -12,7 +12,7 @@ export interface EmbeddingBatch {
   /** Int32Array [B], rows of the data set. */
   readonly rows: Int32Array;
   /** [B, D]; the array belongs to the caller. */
-  readonly embeddings: Tensor;
+  readonly embeddings: Matrix;
   /** Int32Array [B]. */
   readonly labels: Int32Array;
 }

@@ -1,5 +1,5 @@
 import { invalidArgument, roomFor } from '../errors.js';
-import type { Tensor } from '../tensor.js';
+import type { Matrix } from '../tensor.js';
 import { readArray } from '../typed-arrays.js';
 import { checkDataset, type EmbeddingRows } from './embedding-dataset.js';
 import type { TemplateList } from './read-templates.js';
@@ -30,7 +30,7 @@ const READ_ROWS = 4096;
 export async function templateEmbeddings(
   dataset: EmbeddingRows,
   templates: TemplateList,
-): Promise<Tensor> {
+): Promise<Matrix> {
   const functionName = 'templateEmbeddings';
   const { dim, count, gather } = checkDataset(functionName, dataset);
   const { template, media, size } = checkTemplates(templates);

@@ -1,5 +1,5 @@
 import { invalidArgument } from '../errors.js';
-import type { Tensor } from '../tensor.js';
+import type { Matrix } from '../tensor.js';
 import { filePath } from './file-path.js';
 import { readNarrowNpy, readNpy } from './npy-reader.js';
 
@@ -16,7 +16,7 @@ import { readNarrowNpy, readNpy } from './npy-reader.js';
  */
 export async function embeddingsFromNpy(
   path: string | URL,
-): Promise<Tensor<'float32'> | Tensor<'float16'>> {
+): Promise<Matrix | Matrix<'float16'>> {
   const source = filePath('embeddingsFromNpy', path);
   const array = await readNarrowNpy(source);
   const { type, dims } = array;
@@ -36,7 +36,7 @@ export async function embeddingsFromNpy(
       [...dims],
     );
   }
-  return array as Tensor<'float32'> | Tensor<'float16'>;
+  return array as Matrix | Matrix<'float16'>;
 }
 
 /**

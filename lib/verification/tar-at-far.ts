@@ -50,9 +50,15 @@ export const DEFAULT_FALSE_ACCEPT_RATES: readonly number[] = Object.freeze([
  *   Float32Array.of(0.5, 0.1, -0.2),
  * );
  * const [atHalf, atTenth] = tarAtFar(scores, [0.5, 0.1]);
- * console.log(atHalf?.tar); // 1: at threshold 0.4, 1 of 3 impostors is accepted
+ * console.log(atHalf.tar); // 1: at threshold 0.4, 1 of 3 impostors is accepted
  * console.log(atTenth); // { far: 0.1, tar: null, reason: 'too few impostor pairs' }
  */
+export function tarAtFar<
+  const Rates extends readonly number[] = readonly number[],
+>(
+  scores: TrialScores,
+  far?: Rates,
+): { -readonly [Place in keyof Rates]: TarAtFar };
 export function tarAtFar(
   scores: TrialScores,
   far: readonly number[] = DEFAULT_FALSE_ACCEPT_RATES,
