@@ -35,8 +35,8 @@ export interface CheckpointSettings {
 
 /** Tensors and metadata that a caller keeps in the same file. */
 export interface CheckpointExtra {
-  readonly tensors?: readonly SafetensorsSource[];
-  readonly metadata?: Readonly<Record<string, string>>;
+  readonly tensors?: readonly SafetensorsSource[] | undefined;
+  readonly metadata?: Readonly<Record<string, string>> | undefined;
 }
 
 /** Checks a caller's own content before a good file could be replaced by an unreadable one. */

@@ -19,7 +19,7 @@ const INTERNAL = Symbol('DeviceTensor');
 /** Options of {@link DeviceTensor.upload}. */
 export interface UploadOptions {
   /** Which GPU. Default `'auto'`, which must mean one. */
-  device?: Device;
+  device?: Device | undefined;
 }
 
 /**

@@ -18,11 +18,11 @@ import { readReference, type TensorLike } from './tensor.js';
 /** Options of {@link entmaxBackward}. */
 export interface EntmaxBackwardOptions {
   /** Divergence order α ≥ 1 of the forward pass. Default 1.5. */
-  alpha?: number;
+  alpha?: number | undefined;
   /** Reference measure q [C] of the forward pass. Default all 1. */
-  reference?: Float32Array | TensorLike | null;
+  reference?: Float32Array | TensorLike | null | undefined;
   /** Where to compute. Default `'auto'`. */
-  device?: Device;
+  device?: Device | undefined;
 }
 
 interface Problem {

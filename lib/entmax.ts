@@ -16,11 +16,11 @@ import { type CsrMatrix, readReference, type TensorLike } from './tensor.js';
 /** Options of {@link entmax} and {@link sparseEntmax}. */
 export interface EntmaxOptions {
   /** Divergence order α ≥ 1: 1 softmax, 1.5 entmax-1.5, 2 sparsemax. Default 1.5. */
-  alpha?: number;
+  alpha?: number | undefined;
   /** Reference measure q [C], positive, not normalised. Default all 1. */
-  reference?: Float32Array | TensorLike | null;
+  reference?: Float32Array | TensorLike | null | undefined;
   /** Where to compute. Default `'auto'`. */
-  device?: Device;
+  device?: Device | undefined;
 }
 
 interface Problem {

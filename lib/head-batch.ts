@@ -123,7 +123,7 @@ export function checkBatches<Item>(
 
 /** Checks that something may be a labelled batch; its parts are checked by their readers. */
 export function checkBatch(name: string, value: LabelledBatch): LabelledBatch {
-  if (typeof value !== 'object' || value === null) {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw invalidArgument(
       name,
       'each batch',

@@ -24,9 +24,9 @@ export interface PrototypeHeadOptions {
   /** Update rule, from `sgd` or `adagrad`. */
   optimizer: OptimizerSpecification;
   /** Where the head lives. Default `'auto'`. */
-  device?: Device;
+  device?: Device | undefined;
   /** Seed of the random prototypes, a whole number ≥ 0. Default 0. */
-  seed?: number;
+  seed?: number | undefined;
   /**
    * Prototypes K of each identity (CPU only). An identity's cosine is the largest of theirs, ties go
    * to the first, and the gradient flows to that one alone: noisy samples of an identity may gather
@@ -35,32 +35,32 @@ export interface PrototypeHeadOptions {
    *
    * Source: Deng et al. 2020, *Sub-center ArcFace* (ECCV 2020).
    */
-  subCentres?: number;
+  subCentres?: number | undefined;
   /** Initial prototypes [C·K, D]; default random directions of unit length. */
-  prototypes?: TensorLike;
+  prototypes?: TensorLike | undefined;
   /** Reference measure q [C], positive, not normalised. Default all 1. */
-  reference?: Float32Array | TensorLike | null;
+  reference?: Float32Array | TensorLike | null | undefined;
   /**
    * `'exact'` rescores every class that may be in the support from the float32 prototypes in
    * float64. `'fast'` keeps the filter's cosines on a GPU: of float16 rows, summed in float32, off
    * by up to about 1e-3 (docs/devices.md), as are products with all classes (α = 1). On the CPU it
    * is the same as `'exact'`. Default `'exact'`.
    */
-  precision?: 'exact' | 'fast';
+  precision?: 'exact' | 'fast' | undefined;
   /**
    * Bytes that the sparse supports of one batch may take before rows stream through the classes
    * again instead. On the CPU rows that do, as those of α = 1, have their share for cosines that they
    * would compute again. Default 48 MiB; on a GPU, whose batches are larger and which such rows cost
    * more, 128 KiB for each row of the batch and 128 MiB at least.
    */
-  scratchBudget?: number;
+  scratchBudget?: number | undefined;
   /**
    * What the filter reads. `'auto'`: a copy of the unit prototypes of low precision; on the CPU
    * bytes with a scale for each row, C·D + 8·C bytes (none for D > 65,536), on a GPU see `filter`.
    * `'none'` (CPU only): the float32 prototypes themselves, which takes no memory and up to twice
    * as long. Results agree within the numerical contract. Default `'auto'`.
    */
-  shadow?: 'auto' | 'none';
+  shadow?: 'auto' | 'none' | undefined;
   /**
    * Which kernels filter on a GPU, and from what.
    *
@@ -79,7 +79,7 @@ export interface PrototypeHeadOptions {
    * Those of int8 and split prototypes are not for precision `'fast'`. Results agree within the
    * numerical contract. Default `'auto'`.
    */
-  filter?: FilterName;
+  filter?: FilterName | undefined;
 }
 
 /** Names of {@link PrototypeHeadOptions.filter}. */
@@ -160,7 +160,7 @@ export interface HeadResult<Gradient = Matrix, GradMargins = Vector | null> {
 /** Options of `nearest`. */
 export interface NearestOptions {
   /** Number of identities to return, 1 ≤ k ≤ C. Default 1. */
-  k?: number;
+  k?: number | undefined;
 }
 
 /** What `nearest` returns: N·k entries, best first within a query. */
@@ -250,7 +250,8 @@ export function checkLoss(
 }
 
 /** Checks an update rule, whoever made it. */
-function checkOptimizer(
+/** Checks an update rule. */
+export function checkOptimizer(
   functionName: string,
   optimizer: unknown,
 ): OptimizerSpecification {

@@ -19,16 +19,18 @@ export interface SharedLossOptions {
    *
    * Source: Zhao et al. 2022, arXiv 2110.05042.
    */
-  interTopK?: InterTopK;
+  interTopK?: InterTopK | undefined;
 }
 
 /** The fields of a specification that the shared option makes. */
 export function interTopKFields(functionName: string, interTopK?: InterTopK) {
   if (interTopK === undefined) return {};
-  const { k, penalty } = readOptions<InterTopK>(functionName, interTopK, [
-    'k',
-    'penalty',
-  ]);
+  const { k, penalty } = readOptions<InterTopK>(
+    functionName,
+    interTopK,
+    ['k', 'penalty'],
+    'interTopK',
+  );
   return {
     interTopK: checkNumber(
       functionName,

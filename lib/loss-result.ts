@@ -66,9 +66,9 @@ export interface LossResult<Gradient = Matrix> {
 /** Options that every loss function takes beside its own. */
 export interface LossFunctionOptions extends RowMarginOptions {
   /** Reference measure q [C], positive, not normalised. Default all 1. */
-  reference?: Float32Array | TensorLike | null;
+  reference?: Float32Array | TensorLike | null | undefined;
   /** Where to compute. Default `'auto'`. */
-  device?: Device;
+  device?: Device | undefined;
 }
 
 /** A public function whose frames are left out of an error's stack. */

@@ -49,11 +49,11 @@ export interface LossSpecification {
 /** Options of {@link qMargin}. */
 export interface QMarginOptions extends SharedLossOptions {
   /** Divergence order α ≥ 1. Default 1.25. */
-  alpha?: number;
+  alpha?: number | undefined;
   /** Scale s > 0. Default 32. */
-  scale?: number;
+  scale?: number | undefined;
   /** Margin m ≥ 0 in the reference measure. Default 0.2. */
-  margin?: number;
+  margin?: number | undefined;
 }
 
 /**
@@ -88,13 +88,13 @@ export function qMargin(options: QMarginOptions = {}): LossSpecification {
 /** Options of {@link a3m}. */
 export interface A3mOptions extends SharedLossOptions {
   /** Divergence order α ≥ 1. Default 1.25. */
-  alpha?: number;
+  alpha?: number | undefined;
   /** Scale s > 0. Default 32. */
-  scale?: number;
+  scale?: number | undefined;
   /** Angular margin m in [0, π], radians. Default 0.2. */
-  margin?: number;
+  margin?: number | undefined;
   /** Take the derivative of the margin as 1 instead of sin(φ+m)/sin φ. Default false. */
-  detachMargin?: boolean;
+  detachMargin?: boolean | undefined;
 }
 
 /**
@@ -132,16 +132,16 @@ export function a3m(options: A3mOptions = {}): LossSpecification {
 /** Options of {@link cosFace}. */
 export interface CosFaceOptions extends SharedLossOptions {
   /** Divergence order α ≥ 1. Default 1 (softmax). */
-  alpha?: number;
+  alpha?: number | undefined;
   /** Scale s > 0. Default 64. */
-  scale?: number;
+  scale?: number | undefined;
   /** Cosine margin m ≥ 0. Default 0.35. */
-  margin?: number;
+  margin?: number | undefined;
   /**
    * Label smoothing ε in [0, 1), as PyTorch defines it: the target is (1−ε)·e_y + ε/C. At α = 1
    * only. Default 0.
    */
-  labelSmoothing?: number;
+  labelSmoothing?: number | undefined;
 }
 
 /**
@@ -179,18 +179,18 @@ export function cosFace(options: CosFaceOptions = {}): LossSpecification {
 /** Options of {@link arcFace}. */
 export interface ArcFaceOptions extends SharedLossOptions {
   /** Divergence order α ≥ 1. Default 1 (softmax). */
-  alpha?: number;
+  alpha?: number | undefined;
   /** Scale s > 0. Default 64. */
-  scale?: number;
+  scale?: number | undefined;
   /** Angular margin m in [0, π], radians. Default 0.5. */
-  margin?: number;
+  margin?: number | undefined;
   /** Take the derivative of the margin as 1. Default false. */
-  detachMargin?: boolean;
+  detachMargin?: boolean | undefined;
   /**
    * Label smoothing ε in [0, 1), as PyTorch defines it: the target is (1−ε)·e_y + ε/C. At α = 1
    * only. Default 0.
    */
-  labelSmoothing?: number;
+  labelSmoothing?: number | undefined;
 }
 
 /**
@@ -230,9 +230,9 @@ export function arcFace(options: ArcFaceOptions = {}): LossSpecification {
 /** Options of {@link entmaxHead}. */
 export interface EntmaxHeadOptions extends SharedLossOptions {
   /** Divergence order α ≥ 1. Default 1.25. */
-  alpha?: number;
+  alpha?: number | undefined;
   /** Scale s > 0. Default 32. */
-  scale?: number;
+  scale?: number | undefined;
 }
 
 /**
@@ -263,22 +263,22 @@ export function entmaxHead(options: EntmaxHeadOptions = {}): LossSpecification {
 /** Options of {@link combinedMargin}. */
 export interface CombinedMarginOptions extends SharedLossOptions {
   /** Divergence order α ≥ 1. Default 1 (softmax). */
-  alpha?: number;
+  alpha?: number | undefined;
   /** Scale s > 0. Default 64. */
-  scale?: number;
+  scale?: number | undefined;
   /** Factor of the angle, > 0. Default 1. */
-  m1?: number;
+  m1?: number | undefined;
   /** Added to the angle, radians, in [0, π]. Default 0. */
-  m2?: number;
+  m2?: number | undefined;
   /** Subtracted from the cosine, ≥ 0. Default 0. */
-  m3?: number;
+  m3?: number | undefined;
   /** Take the derivative of the margin as 1. Default false. */
-  detachMargin?: boolean;
+  detachMargin?: boolean | undefined;
   /**
    * Label smoothing ε in [0, 1), as PyTorch defines it: the target is (1−ε)·e_y + ε/C. At α = 1
    * only. Default 0.
    */
-  labelSmoothing?: number;
+  labelSmoothing?: number | undefined;
 }
 
 /**

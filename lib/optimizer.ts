@@ -26,11 +26,11 @@ const FIELDS: readonly string[] = [
 /** Options of {@link sgd}. */
 export interface SgdOptions {
   /** Learning rate η ≥ 0. Default 0.1. */
-  learningRate?: number;
+  learningRate?: number | undefined;
   /** Momentum μ in [0, 1). Default 0. */
-  momentum?: number;
+  momentum?: number | undefined;
   /** Weight decay λ ≥ 0, η·λ < 1. Default 0. */
-  weightDecay?: number;
+  weightDecay?: number | undefined;
 }
 
 /**
@@ -67,13 +67,13 @@ export function sgd(options: SgdOptions = {}): OptimizerSpecification {
 /** Options of {@link adagrad}. */
 export interface AdagradOptions {
   /** Learning rate η ≥ 0. Default 0.1. */
-  learningRate?: number;
+  learningRate?: number | undefined;
   /** Weight decay λ ≥ 0, η·λ < 1. Default 0. */
-  weightDecay?: number;
+  weightDecay?: number | undefined;
   /** Added to the root, > 0. Default 1e-10. */
-  epsilon?: number;
+  epsilon?: number | undefined;
   /** a₀ ≥ 0, what every accumulator begins with. Default 0. */
-  initialAccumulator?: number;
+  initialAccumulator?: number | undefined;
 }
 
 /**

@@ -1,11 +1,9 @@
+import { inspect } from 'node:util';
 import {
   type CheckpointExtra,
   checkExtra,
-  openCheckpoint,
-  readCheckpointState,
   writeCheckpoint,
 } from './checkpoint.js';
-import { AlphaMarginError } from './errors.js';
 import { readIdentities, readPrototypes } from './head-batch.js';
 import { HeadCalls } from './head-calls.js';
 import {
@@ -16,6 +14,7 @@ import {
 } from './head-inputs.js';
 import {
   checkLoss,
+  checkOptimizer,
   type HeadMemory,
   type HeadResult,
   type LabelledBatch,
@@ -24,13 +23,14 @@ import {
   type PrototypeHeadOptions,
   readHeadOptions,
 } from './head-options.js';
-import { type CallOptions, invoke, invokeSync } from './invoke.js';
+import { type CallOptions, invokeSync } from './invoke.js';
 import { filePath } from './io/file-path.js';
 import {
   callLabelled,
   callLabelledSync,
   type LabelledContext,
 } from './labelled-calls.js';
+import { loadHead } from './load-head.js';
 import type { LossSpecification } from './loss-specification.js';
 import type { RealLike, ResultOf } from './operand.js';
 import { checkLearningRate, type OptimizerSpecification } from './optimizer.js';
@@ -45,6 +45,9 @@ import {
   readReference,
   type TensorLike,
 } from './tensor.js';
+
+/** A name for `console.log`. */
+const InspectedHead = class PrototypeHead {};
 
 type Changeable<T> = { -readonly [Key in keyof T]: T[Key] };
 
@@ -160,9 +163,19 @@ export class PrototypeHead implements Disposable {
     });
   }
 
-  /** The update rule with its current learning rate. */
+  /**
+   * The update rule with its current learning rate. With another one, what both rules keep (the
+   * momentum, the accumulators) goes on after the next step, and what only one of them keeps begins
+   * at zero or is freed.
+   */
   get optimizer(): OptimizerSpecification {
     return this.#context.optimizer;
+  }
+  set optimizer(optimizer: OptimizerSpecification) {
+    this.#context.optimizer = checkOptimizer(
+      'PrototypeHead.optimizer',
+      optimizer,
+    );
   }
 
   /**
@@ -452,40 +465,22 @@ export class PrototypeHead implements Disposable {
       'shadow',
       'filter',
     ]);
-    const checkpoint = await openCheckpoint(source);
-    let head: PrototypeHead | undefined;
-    try {
-      head = new PrototypeHead({
-        ...checkpoint.settings,
-        reference: checkpoint.reference,
-        ...given,
-      });
-      const { head: native } = head.#calls;
-      await invoke(name, PrototypeHead.load, undefined, () =>
-        readCheckpointState(checkpoint, native),
-      );
-      return head;
-    } catch (error) {
-      head?.dispose();
-      if (
-        error instanceof AlphaMarginError &&
-        error.code === 'ERR_INVALID_ARGUMENT'
-      ) {
-        throw new AlphaMarginError(
-          'ERR_CHECKPOINT',
-          `${source}: damaged settings: ${error.message}`,
-          { cause: error },
-        );
-      }
-      throw error;
-    } finally {
-      await checkpoint.file.close();
-    }
+    return loadHead(name, PrototypeHead.load, source, (settings) => {
+      const head = new PrototypeHead({ ...settings, ...given });
+      return { head, native: head.#calls.head };
+    });
   }
 
   /** Frees the head's memory once pending calls have ended. Calls made afterwards fail. */
   dispose(): void {
     this.#calls.close();
+  }
+
+  /** What `console.log` shows of a head. */
+  [inspect.custom](): object {
+    const { identities, dim, subCentres, device, loss, optimizer } = this;
+    const sizes = { identities, dim, subCentres, device };
+    return Object.assign(new InspectedHead(), sizes, { loss, optimizer });
   }
 
   /** {@link dispose}, at the end of a `using` block. */

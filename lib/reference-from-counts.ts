@@ -10,7 +10,7 @@ export interface ReferenceFromCountsOptions {
   /** Divergence order α ≥ 1 of the loss that the measure is for. */
   alpha: number;
   /** Exponent τ ≥ 0 of the counts. Default 1. */
-  exponent?: number;
+  exponent?: number | undefined;
 }
 
 /** Samples of each class: whole numbers, or shares of any sum. */

@@ -20,7 +20,7 @@ export interface RowMarginOptions {
    * rows are not read. EntMax has no margin to replace and combined margins have several, so both
    * refuse the option. Default: the loss's margin for all rows.
    */
-  margins?: MarginsLike | null;
+  margins?: MarginsLike | null | undefined;
 }
 
 /** Gradients of margins: there where margins are. */

@@ -92,7 +92,7 @@ export function exponentialDecay(options: { ratio?: number } = {}): Schedule {
  */
 export function stepDecay(options: {
   epochs: readonly number[];
-  factor?: number;
+  factor?: number | undefined;
 }): Schedule {
   const name = 'stepDecay';
   const given = readOptions<typeof options>(name, options, [

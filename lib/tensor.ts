@@ -171,8 +171,10 @@ export function readTensor(
   argument: string,
   value: unknown,
 ): RealInput {
-  if (typeof value !== 'object' || value === null) {
-    throw invalidArgument(functionName, argument, 'a tensor', value);
+  const isData = ArrayBuffer.isView(value) || Array.isArray(value);
+  if (typeof value !== 'object' || value === null || isData) {
+    const remedy = isData ? ' (tensor(data, dims) makes one)' : '';
+    throw invalidArgument(functionName, argument, `a tensor${remedy}`, value);
   }
   const { type, data, dims, shape } = withBits(
     readFields(functionName, argument, value),

@@ -73,6 +73,9 @@ class ReferenceTraining {
             : (learningRate * g) / (root + epsilon);
       });
     }
+    // What a rule does not keep is gone after its step.
+    if (optimizer.kind !== 'sgd' || momentum === 0) this.#velocity.fill(0);
+    if (optimizer.kind !== 'adagrad') this.#accumulator.fill(0);
     return touched;
   }
 }
@@ -86,25 +89,31 @@ function batchOf(step: number, prototypes = initial) {
   return { labels, embeddings };
 }
 
-/** Steps of a head and of the reference; returns what was touched on the way. */
+/**
+ * Steps of a head and of the reference, by one rule or by one for each step; returns what was touched
+ * on the way.
+ */
 async function compareTraining(
   loss: LossSpecification,
-  optimizer: OptimizerSpecification,
+  rule: OptimizerSpecification | readonly OptimizerSpecification[],
   prototypes = initial,
   steps = 10,
 ): Promise<Set<number>> {
+  const ruleOf = (step: number) => ('kind' in rule ? rule : rule[step]!);
   const dim = prototypes.dims[1]!;
   using head = new PrototypeHead({
     identities,
     dim,
     loss,
-    optimizer,
+    optimizer: ruleOf(0),
     prototypes,
   });
   const reference = new ReferenceTraining(loss, prototypes.data, dim);
   const everTouched = new Set<number>();
   for (let step = 0; step < steps; step += 1) {
     const { labels, embeddings } = batchOf(step, prototypes);
+    const optimizer = ruleOf(step);
+    head.optimizer = optimizer;
     const { stats } = head.stepSync(embeddings, labels);
     const touched = reference.step(optimizer, embeddings.data, labels);
     expect(stats.touchedPrototypes).toBe(touched.size);
@@ -174,6 +183,36 @@ describe('training against dense float64', () => {
       }
     },
   );
+
+  it('by one rule after another', async () => {
+    const strong = sgd({ learningRate: 0.5, momentum: 0.9 });
+    const weak = sgd({ learningRate: 0.5, momentum: 0.5, weightDecay: 0.05 });
+    const rules = [strong, strong, weak, weak, sgd(), strong, strong];
+    rules.push(adagrad({ learningRate: 0.1 }), adagrad(), strong);
+    const loss = lossFamilies.qMargin(1.5, 10);
+    await compareTraining(loss, rules, initial, rules.length);
+  });
+
+  it('frees what a new rule does not keep, and refuses what is none', () => {
+    using head = new PrototypeHead({
+      identities,
+      dim,
+      loss: lossFamilies.qMargin(1.5, 8),
+      optimizer: sgd({ momentum: 0.9 }),
+    });
+    const { labels, embeddings } = batchOf(0);
+    head.stepSync(embeddings, labels);
+    expect(head.memory().optimizer).toBe(4 * identities * dim);
+    head.optimizer = adagrad();
+    expect(() => {
+      head.optimizer = { momentum: 0.5 } as OptimizerSpecification;
+    }).toThrow("PrototypeHead.optimizer: expected kind to be 'sgd' or");
+    expect(head.optimizer).toEqual(adagrad());
+    // Not before a step has been made: one that fails changes nothing.
+    expect(head.memory().optimizer).toBe(4 * identities * dim);
+    head.stepSync(embeddings, labels);
+    expect(head.memory().optimizer).toBe(4 * identities);
+  });
 
   it('follows a schedule of learning rates and losses', async () => {
     using head = new PrototypeHead({

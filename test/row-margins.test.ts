@@ -251,7 +251,7 @@ describe('refuse', () => {
       'another number of them',
       () => head(qMargin()).step(x, y, { margins: new Float32Array(3) }),
       invalid,
-      /step: .*margins.*2 rows/,
+      /step: .*margins.*\[2\]/,
     ],
     [
       'another type',

@@ -14,12 +14,12 @@ export interface ClassBalancedOptions {
   /** Rows per step. */
   readonly batch: number;
   /** A whole number; default 0. */
-  readonly seed?: number;
+  readonly seed?: number | undefined;
   /**
    * How much the number n of its rows counts for an identity, in [0, 1]: it is drawn with
    * probability ∝ n^power. Default 0, all alike; 1 is drawing from the rows as they are.
    */
-  readonly power?: number;
+  readonly power?: number | undefined;
 }
 
 /**

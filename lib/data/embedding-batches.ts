@@ -20,9 +20,9 @@ export interface EmbeddingBatch {
 /** Options of {@link embeddingBatches}. */
 export interface EmbeddingBatchesOptions {
   /** First step, a whole number; default 0. */
-  readonly from?: number;
+  readonly from?: number | undefined;
   /** Epochs, counted from step 0; default 1. */
-  readonly epochs?: number;
+  readonly epochs?: number | undefined;
 }
 
 /**

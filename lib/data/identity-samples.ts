@@ -14,7 +14,7 @@ export interface IdentitySamplesOptions {
   /** K, rows of each identity in a step. */
   readonly samples: number;
   /** A whole number; default 0. Each epoch has an order of its own. */
-  readonly seed?: number;
+  readonly seed?: number | undefined;
 }
 
 /**

@@ -9,7 +9,7 @@ import { npyRows, safetensorsRows } from './strided-rows.js';
 /** Options of {@link openEmbeddings}. */
 export interface OpenEmbeddingsOptions {
   /** Tensor of the safetensors files; default: the only one that has two sizes. */
-  readonly tensor?: string;
+  readonly tensor?: string | undefined;
 }
 
 /** How to open a file, by the end of its name. */

@@ -16,11 +16,11 @@ export interface ShuffledOptions {
   /** Rows per step; the last step of an epoch takes what is left. */
   readonly batch: number;
   /** A whole number; default 0. Each epoch has an order of its own. */
-  readonly seed?: number;
+  readonly seed?: number | undefined;
   /** Rows that lie together and are read together; default 64. */
-  readonly blockRows?: number;
+  readonly blockRows?: number | undefined;
   /** Rows held and mixed at a time; default 16384, and no less than `batch`. */
-  readonly bufferRows?: number;
+  readonly bufferRows?: number | undefined;
 }
 
 /**

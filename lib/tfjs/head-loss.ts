@@ -18,7 +18,7 @@ export interface HeadLossOptions {
    * Whether the prototypes are updated too (`PrototypeHead.stepSync`) or stay as they are
    * (`PrototypeHead.evaluateSync`). Default true.
    */
-  update?: boolean;
+  update?: boolean | undefined;
 }
 
 /**

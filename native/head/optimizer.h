@@ -12,6 +12,9 @@ struct Optimizer {
   double weight_decay = 0;
   double epsilon = 0;
   double initial_accumulator = 0;  // of Adagrad; not in the stored ones
+
+  bool keeps_momentum() const { return kind == OptimizerKind::kSgd && momentum > 0; }
+  bool keeps_accumulators() const { return kind == OptimizerKind::kAdagrad; }
 };
 
 // Arrays that can be read and written row by row (checkpoints, setPrototypes).

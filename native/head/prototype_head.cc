@@ -138,7 +138,7 @@ HeadStats PrototypeHead::run(const RealMatrix& embeddings, const std::int32_t* l
       const double momentum_bound = state_->check_update(*runtime_, *optimizer, coefficient);
       state_->ensure_optimizer(*optimizer);
       done = backward(inputs, solved, outputs.grad_embeddings.data, &*state_, *optimizer);
-      state_->end_update(momentum_bound);
+      state_->end_update(*optimizer, momentum_bound);
     }
     stats.touched_prototypes = done.touched;
     stats.moved_bytes = solved.bytes_read + done.moved_bytes;

@@ -119,11 +119,19 @@ void PrototypeState::fill_random(Runtime& runtime, std::uint64_t seed) {
 }
 
 void PrototypeState::ensure_optimizer(const Optimizer& optimizer) {
-  if (optimizer.kind == OptimizerKind::kSgd && optimizer.momentum > 0 && momentum_.empty()) {
+  if (optimizer.keeps_momentum() && momentum_.empty()) {
     momentum_.assign(elements(identities_, dim_), 0.0f);
   }
-  if (optimizer.kind == OptimizerKind::kAdagrad && accumulator_.empty()) {
+  if (optimizer.keeps_accumulators() && accumulator_.empty()) {
     accumulator_.assign(identities_, 0.0f);
+  }
+}
+
+void PrototypeState::end_update(const Optimizer& optimizer, double momentum_bound) {
+  momentum_bound_ = optimizer.keeps_momentum() ? momentum_bound : 0;
+  if (!optimizer.keeps_momentum()) Buffer<float>(momentum_.get_allocator()).swap(momentum_);
+  if (!optimizer.keeps_accumulators()) {
+    Buffer<float>(accumulator_.get_allocator()).swap(accumulator_);
   }
 }
 

@@ -65,10 +65,9 @@ class PrototypeState {
   }
   // Bytes an update of one row reads and writes.
   std::size_t update_bytes() const;
-  // Stores what check_update returned; once an update is complete.
-  void end_update(double momentum_bound) {
-    if (!momentum_.empty()) momentum_bound_ = momentum_bound;
-  }
+  // Once an update is complete: stores what check_update returned, and frees what the rule does
+  // not keep (of an earlier rule).
+  void end_update(const Optimizer& optimizer, double momentum_bound);
   // Replaces the prototypes of the given identities (nullptr: 0 … count − 1) and forgets their
   // optimiser state. Checks all rows before the first is written.
   void reset_rows(const std::int32_t* identities, std::size_t count, const float* values);

@@ -43,7 +43,11 @@ export const wrong = (value: unknown) => value as TensorLike;
 export const badTensors: [string, TensorLike, RegExp][] = [
   ['nothing', wrong(undefined), /to be a tensor but received undefined/],
   ['a number', wrong(3), /to be a tensor but received 3/],
-  ['a bare array', wrong(Float32Array.of(1, 2)), /\.data/],
+  [
+    'a bare array',
+    wrong(Float32Array.of(1, 2)),
+    /a tensor \(tensor\(data, dims\) makes one\) but received Float32Array/,
+  ],
   [
     'float64 data',
     wrong({ data: new Float64Array(6), dims: [2, 3] }),

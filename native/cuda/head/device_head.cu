@@ -248,7 +248,10 @@ HeadStats DeviceHead::run(const RealMatrix& embeddings, const std::int32_t* labe
       pass.set_prototypes(state_->arrays());
     }
     backward(pass, gradient.data(), optimizer, touched);
-    if (optimizer != nullptr) state_->end_update(momentum_bound);
+    if (optimizer != nullptr) {
+      state_->end_update(*optimizer, momentum_bound);
+      optimizer_bytes_ = state_->optimizer_bytes();
+    }
     gradient.deliver();
     context_->synchronize();
     stats.touched_prototypes = touched;

@@ -137,12 +137,14 @@ DeviceBuffer<float> DeviceState::zeros(std::size_t count) {
 }
 
 void DeviceState::ensure_optimizer(const Optimizer& optimizer) {
-  if (optimizer.kind == OptimizerKind::kSgd && optimizer.momentum > 0 && momentum_.empty()) {
-    momentum_ = zeros(identities_ * dim_);
-  }
-  if (optimizer.kind == OptimizerKind::kAdagrad && accumulator_.empty()) {
-    accumulator_ = zeros(identities_);
-  }
+  if (optimizer.keeps_momentum() && momentum_.empty()) momentum_ = zeros(identities_ * dim_);
+  if (optimizer.keeps_accumulators() && accumulator_.empty()) accumulator_ = zeros(identities_);
+}
+
+void DeviceState::end_update(const Optimizer& optimizer, double momentum_bound) {
+  momentum_bound_ = optimizer.keeps_momentum() ? momentum_bound : 0;
+  if (!optimizer.keeps_momentum()) momentum_ = DeviceBuffer<float>();
+  if (!optimizer.keeps_accumulators()) accumulator_ = DeviceBuffer<float>();
 }
 
 bool DeviceState::has(StateArray array) const {

@@ -37,10 +37,9 @@ class DeviceState {
   // See head/state_checks.h; returns the bound on momentum rows that holds after the update.
   double check_update(const Optimizer& optimizer, double largest_coefficient,
                       const NormRange& norms) const;
-  // Stores what check_update returned; once an update has been given to the stream.
-  void end_update(double momentum_bound) {
-    if (!momentum_.empty()) momentum_bound_ = momentum_bound;
-  }
+  // Once an update has been given to the stream: stores what check_update returned, and frees what
+  // the rule does not keep (of an earlier rule).
+  void end_update(const Optimizer& optimizer, double momentum_bound);
 
   // Replaces the prototypes of the given identities (nullptr: 0 … count − 1) and forgets their
   // optimiser state; of an identity that comes twice the later row counts. Checks and allocates
