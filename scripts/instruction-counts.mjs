@@ -107,17 +107,19 @@ const PAIRS = {
     const parts = Number(count);
     const products = parts === 2 ? 3 : 1;
     const [rowTiles, columnTiles, stages] = [4, 4, parts === 2 ? 3 : 4];
-    const tensor = STEPS * rowTiles * columnTiles * products;
+    // The steps of pairs are a loop.
+    const steps = parts === 2 ? 1 : STEPS;
+    const tensor = steps * rowTiles * columnTiles * products;
     // A tile of 16 rows each, and two tiles of 8 columns.
-    const ldmatrix = STEPS * parts * (rowTiles + columnTiles / 2);
+    const ldmatrix = steps * parts * (rowTiles + columnTiles / 2);
     return {
       tensor,
       ldmatrix,
       // Of both operands: 8 KB a part, 16 bytes a thread at a time.
       copies: stages * 2 * parts * 2,
       // Besides, of 16 terms each the zeros that they begin with and the sums that take them up
-      // (2 × 64 a step), addresses, and branches where rows end.
-      slab: tensor + ldmatrix + (parts === 2 ? STEPS * 2 * 64 : 0) + 120,
+      // (2 × 64 a step), and addresses.
+      slab: tensor + ldmatrix + (parts === 2 ? 2 * 64 : 0) + 60,
       // How many slabs make a sum.
       largest: 1,
     };

@@ -126,13 +126,13 @@ __device__ __forceinline__ void load_columns(MmaB* b, const unsigned char* part,
 
 using Sums = float[kRowTiles][kColumnTiles][4];
 
-// One slab of a warp's part of the tile, of which `row_tiles` tiles have rows.
+// One slab of a warp's part of the tile.
 template <bool kLeftAlong, bool kRightAlong, unsigned kParts>
 __device__ __forceinline__ void multiply_slab(Sums& sums,
                                               const typename PairShared<kParts>::Stage& stage,
-                                              unsigned warp_row, unsigned warp_column,
-                                              unsigned row_tiles) {
-#pragma unroll
+                                              unsigned warp_row, unsigned warp_column) {
+  // Both steps of pairs at once would not fit the registers.
+#pragma unroll(kParts == 2 ? 1 : kSteps)
   for (unsigned step = 0; step < kSteps; ++step) {
     MmaB b[kParts][kColumnTiles];
 #pragma unroll
@@ -144,7 +144,6 @@ __device__ __forceinline__ void multiply_slab(Sums& sums,
     }
 #pragma unroll
     for (unsigned m = 0; m < kRowTiles; ++m) {
-      if (m >= row_tiles) break;
       MmaA a[kParts];
 #pragma unroll
       for (unsigned part = 0; part < kParts; ++part) {
@@ -236,11 +235,7 @@ __global__ void __launch_bounds__(kThreads, 1) pair_product_kernel(PairProduct p
   const unsigned warp_column = warp % kColumnWarps * 8 * kColumnTiles;
   const std::size_t row = first_row + warp_row;
   const std::size_t column = first_column + warp_column;
-  // A warp without columns multiplies nothing, nor does one without rows.
-  const std::size_t left_over = column < columns && row < rows ? rows - row : 0;
-  // (Shuffled, the compiler knows that all lanes have the same, and does not compute it again.)
-  const unsigned row_tiles = __shfl_sync(
-      kFullMask, static_cast<unsigned>(min(left_over + 15, std::size_t{16} * kRowTiles) / 16), 0);
+  const bool active = column < columns && row < rows;
 
   std::size_t load_k = begin;
   unsigned load_stage = 0;
@@ -265,9 +260,9 @@ __global__ void __launch_bounds__(kThreads, 1) pair_product_kernel(PairProduct p
     copy_async_wait<Shared::kStages - 2>();
     __syncthreads();
     load_next();  // into the stage that was read before the barrier
-    if (row_tiles > 0) {
+    if (active) {
       multiply_slab<kLeftAlong, kRightAlong, kParts>(sums, shared->stages[stage], warp_row,
-                                                     warp_column, row_tiles);
+                                                     warp_column);
     }
     stage = stage + 1 == Shared::kStages ? 0 : stage + 1;
     if (++unfolded < fold_slabs) continue;
@@ -276,7 +271,7 @@ __global__ void __launch_bounds__(kThreads, 1) pair_product_kernel(PairProduct p
   }
   fold(totals, sums);
   copy_async_wait<0>();
-  if (row_tiles > 0) {
+  if (active) {
     store_sums(totals, product, product.out + blockIdx.z * rows * columns, row, column);
   }
 }
