@@ -113,23 +113,31 @@ function stage() {
   const folder = path.join(work, 'stage');
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
+  const script = path.join(root, 'scripts', 'prebuild.mjs');
+  run(process.execPath, [script, '--cpu-only', '--out', folder]);
+  prepack(folder);
   for (const name of CONTENTS) {
     if (name === 'prebuilds') continue;
     cpSync(path.join(root, name), path.join(folder, name), { recursive: true });
   }
-  const script = path.join(root, 'scripts', 'prebuild.mjs');
-  run(process.execPath, [script, '--cpu-only', '--out', folder]);
   return folder;
+}
+
+/** What npm runs before it packs, for a folder that has prebuilds/; from nothing. */
+function prepack(folder) {
+  rmSync(path.join(root, 'dist'), { recursive: true, force: true });
+  const [program, script] = manifest.scripts.prepack.split(' ');
+  run(program, [script, folder], { cwd: root });
 }
 
 /** Packs the package; returns the tarball and what npm says of it. */
 function pack() {
-  npm(['run', '--silent', 'build:ts'], { cwd: root });
+  if (!cpuOnly) prepack(root);
   const source = cpuOnly ? stage() : root;
   rmSync(path.join(work, 'tarball'), { recursive: true, force: true });
   mkdirSync(path.join(work, 'tarball'), { recursive: true });
   const [about] = JSON.parse(
-    // The one script of packing has run above.
+    // Its script has run above.
     npm(
       [
         ...['pack', '--json', '--ignore-scripts'],
