@@ -4,11 +4,14 @@ import { invalidArgument } from './errors.js';
 /**
  * Reads an options object: a plain object (or nothing) made of known keys, each read once. A
  * misspelt option is an error, not a default.
+ *
+ * @param argument What messages call it.
  */
 export function readOptions<Options extends object>(
   functionName: string,
   options: unknown,
   known: readonly (keyof Options & string)[],
+  argument = 'options',
 ): Partial<Options> {
   if (options === undefined) return {};
   if (
@@ -16,14 +19,14 @@ export function readOptions<Options extends object>(
     options === null ||
     Array.isArray(options)
   ) {
-    throw invalidArgument(functionName, 'options', 'an object', options);
+    throw invalidArgument(functionName, argument, 'an object', options);
   }
   const copy: Record<string, unknown> = { ...options };
   for (const key of Object.keys(copy)) {
     if ((known as readonly string[]).includes(key)) continue;
     throw invalidArgument(
       functionName,
-      'options',
+      argument,
       `made of ${known.join(', ')}`,
       key,
     );
