@@ -247,10 +247,11 @@ describe('a checkpoint that cannot be written', () => {
     const tensors = [{ ...scalar, dtype: 'F32' as const }];
     const target = file('extra');
     using head = newHead(sgd());
-    const saving = head.save(target, { extra: { tensors, metadata } });
+    const step = head.step(normalTensor(7, dim, 1), randomLabels(7, 9, 1));
+    const saving = head.save(target, { extra: { tensors, metadata } }); // waits for the step
     metadata.mine = 'after';
     tensors[0]!.name = 'y';
-    await saving;
+    await Promise.all([step, saving]);
     await using reader = await openSafetensors(target);
     expect(reader.metadata.mine).toBe('before');
     expect(reader.tensors.has('x')).toBe(true);
