@@ -1,5 +1,10 @@
 import { AlphaMarginError, invalidArgument } from './errors.js';
-import { checkTensor, readChecksums, TensorChecksum } from './io/checksums.js';
+import {
+  CHECKSUM_KEYS,
+  checkTensor,
+  readChecksums,
+  TensorChecksum,
+} from './io/checksums.js';
 import {
   openSafetensors,
   type SafetensorsFile,
@@ -33,26 +38,69 @@ export interface CheckpointSettings {
   readonly scratchBudget?: number;
 }
 
-/** Tensors and metadata that a caller keeps in the same file. */
+/**
+ * Tensors and metadata that a caller keeps in the same file. The head's own names are refused with
+ * `ERR_INVALID_ARGUMENT`, whether this head writes them or not.
+ */
 export interface CheckpointExtra {
+  /**
+   * Tensors with names of their own, none of them `prototypes`, `momentum`, `accumulator` or
+   * `reference`. Default none.
+   */
   readonly tensors?: readonly SafetensorsSource[] | undefined;
+  /**
+   * Texts by key; no key is `format`, `settings`, `checksums` or `checksum`. Default none.
+   */
   readonly metadata?: Readonly<Record<string, string>> | undefined;
 }
 
 /** Checks a caller's own content before a good file could be replaced by an unreadable one. */
 export function checkExtra(name: string, extra: unknown): CheckpointExtra {
-  const { tensors, metadata } = readOptions<CheckpointExtra>(name, extra, [
-    'tensors',
-    'metadata',
-  ]);
-  if (tensors !== undefined && !Array.isArray(tensors)) {
+  const { tensors = [], metadata = {} } = readOptions<CheckpointExtra>(
+    name,
+    extra,
+    ['tensors', 'metadata'],
+  );
+  if (!Array.isArray(tensors)) {
     throw invalidArgument(name, 'extra.tensors', 'an array', tensors);
   }
-  for (const [key, value] of Object.entries(metadata ?? {})) {
+  // Copies, read once: they are written later, when they may have changed.
+  const sources = Array.from(tensors as readonly unknown[], (source, index) => {
+    if (typeof source !== 'object' || source === null) {
+      const expected = '{ name, dtype, shape, chunks }';
+      throw invalidArgument(name, `extra.tensors[${index}]`, expected, source);
+    }
+    const { name: own, dtype, shape, chunks } = source as SafetensorsSource;
+    checkFree(name, `extra.tensors[${index}].name`, own, OWN_TENSORS);
+    return { name: own, dtype, shape, chunks };
+  });
+  if (
+    typeof metadata !== 'object' ||
+    metadata === null ||
+    Array.isArray(metadata)
+  ) {
+    const expected = 'an object of strings';
+    throw invalidArgument(name, 'extra.metadata', expected, metadata);
+  }
+  const texts = { ...metadata };
+  for (const [key, value] of Object.entries(texts)) {
+    checkFree(name, 'each key of extra.metadata', key, OWN_KEYS);
     if (typeof value === 'string') continue;
     throw invalidArgument(name, `extra.metadata.${key}`, 'a string', value);
   }
-  return { tensors: tensors ?? [], metadata: metadata ?? {} };
+  return { tensors: sources, metadata: texts };
+}
+
+/** Refuses a name that is the head's own: one of the two contents would be lost. */
+function checkFree(
+  functionName: string,
+  argument: string,
+  value: string,
+  own: readonly string[],
+): void {
+  if (!own.includes(value)) return;
+  const expected = `other than ${own.join(', ')}, which are the head's own,`;
+  throw invalidArgument(functionName, argument, expected, value);
 }
 
 const STATES: readonly NativeHeadState[] = [
@@ -60,6 +108,12 @@ const STATES: readonly NativeHeadState[] = [
   'momentum',
   'accumulator',
 ];
+
+/** Names of tensors that a head may write, now or after more training. */
+const OWN_TENSORS: readonly string[] = [...STATES, 'reference'];
+
+/** Metadata keys that a head writes. */
+const OWN_KEYS: readonly string[] = ['format', 'settings', ...CHECKSUM_KEYS];
 
 function rowShape(state: NativeHeadState, settings: CheckpointSettings) {
   const rows = stateRows(settings);
@@ -112,7 +166,7 @@ export async function writeCheckpoint(
       chunks: [new Uint8Array(reference.slice().buffer)],
     });
   }
-  await writeChecksummed(path, {
+  await writeChecksummed('PrototypeHead.save', path, {
     metadata: {
       ...extra.metadata,
       format: FORMAT,
@@ -260,8 +314,7 @@ async function checkExtraTensors({
   checksums,
 }: OpenCheckpoint): Promise<void> {
   for (const [name, expected] of checksums ?? []) {
-    const isOwn = (STATES as readonly string[]).includes(name);
-    if (isOwn || name === 'reference') continue;
+    if (OWN_TENSORS.includes(name)) continue;
     const sum = new TensorChecksum(file.tensor(name));
     for await (const { bytes } of file.rows(name)) sum.add(bytes);
     checkTensor(file, name, expected, sum);

@@ -3,7 +3,9 @@ import { invalidArgument } from './errors.js';
 
 /**
  * Reads an options object: a plain object (or nothing) made of known keys, each read once. A
- * misspelt option is an error, not a default. `argument` is its name in errors.
+ * misspelt option is an error, not a default.
+ *
+ * @param argument What messages call it.
  */
 export function readOptions<Options extends object>(
   functionName: string,

@@ -59,6 +59,14 @@ export function readArray<Kind extends ArrayKind>(
   );
 }
 
+/**
+ * The name of a caller's typed array, `'Float64Array'` say; undefined for anything else, such as a
+ * DataView.
+ */
+export function arrayKind(value: unknown): string | undefined {
+  return kindOf(value) as string | undefined;
+}
+
 /** Whether a value is a Float16Array, which Node 24 and newer have. */
 export function isFloat16Array(value: unknown): value is ArrayBufferView {
   return kindOf(value) === 'Float16Array';

@@ -1,4 +1,4 @@
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import {
@@ -6,6 +6,7 @@ import {
   a3m,
   adagrad,
   type OptimizerSpecification,
+  openSafetensors,
   PrototypeHead,
   qMargin,
   sgd,
@@ -198,6 +199,63 @@ describe('a checkpoint that cannot be written', () => {
     train(head, 1, 2);
     await head.save(target);
     expect(await readFile(target)).not.toEqual(old);
+  });
+
+  const bytes = [new Uint8Array(4)];
+  const scalar = { name: 'x', dtype: 'F32', shape: [], chunks: bytes };
+  const reserved = {
+    tensors: ['prototypes', 'momentum', 'accumulator', 'reference'],
+    metadata: ['format', 'settings', 'checksums', 'checksum'],
+  };
+  const refusals: readonly [message: string, extra: unknown][] = [
+    ...reserved.tensors.map((name): [string, unknown] => [
+      `extra.tensors[1].name to be other than ${reserved.tensors.join(', ')}, ` +
+        `which are the head's own, but received '${name}'`,
+      { tensors: [scalar, { ...scalar, name }] },
+    ]),
+    ...reserved.metadata.map((key): [string, unknown] => [
+      `each key of extra.metadata to be other than ${reserved.metadata.join(', ')}, ` +
+        `which are the head's own, but received '${key}'`,
+      { metadata: { mine: '1', [key]: '2' } },
+    ]),
+    ['extra.tensors[0] to be { name, dtype, shape', { tensors: [null] }],
+    ['extra.tensors to be an array but received an', { tensors: {} }],
+    ['extra.metadata to be an object of strings but', { metadata: 'text' }],
+    ['extra.metadata.a to be a string', { metadata: { a: 1 } }],
+    ["name to be used once but received 'x'", { tensors: [scalar, scalar] }],
+    [
+      "dtype of 'x' to be a safetensors type but received 'F31'",
+      { tensors: [{ ...scalar, dtype: 'F31' }] },
+    ],
+  ];
+  it.each(refusals)('extra is refused: %s', async (message, extra) => {
+    const folder = await mkdtemp(file('reserved-'));
+    using head = newHead(sgd()); // without optimiser state: the names are its own nonetheless
+    await expect(
+      head.save(path.join(folder, 'head'), { extra: extra as never }),
+    ).rejects.toMatchObject({
+      code: 'ERR_INVALID_ARGUMENT',
+      message: expect.stringContaining(
+        `PrototypeHead.save: expected ${message}`,
+      ),
+    });
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  it('extra is written as it was when save was called', async () => {
+    const metadata: Record<string, string> = { mine: 'before' };
+    const tensors = [{ ...scalar, dtype: 'F32' as const }];
+    const target = file('extra');
+    using head = newHead(sgd());
+    const step = head.step(normalTensor(7, dim, 1), randomLabels(7, 9, 1));
+    const saving = head.save(target, { extra: { tensors, metadata } }); // waits for the step
+    metadata.mine = 'after';
+    tensors[0]!.name = 'y';
+    await Promise.all([step, saving]);
+    await using reader = await openSafetensors(target);
+    expect(reader.metadata.mine).toBe('before');
+    expect(reader.tensors.has('x')).toBe(true);
+    (await PrototypeHead.load(target)).dispose();
   });
 
   it.each([

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { Tensor } from 'onnxruntime-common';
 import { describe, expect, it } from 'vitest';
 import {
@@ -9,6 +10,7 @@ import {
   scoreTrials,
   sgd,
   type TensorLike,
+  tensor,
 } from '../lib/index.js';
 import { type BadCall, expectFailure, wrong } from './helpers/failures.js';
 import { normalTensor, randomLabels } from './helpers/random.js';
@@ -166,5 +168,53 @@ describe('tensors of onnxruntime that are refused', () => {
 
   it.each(calls)('%s', async (...call) => {
     await expectFailure(call, 'onnxruntime.test.ts');
+  });
+});
+
+it('the extraction of docs/onnx.md takes batches of ordinary size', async () => {
+  const page = new URL('../docs/onnx.md', import.meta.url);
+  const blocks = readFileSync(page, 'utf8').matchAll(/^```js\n(.*?)^```$/gms);
+  const [extraction] = [...blocks].map(([, block]) => block!);
+  // onnxruntime-node is no dependency: a stand-in for the model, with 512 numbers for each face.
+  const [rows, dim] = [256, 512];
+  const session = {
+    inputNames: ['pixels'],
+    outputNames: ['embedding'],
+    run: async ({ pixels }: { pixels: Tensor }) => {
+      const first = (pixels.data as Float32Array)[0]!;
+      const made = new Float32Array(rows * dim).fill(first);
+      return { embedding: new Tensor('float32', made, [rows, dim]) };
+    },
+  };
+  async function* batches() {
+    for (let batch = 0; batch < 2; batch += 1) {
+      const pixels = new Float32Array(rows * 3 * 112 * 112).fill(batch);
+      yield { pixels, labels: new Int32Array(rows).fill(batch) };
+    }
+  }
+  const written = new Map<string, TensorLike>();
+  const names = {
+    InferenceSession: { create: async () => session },
+    Tensor,
+    batches,
+    tensor,
+    writeNpy: async (path: string, array: TensorLike) => {
+      written.set(path, array);
+    },
+  };
+  const program = extraction!.replaceAll(/^import .*$/gm, '');
+  const Program = Object.getPrototypeOf(async () => {}).constructor;
+  await new Program(...Object.keys(names), program)(...Object.values(names));
+  const of = (size: number) =>
+    Array.from({ length: 2 * size }, (_, at) => Math.floor(at / size));
+  expect(written.get('features.npy')).toEqual({
+    type: 'float32',
+    data: Float32Array.from(of(rows * dim)),
+    dims: [2 * rows, dim],
+  });
+  expect(written.get('identities.npy')).toEqual({
+    type: 'int32',
+    data: Int32Array.from(of(rows)),
+    dims: [2 * rows],
   });
 });

@@ -14,6 +14,9 @@ const TENSORS = 'checksums';
 const METADATA = 'checksum';
 const DIGITS = 8;
 
+/** Metadata keys that {@link withChecksums} sets. */
+export const CHECKSUM_KEYS: readonly string[] = [TENSORS, METADATA];
+
 const hex = (value: number) => value.toString(16).padStart(DIGITS, '0');
 
 /** The sum of a tensor while its bytes come in pieces. */

@@ -50,6 +50,30 @@ export function elementBytes(dtype: SafetensorsType): number {
   return ELEMENT_BYTES[dtype];
 }
 
+/** Typed arrays whose elements are those of a type. Float16Array is in Node 24 and newer. */
+const ARRAY_KINDS: Readonly<Record<SafetensorsType, readonly string[]>> = {
+  BOOL: ['Uint8Array'],
+  U8: ['Uint8Array', 'Uint8ClampedArray'],
+  I8: ['Int8Array'],
+  F8_E5M2: ['Uint8Array'],
+  F8_E4M3: ['Uint8Array'],
+  I16: ['Int16Array'],
+  U16: ['Uint16Array'],
+  F16: ['Uint16Array', 'Float16Array'],
+  BF16: ['Uint16Array'],
+  I32: ['Int32Array'],
+  U32: ['Uint32Array'],
+  F32: ['Float32Array'],
+  F64: ['Float64Array'],
+  I64: ['BigInt64Array'],
+  U64: ['BigUint64Array'],
+};
+
+/** Names of the typed arrays that hold the elements of a type, the usual one first. */
+export function arrayKindsOf(dtype: SafetensorsType): readonly string[] {
+  return ARRAY_KINDS[dtype];
+}
+
 /** Whether a value names an element type. */
 export function isSafetensorsType(value: unknown): value is SafetensorsType {
   return typeof value === 'string' && Object.hasOwn(ELEMENT_BYTES, value);

@@ -1,12 +1,13 @@
 import type { FileHandle } from 'node:fs/promises';
 import { AlphaMarginError, describe, invalidArgument } from '../errors.js';
 import { readOptions } from '../options.js';
-import { readBytes } from '../typed-arrays.js';
+import { arrayKind, readBytes } from '../typed-arrays.js';
 import { damagedFile } from './file-errors.js';
 import { filePath } from './file-path.js';
 import { openForReading, readExactly } from './file-reading.js';
 import { decodeHeader } from './safetensors-decoding.js';
 import {
+  arrayKindsOf,
   LARGEST_HEADER,
   LENGTH_BYTES,
   type SafetensorsEntry,
@@ -64,10 +65,25 @@ export class SafetensorsFile {
 
   /**
    * Fills `target` with the rows of a tensor from `first` on: as many rows as fit in it exactly.
+   * Elements are not converted (`openEmbeddings` of `alphamargin/data` does that), so the array must
+   * be of the tensor's element type:
+   *
+   * | `dtype` of the tensor | `target` |
+   * |---|---|
+   * | F64, F32 | Float64Array, Float32Array |
+   * | F16 | Uint16Array of bits, or Float16Array |
+   * | BF16 | Uint16Array of bits |
+   * | I64, I32, I16, I8 | BigInt64Array, Int32Array, Int16Array, Int8Array |
+   * | U64, U32, U16, U8 | BigUint64Array, Uint32Array, Uint16Array, Uint8Array or Uint8ClampedArray |
+   * | BOOL, F8_E5M2, F8_E4M3 | Uint8Array |
+   * | every one | Uint8Array (a Buffer, too) or DataView: the bytes as they are in the file, little-endian |
    *
    * @param name Tensor.
-   * @param first Index of the first row (outermost size).
+   * @param first Index of the first row (outermost size), a whole number from 0 on.
    * @param target A view whose size is a whole number of rows.
+   * @throws AlphaMarginError `ERR_INVALID_ARGUMENT` for an array of another kind, a part of a row or
+   *   rows outside the tensor; `ERR_CHECKPOINT` when there is no such tensor or the file cannot be
+   *   read; `ERR_DISPOSED` when the file is closed.
    */
   async readRows(
     name: string,
@@ -81,6 +97,7 @@ export class SafetensorsFile {
     if (bytes === undefined) {
       throw invalidArgument('readRows', 'target', 'a typed array', target);
     }
+    checkKind(entry, target);
     const count = rowBytes === 0 ? 0 : bytes.byteLength / rowBytes;
     if (
       !Number.isInteger(count) ||
@@ -225,6 +242,21 @@ export async function openSafetensors(
     await handle.close();
     throw cause;
   }
+}
+
+/** Refuses arrays that would show the bytes of a tensor as numbers of another type. */
+function checkKind({ name, dtype }: SafetensorsEntry, target: unknown): void {
+  const kind = arrayKind(target); // undefined for a DataView, which has no type
+  const kinds = arrayKindsOf(dtype);
+  if (kind === undefined || kind === 'Uint8Array' || kinds.includes(kind)) {
+    return;
+  }
+  throw invalidArgument(
+    'readRows',
+    `target of '${name}', which is ${dtype},`,
+    [...new Set([...kinds, 'Uint8Array'])].join(' or '),
+    target,
+  );
 }
 
 /** Bytes of one entry along the outermost size; a scalar is one row. */

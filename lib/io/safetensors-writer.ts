@@ -1,4 +1,4 @@
-import { invalidArgument } from '../errors.js';
+import { type AlphaMarginError, invalidArgument } from '../errors.js';
 import { readBytes } from '../typed-arrays.js';
 import { writeAll, writeFileAtomically } from './atomic-file.js';
 import { TensorChecksum, withChecksums } from './checksums.js';
@@ -54,29 +54,37 @@ export async function writeSafetensors(
   path: string | URL,
   content: SafetensorsContent,
 ): Promise<void> {
-  await write(path, content, false);
+  await write('writeSafetensors', path, content, false);
 }
 
-/** {@link writeSafetensors} with checksums in the metadata, see checksums.ts. */
+/**
+ * {@link writeSafetensors} with checksums in the metadata, see checksums.ts.
+ *
+ * @param functionName What the caller called, for messages.
+ */
 export async function writeChecksummed(
+  functionName: string,
   path: string,
   content: SafetensorsContent,
 ): Promise<void> {
-  await write(path, content, true);
+  await write(functionName, path, content, true);
 }
 
 async function write(
+  functionName: string,
   path: string | URL,
   content: SafetensorsContent,
   hasChecksums: boolean,
 ): Promise<void> {
-  const target = filePath('writeSafetensors', path);
+  const refuse: Refuse = (argument, expected, value) =>
+    invalidArgument(functionName, argument, expected, value);
+  const target = filePath(functionName, path);
   const { tensors: given, metadata = {} } = content ?? {};
-  const own = readMetadata(metadata);
-  const sources = readSources(given).sort(
+  const own = readMetadata(refuse, metadata);
+  const sources = readSources(refuse, given).sort(
     (a, b) => (bytesPerElement(b) ?? 0) - (bytesPerElement(a) ?? 0),
   );
-  const tensors = layOut(sources);
+  const tensors = layOut(refuse, sources);
   const names = [...tensors.keys()];
   const sums = new Map(
     [...tensors].map(([name, entry]) => [name, new TensorChecksum(entry)]),
@@ -123,11 +131,15 @@ async function write(
   });
 }
 
-const refuse = (argument: string, expected: string, value: unknown) =>
-  invalidArgument('writeSafetensors', argument, expected, value);
+/** Makes the error about an argument of the function that was called. */
+type Refuse = (
+  argument: string,
+  expected: string,
+  value: unknown,
+) => AlphaMarginError;
 
 /** Checked copies of what a caller wants written, before the file is touched. */
-function readSources(tensors: unknown): SafetensorsSource[] {
+function readSources(refuse: Refuse, tensors: unknown): SafetensorsSource[] {
   if (!Array.isArray(tensors)) {
     throw refuse('tensors', 'an array', tensors);
   }
@@ -152,7 +164,7 @@ function isIterable(value: unknown): boolean {
 }
 
 /** A checked copy of metadata. */
-function readMetadata(value: unknown): Record<string, string> {
+function readMetadata(refuse: Refuse, value: unknown): Record<string, string> {
   const copy: Record<string, unknown> = { ...(value as object) };
   if (
     typeof value !== 'object' ||
@@ -170,6 +182,7 @@ function bytesPerElement({ dtype }: SafetensorsSource): number | undefined {
 
 /** Gives every tensor its place in the data section. */
 function layOut(
+  refuse: Refuse,
   sources: readonly SafetensorsSource[],
 ): Map<string, SafetensorsEntry> {
   const tensors = new Map<string, SafetensorsEntry>();

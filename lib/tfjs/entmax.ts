@@ -4,7 +4,12 @@ import { entmaxBackwardSync } from '../entmax-backward.js';
 import { invalidArgument } from '../errors.js';
 import { readOptions } from '../options.js';
 import { readReference } from '../tensor.js';
-import { checkTensor, elements, firstDerivative } from './tf-tensors.js';
+import {
+  checkTensor,
+  elements,
+  firstDerivative,
+  inCallersName,
+} from './tf-tensors.js';
 
 /**
  * α-entmax over the last axis of a tfjs tensor, as a differentiable operation:
@@ -49,13 +54,17 @@ export function entmax<Logits extends Tensor>(
   const reference = readReference(name, given.reference, classes);
   const settings = { ...given, reference };
   const data = elements<Float32Array>(name, 'logits', x);
-  const posterior = entmaxSync({ data, dims }, settings);
+  const posterior = inCallersName(name, () =>
+    entmaxSync({ data, dims }, settings),
+  );
   return customGrad<Logits>(() => ({
     value: tensor(posterior.data, shape) as Logits,
     gradFunc: (dy) =>
       firstDerivative(name, x, dy, () => {
         const v = { data: elements<Float32Array>(name, 'dy', dy), dims };
-        const gradient = entmaxBackwardSync(v, posterior, settings);
+        const gradient = inCallersName(name, () =>
+          entmaxBackwardSync(v, posterior, settings),
+        );
         return tensor(gradient.data, shape);
       }),
   }))(x);

@@ -10,7 +10,12 @@ import { invalidArgument } from '../errors.js';
 import { readOptions } from '../options.js';
 import { PrototypeHead } from '../prototype-head.js';
 import type { LabelsLike } from '../tensor.js';
-import { checkTensor, elements, firstDerivative } from './tf-tensors.js';
+import {
+  checkTensor,
+  elements,
+  firstDerivative,
+  inCallersName,
+} from './tf-tensors.js';
 
 /** Options of {@link headLoss}. */
 export interface HeadLossOptions {
@@ -76,9 +81,11 @@ export function headLoss(
   const classes = readClasses(name, labels);
   const data = elements<Float32Array>(name, 'embeddings', x);
   // Outside of tfjs: it must happen once, and its errors should lead to the caller.
-  const { loss, gradEmbeddings } = update
-    ? head.stepSync({ data, dims: x.shape }, classes)
-    : head.evaluateSync({ data, dims: x.shape }, classes);
+  const { loss, gradEmbeddings } = inCallersName(name, () =>
+    update
+      ? head.stepSync({ data, dims: x.shape }, classes)
+      : head.evaluateSync({ data, dims: x.shape }, classes),
+  );
   return customGrad<Scalar>(() => ({
     value: scalar(loss),
     gradFunc: (dy) =>

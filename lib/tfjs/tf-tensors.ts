@@ -47,6 +47,26 @@ export function elements<Data extends Float32Array | Int32Array>(
 }
 
 /**
+ * Runs a function of this package inside of one for tfjs: its errors begin with the name of that one,
+ * which is what the caller called.
+ */
+export function inCallersName<Result>(
+  functionName: string,
+  call: () => Result,
+): Result {
+  try {
+    return call();
+  } catch (cause) {
+    if (cause instanceof AlphaMarginError) {
+      cause.message = cause.message.replace(/^[\w.]+(?=: )/, functionName);
+      // The stack has a copy of the message, and frames enough without those in between.
+      Error.captureStackTrace(cause, inCallersName);
+    }
+    throw cause;
+  }
+}
+
+/**
  * A gradient as tfjs may use it once. It is computed outside of tfjs, so to tfjs it would be a
  * constant and a second derivative would silently be 0: asking for one is an error instead.
  *

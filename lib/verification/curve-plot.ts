@@ -1,4 +1,5 @@
 import { invalidArgument } from '../errors.js';
+import { readOptions } from '../options.js';
 import { plotSpecification } from './plot-specification.js';
 import type { PlotWindow, Point } from './thin-curve.js';
 
@@ -59,7 +60,13 @@ export function readPlotOptions(
     width = 380,
     height = 380,
     legend = true,
-  } = options ?? {};
+  } = readOptions<PlotOptions>(functionName, options, [
+    'title',
+    'width',
+    'height',
+    'theme',
+    'legend',
+  ]);
   if (typeof title !== 'string') {
     throw invalidArgument(functionName, 'title', 'a string', title);
   }

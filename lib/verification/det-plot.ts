@@ -35,7 +35,7 @@ const UPPER = { usual: 0.5, nearChance: 0.99 };
  * @param options Title, size, theme, legend. Default 380 × 380 pixels between the axes,
  *   dark ink on white.
  * @returns An SVG document without references to other files.
- * @throws AlphaMarginError `ERR_INVALID_ARGUMENT` when an option is out of range,
+ * @throws AlphaMarginError `ERR_INVALID_ARGUMENT` when an option is unknown or out of range,
  *   names are not different, or a system lacks genuine or impostor pairs.
  * @see Martin et al., The DET curve in assessment of detection task performance,
  *   Eurospeech 1997.

@@ -1,5 +1,6 @@
 import { AlphaMarginError, describe, invalidArgument } from '../errors.js';
 import { native } from '../native.js';
+import { readOptions } from '../options.js';
 import type { RealInput } from '../tensor.js';
 import { readArray } from '../typed-arrays.js';
 import type { TrialList } from './parse-trials.js';
@@ -77,7 +78,12 @@ export function countListedScores(
 
 /** Checked copies of the arrays of a list that may not come from readTrials. */
 function checkTrials(functionName: string, trials: TrialList): TrialList {
-  const { names, ...given } = trials ?? {};
+  const { names, ...given } = readOptions<TrialList>(
+    functionName,
+    trials,
+    ['genuine', 'enrolment', 'test', 'names'],
+    'trials',
+  );
   const genuine = readArray(given.genuine, 'Uint8Array')?.slice();
   const enrolment = readArray(given.enrolment, 'Int32Array')?.slice();
   const test = readArray(given.test, 'Int32Array')?.slice();

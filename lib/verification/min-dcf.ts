@@ -1,4 +1,4 @@
-import { invalidArgument } from '../errors.js';
+import { readOptions } from '../options.js';
 import { checkBetween, checkBothKinds } from './checks.js';
 import type { TrialScores } from './trial-scores.js';
 
@@ -35,7 +35,7 @@ export interface DetectionCost {
  * @param scores Trials with at least one genuine and one impostor pair.
  * @param options Prior p and costs. Defaults: p = 0.01, both costs 1.
  * @returns The cost, its threshold, and the prior.
- * @throws AlphaMarginError `ERR_INVALID_ARGUMENT` when an option is out of range, or
+ * @throws AlphaMarginError `ERR_INVALID_ARGUMENT` when an option is unknown or out of range, or
  *   when there is no genuine pair or no impostor pair.
  * @see NIST 2016 Speaker Recognition Evaluation Plan: the detection cost and its
  *   normalisation.
@@ -57,10 +57,15 @@ export function minDcf(
     'scores',
     scores,
   );
-  if (typeof options !== 'object' || options === null) {
-    throw invalidArgument('minDcf', 'options', 'an object', options);
-  }
-  const { pTarget = 0.01, costMiss = 1, costFalseAccept = 1 } = options;
+  const {
+    pTarget = 0.01,
+    costMiss = 1,
+    costFalseAccept = 1,
+  } = readOptions<DetectionCostOptions>('minDcf', options, [
+    'pTarget',
+    'costMiss',
+    'costFalseAccept',
+  ]);
   checkBetween('minDcf', 'pTarget', pTarget, 1);
   const infinity = Number.POSITIVE_INFINITY;
   checkBetween('minDcf', 'costMiss', costMiss, infinity);

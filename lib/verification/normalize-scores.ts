@@ -65,8 +65,8 @@ const LEAST_DEVIATION = 1e-6;
  * @param options Scores, their trials and embeddings, and the cohort; defaults: `top` 300, no
  *   `names`, no signal.
  * @returns [T], float64, in the order of the list, for {@link trialScoresFromList}. Not in [−1, 1].
- * @throws AlphaMarginError `ERR_INVALID_ARGUMENT` for a wrong type, shape or range, a name that is not
- *   known, a row of zeros, or a row of the embeddings with σ below 10⁻⁶ (a cohort that repeats
+ * @throws AlphaMarginError `ERR_INVALID_ARGUMENT` for a wrong type, shape or range, an unknown option, a
+ *   name that is not known, a row of zeros, or a row of the embeddings with σ below 10⁻⁶ (a cohort that repeats
  *   itself: there is nothing to divide by); `ERR_NON_FINITE` naming the row or score that is NaN
  *   or ±∞; `ERR_OUT_OF_MEMORY`.
  * @see Matějka et al. 2017, *Analysis of Score Normalization in Multilingual Speaker Recognition*

@@ -33,7 +33,7 @@ const TICK_STEPS = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2];
  * @param options Title, size, theme, legend. Default 380 × 380 pixels between the axes,
  *   dark ink on white.
  * @returns An SVG document without references to other files.
- * @throws AlphaMarginError `ERR_INVALID_ARGUMENT` when an option is out of range,
+ * @throws AlphaMarginError `ERR_INVALID_ARGUMENT` when an option is unknown or out of range,
  *   names are not different, or a system lacks genuine or impostor pairs.
  * @example
  * import { writeFileSync } from 'node:fs';

@@ -1,6 +1,6 @@
-import { AlphaMarginError, invalidArgument } from '../errors.js';
+import { AlphaMarginError, describe, invalidArgument } from '../errors.js';
 import { type CallOptions, invoke } from '../invoke.js';
-import { checkSignal } from '../options.js';
+import { readOptions } from '../options.js';
 import {
   IGNORED_LABEL,
   type RealInput,
@@ -53,12 +53,12 @@ export interface ScoreTrialsOptions extends CallOptions {
  * The embeddings are copied first: they may change or be transferred meanwhile.
  *
  * @param embeddings [N, D], float32 or float16, not necessarily normalised.
- * @param source `{ labels }`, or `{ trials, names }`.
+ * @param source `{ labels }`, or `{ trials, names }` (`trials` alone where its names are row numbers).
  * @param options Defaults: no signal, `exactPairs` 2^22.
  * @returns The scores, for {@link roc}, {@link tarAtFar}, {@link eer}, {@link minDcf},
  *   {@link detPlot}, {@link rocPlot}, {@link summarize}.
- * @throws AlphaMarginError `ERR_INVALID_ARGUMENT` for a wrong type, shape or range,
- *   a name that is not known, or a row of zeros (it has no direction);
+ * @throws AlphaMarginError `ERR_INVALID_ARGUMENT` for a wrong type, shape or range, an unknown
+ *   option, a name that is not known, or a row of zeros (it has no direction);
  *   `ERR_NON_FINITE` naming a row that holds NaN or ±∞; `ERR_LABEL_RANGE` for a
  *   label below −1; `ERR_OUT_OF_MEMORY`.
  * @example
@@ -79,13 +79,12 @@ export async function scoreTrials(
 ): Promise<TrialScores> {
   const name = 'scoreTrials';
   const input = readRows(name, 'embeddings', embeddings);
-  const { labels, trials, names } = (source ?? {}) as {
-    labels?: unknown;
-  } & Partial<ListedTrials>;
-  if ((labels === undefined) === (trials === undefined)) {
-    throw invalidArgument(name, 'source', '{ labels } or { trials }', source);
-  }
-  const { signal, exactPairs = 2 ** 22 } = options ?? {};
+  const { labels, trials, names } = readSource(name, source);
+  const { signal, exactPairs = 2 ** 22 } = readOptions<ScoreTrialsOptions>(
+    name,
+    options,
+    ['exactPairs', 'signal'],
+  );
   if (
     !Number.isSafeInteger(exactPairs) ||
     exactPairs < 0 ||
@@ -98,7 +97,6 @@ export async function scoreTrials(
       exactPairs,
     );
   }
-  checkSignal(name, signal);
   if (labels === undefined) {
     const own = { data: snapshot(input.data), dims: input.dims };
     const rows = rowsOfTrials(name, trials!, names, own.dims[0]!);
@@ -118,6 +116,33 @@ export async function scoreTrials(
       throw withRowOf(cause, rowOf);
     }),
   );
+}
+
+/** What can be given as a {@link TrialSource}, of both kinds. */
+interface AnySource extends Partial<ListedTrials> {
+  readonly labels?: unknown;
+}
+
+/** Reads where the pairs come from: labels alone, or a list and its names. */
+function readSource(functionName: string, source: unknown): AnySource {
+  const given = readOptions<AnySource>(
+    functionName,
+    source,
+    ['labels', 'trials', 'names'],
+    'source',
+  );
+  const { labels, trials, names } = given;
+  if ((labels === undefined) === (trials === undefined)) {
+    const expected = '{ labels } or { trials }';
+    throw invalidArgument(functionName, 'source', expected, source);
+  }
+  if (labels !== undefined && names !== undefined) {
+    throw new AlphaMarginError(
+      'ERR_INVALID_ARGUMENT',
+      `${functionName}: expected names to be left out (labels belong to rows, which need no names) but received ${describe(names)}`,
+    );
+  }
+  return given;
 }
 
 /** Labels of trials: those of identities, and −1 for rows that take no part. */

@@ -1,4 +1,5 @@
 import { invalidArgument } from '../errors.js';
+import { readOptions } from '../options.js';
 import { checkBothKinds } from './checks.js';
 import type { TrialScores } from './trial-scores.js';
 
@@ -10,14 +11,22 @@ export interface NamedScores {
   readonly scores: TrialScores;
 }
 
-/** Reads one system (its scores alone will do) or several. */
+/** A checked system, with what a report may show of its training, unchecked. */
+export interface ReadSystem extends NamedScores {
+  readonly training: unknown;
+}
+
+/**
+ * Reads one system (its scores alone will do) or several. Plots take the systems of a report, too,
+ * and leave the training out.
+ */
 export function readSystems(
   functionName: string,
   systems: TrialScores | readonly NamedScores[],
-): NamedScores[] {
+): ReadSystem[] {
   if (!Array.isArray(systems)) {
     const scores = checkBothKinds(functionName, 'systems', systems);
-    return [{ name: 'system', scores }];
+    return [{ name: 'system', scores, training: undefined }];
   }
   if (systems.length === 0) {
     throw invalidArgument(
@@ -29,7 +38,12 @@ export function readSystems(
   }
   const seen = new Set<string>();
   return Array.from(systems as readonly unknown[], (item, index) => {
-    const system: Partial<NamedScores> = Object(item);
+    const system = readOptions<ReadSystem>(
+      functionName,
+      item,
+      ['name', 'scores', 'training'],
+      `systems[${index}]`,
+    );
     const given: unknown = system.name;
     const name = typeof given === 'string' ? printable(given) : given;
     if (typeof name !== 'string' || name.trim() === '' || seen.has(name)) {
@@ -46,7 +60,7 @@ export function readSystems(
       `systems[${index}].scores`,
       system.scores,
     );
-    return { name, scores };
+    return { name, scores, training: system.training };
   });
 }
 

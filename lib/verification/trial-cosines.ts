@@ -1,6 +1,6 @@
 import { invalidArgument } from '../errors.js';
 import { type CallOptions, invoke } from '../invoke.js';
-import { checkSignal } from '../options.js';
+import { readOptions } from '../options.js';
 import { snapshot, type TensorLike } from '../tensor.js';
 import { readRows } from './checks.js';
 import { cosinesOfTrials, rowsOfTrials } from './listed-trials.js';
@@ -21,8 +21,8 @@ import type { ListedTrials } from './parse-trials.js';
  * @param source `{ trials, names }`, as for {@link scoreTrials}.
  * @param options Defaults: no signal.
  * @returns [T], the cosines in the order of the list.
- * @throws AlphaMarginError `ERR_INVALID_ARGUMENT` for a wrong type, shape or range,
- *   a name that is not known, or a row of zeros (it has no direction);
+ * @throws AlphaMarginError `ERR_INVALID_ARGUMENT` for a wrong type, shape or range, an unknown
+ *   option, a name that is not known, or a row of zeros (it has no direction);
  *   `ERR_NON_FINITE` naming a row that holds NaN or ±∞; `ERR_OUT_OF_MEMORY`.
  * @example
  * import { parseTrials, trialCosines } from 'alphamargin/verification';
@@ -37,7 +37,12 @@ export async function trialCosines(
 ): Promise<Float32Array> {
   const name = 'trialCosines';
   const { data, dims } = readRows(name, 'embeddings', embeddings);
-  const { trials, names } = (source ?? {}) as Partial<ListedTrials>;
+  const { trials, names } = readOptions<ListedTrials>(
+    name,
+    source,
+    ['trials', 'names'],
+    'source',
+  );
   if (trials === undefined) {
     throw invalidArgument(
       name,
@@ -46,8 +51,7 @@ export async function trialCosines(
       source,
     );
   }
-  const { signal } = options ?? {};
-  checkSignal(name, signal);
+  const { signal } = readOptions<CallOptions>(name, options, ['signal']);
   const own = { data: snapshot(data), dims };
   const rows = rowsOfTrials(name, trials, names, dims[0]!);
   return invoke(name, trialCosines, signal, (cancel) =>

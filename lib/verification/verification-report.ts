@@ -1,4 +1,5 @@
 import { invalidArgument } from '../errors.js';
+import { readOptions } from '../options.js';
 import { escapeHtml } from './html.js';
 import {
   curveSection,
@@ -43,7 +44,7 @@ export interface VerificationReportOptions {
  * @param options Title, systems, and optional notes and details; all text is
  *   escaped.
  * @returns The HTML document.
- * @throws AlphaMarginError `ERR_INVALID_ARGUMENT` when an option has the wrong type,
+ * @throws AlphaMarginError `ERR_INVALID_ARGUMENT` when an option is unknown or has the wrong type,
  *   names are not different, a system lacks genuine or impostor pairs, or a number of
  *   a training is not finite.
  * @example
@@ -62,7 +63,17 @@ export interface VerificationReportOptions {
 export async function verificationReport(
   options: VerificationReportOptions,
 ): Promise<string> {
-  const { title, notes = [], details = {}, ...rest } = options ?? {};
+  const {
+    title,
+    notes = [],
+    details = {},
+    systems: given,
+  } = readOptions<VerificationReportOptions>('verificationReport', options, [
+    'title',
+    'systems',
+    'notes',
+    'details',
+  ]);
   if (typeof title !== 'string') {
     throw invalidArgument('verificationReport', 'title', 'a string', title);
   }
@@ -79,23 +90,34 @@ export async function verificationReport(
       notes,
     );
   }
-  if (!Array.isArray(rest.systems)) {
+  if (!Array.isArray(given)) {
     throw invalidArgument(
       'verificationReport',
       'systems',
       'an array of { name, scores }',
-      rest.systems,
+      given,
     );
   }
-  const systems = readSystems('verificationReport', rest.systems);
-  const trainings = rest.systems.flatMap(({ training }, place) => {
+  const systems = readSystems('verificationReport', given);
+  const trainings = systems.flatMap(({ name, training }, place) => {
     if (training === undefined) return [];
     const argument = `systems[${place}].training`;
     const epochs = readTrainingEpochs('verificationReport', argument, training);
-    const { name } = systems[place]!;
     return epochs.length === 0 ? [] : [{ name, place, epochs }];
   });
-  const rows = Object.entries(details ?? {}).map(([name, value]) => {
+  if (
+    typeof details !== 'object' ||
+    details === null ||
+    Array.isArray(details)
+  ) {
+    throw invalidArgument(
+      'verificationReport',
+      'details',
+      'an object of strings and numbers',
+      details,
+    );
+  }
+  const rows = Object.entries(details).map(([name, value]) => {
     if (typeof value === 'object' || typeof value === 'function') {
       const expected = 'a string or a number';
       throw invalidArgument(

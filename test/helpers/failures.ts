@@ -34,6 +34,17 @@ export async function expectFailure(
   expect(error.stack).toContain(testFile);
 }
 
+/** Checks that message and stack of a call's error begin with the function that was called. */
+export function expectName(call: () => unknown, functionName: string): void {
+  const begin = `${functionName}: `;
+  expect(call).toThrow(
+    expect.objectContaining({
+      message: expect.stringMatching(`^${begin}`),
+      stack: expect.stringMatching(`^AlphaMarginError: ${begin}`),
+    }),
+  );
+}
+
 const good = { data: new Float32Array(6), dims: [2, 3] };
 
 /** Anything at all, as JavaScript callers may pass it. */

@@ -101,6 +101,72 @@ test('rows outside a tensor are refused', async () => {
   await reader.close();
 });
 
+/** Arrays that hold the elements of each type. */
+const ARRAYS = {
+  F64: [Float64Array],
+  F32: [Float32Array],
+  F16: [Uint16Array],
+  BF16: [Uint16Array],
+  I64: [BigInt64Array],
+  U64: [BigUint64Array],
+  I32: [Int32Array],
+  U32: [Uint32Array],
+  I16: [Int16Array],
+  U16: [Uint16Array],
+  I8: [Int8Array],
+  U8: [Uint8Array, Uint8ClampedArray],
+  BOOL: [Uint8Array],
+  F8_E5M2: [Uint8Array],
+  F8_E4M3: [Uint8Array],
+} as const;
+const kinds = [...new Set(Object.values(ARRAYS).flat())];
+
+test.each(Object.entries(ARRAYS))(
+  'rows of %s come in an array of that type or as bytes',
+  async (dtype, own: readonly (typeof kinds)[number][]) => {
+    // 16 bytes are whole elements of every type, so that only the type can be wrong.
+    const size = 16 / own[0]!.BYTES_PER_ELEMENT;
+    const path = await writeRaw(
+      `kind-${dtype}`,
+      { t: { dtype, shape: [size], data_offsets: [0, 16] } },
+      16,
+    );
+    await using reader = await openSafetensors(path);
+    for (const Kind of kinds) {
+      const target = new Kind(16 / Kind.BYTES_PER_ELEMENT);
+      const reading = reader.readRows('t', 0, target);
+      if (own.includes(Kind) || Kind === Uint8Array) {
+        await reading;
+        continue;
+      }
+      const expected = [...new Set([own[0]!.name, 'Uint8Array'])];
+      await expect(reading, Kind.name).rejects.toMatchObject({
+        code: 'ERR_INVALID_ARGUMENT',
+        message: expect.stringMatching(
+          `^readRows: expected target of 't', which is ${dtype}, to be ${expected[0]}.* ` +
+            `but received ${Kind.name} of length ${target.length}$`,
+        ),
+      });
+    }
+    await reader.readRows('t', 0, Buffer.alloc(16));
+    await reader.readRows('t', 0, new DataView(new ArrayBuffer(16)));
+  },
+);
+
+test('what an array says of itself does not decide its type', async () => {
+  const entry = { dtype: 'F64', shape: [2], data_offsets: [0, 16] };
+  const path = await writeRaw('liar', { t: entry }, 16);
+  await using reader = await openSafetensors(path);
+  class Float64 extends Float32Array {
+    override get [Symbol.toStringTag]() {
+      return 'Float64Array' as never;
+    }
+  }
+  await expect(reader.readRows('t', 0, new Float64(4))).rejects.toThrow(
+    /which is F64, to be Float64Array or Uint8Array but received Float64 of/,
+  );
+});
+
 test('a closed file says that it is', async () => {
   const entry = { dtype: 'F32', shape: [2, 2], data_offsets: [0, 16] };
   const path = await writeRaw('closed', { t: entry }, 16);

@@ -2,7 +2,12 @@ import { describe, expect, it } from 'vitest';
 import { entmaxSync } from '../../lib/index.js';
 import { entmax } from '../../lib/tfjs/index.js';
 import { relativeError } from '../helpers/contract.js';
-import { type BadCall, expectFailure, wrong } from '../helpers/failures.js';
+import {
+  type BadCall,
+  expectFailure,
+  expectName,
+  wrong,
+} from '../helpers/failures.js';
 import { orders } from '../helpers/losses.js';
 import { normalTensor } from '../helpers/random.js';
 import * as tf from '../helpers/tfjs.js';
@@ -167,6 +172,7 @@ describe('errors of entmax of tfjs', () => {
   it.each(calls)('%s', async (...call) => {
     const { numTensors } = tf.memory();
     await expectFailure(call, 'entmax.test.ts');
+    expectName(call[1], 'entmax');
     expect(tf.memory().numTensors).toBe(numTensors);
   });
 });

@@ -1,7 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { PrototypeHead, qMargin, sgd, tensor } from '../../lib/index.js';
 import { headLoss } from '../../lib/tfjs/index.js';
-import { type BadCall, expectFailure, wrong } from '../helpers/failures.js';
+import {
+  type BadCall,
+  expectFailure,
+  expectName,
+  wrong,
+} from '../helpers/failures.js';
 import { normalTensor, randomLabels } from '../helpers/random.js';
 import * as tf from '../helpers/tfjs.js';
 
@@ -118,6 +123,7 @@ describe('headLoss', () => {
     expect(() => headLoss(head, x, labels)).toThrow(
       expect.objectContaining({ code: 'ERR_BUSY' }),
     );
+    expectName(() => headLoss(head, x, labels), 'headLoss');
     await pending;
     headLoss(head, x, labels).dispose();
   });
@@ -176,7 +182,7 @@ describe('errors of headLoss', () => {
       'a disposed head',
       () => headLoss(closed, x, labels),
       'ERR_DISPOSED',
-      /PrototypeHead/,
+      /the head was disposed/,
     ],
     ['NaN', () => headLoss(head, nan, labels), 'ERR_NON_FINITE', /row 0/],
     [
@@ -215,6 +221,7 @@ describe('errors of headLoss', () => {
     const before = await bits(head);
     const { numTensors } = tf.memory();
     await expectFailure(call, 'head-loss.test.ts');
+    expectName(call[1], 'headLoss');
     expect(tf.memory().numTensors).toBe(numTensors);
     expect(await bits(head)).toEqual(before);
   });

@@ -28,7 +28,8 @@ function embed(rows: number, dim: number, identities: number, seed = 1) {
       data[row * dim + d] = size * (centre + 0.8 * next());
     }
   }
-  return { embeddings: { data, dims: [rows, dim] }, labels };
+  const embeddings = { data, dims: [rows, dim] };
+  return { embeddings, labels, source: { labels } };
 }
 
 /** All pairs in float64, sorted from highest to lowest. */
@@ -76,7 +77,7 @@ describe('scoreTrials with labels', () => {
     [130, 128, 40],
   ])('holds all pairs of %d × %d exactly', async (rows, dim, identities) => {
     const set = embed(rows, dim, identities);
-    const scores = await scoreTrials(set.embeddings, set);
+    const scores = await scoreTrials(set.embeddings, set.source);
     expect(scores.resolution).toBe(0);
     expectScores(scores, reference(set), 2e-6);
   });
@@ -87,7 +88,9 @@ describe('scoreTrials with labels', () => {
     [257, 64, 40],
   ])('counts all pairs of %d × %d in bins', async (rows, dim, identities) => {
     const set = embed(rows, dim, identities);
-    const scores = await scoreTrials(set.embeddings, set, { exactPairs: 0 });
+    const scores = await scoreTrials(set.embeddings, set.source, {
+      exactPairs: 0,
+    });
     expect(scores.resolution).toBe(2 ** -17);
     // A score is shown as its bin's lower edge; rounding may shift it by one bin.
     expectScores(scores, reference(set), 2 * scores.resolution + 2e-6);
@@ -95,8 +98,10 @@ describe('scoreTrials with labels', () => {
 
   it('finds the same metrics on both paths', async () => {
     const set = embed(900, 32, 90);
-    const exact = await scoreTrials(set.embeddings, set);
-    const binned = await scoreTrials(set.embeddings, set, { exactPairs: 0 });
+    const exact = await scoreTrials(set.embeddings, set.source);
+    const binned = await scoreTrials(set.embeddings, set.source, {
+      exactPairs: 0,
+    });
     expect(eer(binned).rate).toBeCloseTo(eer(exact).rate, 4);
     expect(minDcf(binned).cost).toBeCloseTo(minDcf(exact).cost, 3);
     const rates = [0.1, 0.01, 0.001];
@@ -110,15 +115,19 @@ describe('scoreTrials with labels', () => {
   it('crosses the border of its index lists', async () => {
     // 319,600 pairs: more than one list of 2^18 holds.
     const set = embed(800, 3, 50);
-    const scores = await scoreTrials(set.embeddings, set);
+    const scores = await scoreTrials(set.embeddings, set.source);
     expect(scores.genuinePairs + scores.impostorPairs).toBe((800 * 799) / 2);
     expectScores(scores, reference(set), 2e-6);
   });
 
   it('switches to bins above exactPairs', async () => {
     const set = embed(20, 4, 5);
-    const at = await scoreTrials(set.embeddings, set, { exactPairs: 190 });
-    const above = await scoreTrials(set.embeddings, set, { exactPairs: 189 });
+    const at = await scoreTrials(set.embeddings, set.source, {
+      exactPairs: 190,
+    });
+    const above = await scoreTrials(set.embeddings, set.source, {
+      exactPairs: 189,
+    });
     expect(at.resolution).toBe(0);
     expect(above.resolution).toBeGreaterThan(0);
   });
@@ -240,7 +249,7 @@ describe('scoreTrials with labels', () => {
     const sampler = setInterval(() => {
       most = Math.max(most, process.memoryUsage().rss);
     }, 5);
-    const scores = await scoreTrials(set.embeddings, set);
+    const scores = await scoreTrials(set.embeddings, set.source);
     clearInterval(sampler);
     expect(scores.genuinePairs).toBe(2000 * ((12 * 11) / 2));
     expect(scores.genuinePairs + scores.impostorPairs).toBe(12_000 * 23_999);
@@ -347,8 +356,8 @@ describe('scoreTrials', () => {
     const data = set.embeddings.data.slice().fill(value, 12, 15);
     const embeddings = { data, dims: [6, 3] };
     for (const [source, options] of [
-      [set, {}],
-      [set, { exactPairs: 0 }],
+      [set.source, {}],
+      [set.source, { exactPairs: 0 }],
       [{ trials: parseTrials('1 0 1') }, {}],
     ] as const) {
       const error = await scoreTrials(embeddings, source, options).catch(
@@ -383,11 +392,11 @@ describe('scoreTrials', () => {
       ],
       [[set.embeddings, { labels: labels.slice(1) }], 'labels to be one label'],
       [[set.embeddings, { labels: '01' }], 'labels to be an Int32Array'],
-      [[set.embeddings, set, { exactPairs: -1 }], 'exactPairs'],
-      [[set.embeddings, set, { exactPairs: 1.5 }], 'exactPairs'],
-      [[set.embeddings, set, { exactPairs: 2 ** 29 }], 'exactPairs'],
+      [[set.embeddings, set.source, { exactPairs: -1 }], 'exactPairs'],
+      [[set.embeddings, set.source, { exactPairs: 1.5 }], 'exactPairs'],
+      [[set.embeddings, set.source, { exactPairs: 2 ** 29 }], 'exactPairs'],
       [
-        [set.embeddings, set, { signal: {} }],
+        [set.embeddings, set.source, { signal: {} }],
         'options.signal to be an AbortSignal',
       ],
     ] as const) {
@@ -399,7 +408,7 @@ describe('scoreTrials', () => {
   });
 
   it('is not disturbed by embeddings that change or leave meanwhile', async () => {
-    const expected = await scoreTrials(set.embeddings, set);
+    const expected = await scoreTrials(set.embeddings, set.source);
     for (const disturb of [
       (data: Float32Array) => data.fill(Number.NaN),
       (data: Float32Array) =>
@@ -417,7 +426,9 @@ describe('scoreTrials', () => {
   it('rejects with the reason of a signal aborted before or during', async () => {
     const reason = new Error('enough');
     await expect(
-      scoreTrials(set.embeddings, set, { signal: AbortSignal.abort(reason) }),
+      scoreTrials(set.embeddings, set.source, {
+        signal: AbortSignal.abort(reason),
+      }),
     ).rejects.toBe(reason);
 
     const large = embed(30_000, 16, 100);
@@ -426,20 +437,20 @@ describe('scoreTrials', () => {
       await work;
       return performance.now() - start;
     };
-    const whole = await time(scoreTrials(large.embeddings, large));
+    const whole = await time(scoreTrials(large.embeddings, large.source));
     const controller = new AbortController();
     const { signal } = controller;
     setTimeout(() => controller.abort(reason), whole / 10);
     const stopped = await time(
-      expect(scoreTrials(large.embeddings, large, { signal })).rejects.toBe(
-        reason,
-      ),
+      expect(
+        scoreTrials(large.embeddings, large.source, { signal }),
+      ).rejects.toBe(reason),
     );
     expect(stopped).toBeLessThan(whole / 2);
   }, 120_000);
 
   it('agrees with trialScoresFrom on the same scores', async () => {
-    const scores = await scoreTrials(set.embeddings, set);
+    const scores = await scoreTrials(set.embeddings, set.source);
     const again = trialScoresFrom(
       Float64Array.from(expand(scores, 'genuineCounts')),
       Float64Array.from(expand(scores, 'impostorCounts')),

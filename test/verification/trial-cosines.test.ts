@@ -104,7 +104,7 @@ describe('trialCosines', () => {
       [[null, { trials }], 'embeddings to be a tensor'],
       [[{ ...embeddings, dims: [6] }, { trials }], 'embeddings.dims'],
       [[embeddings], 'source to be { trials } or { trials, names }'],
-      [[embeddings, { labels: Int32Array.of(1) }], 'source to be { trials }'],
+      [[embeddings, {}], 'source to be { trials } or { trials, names }'],
       [[embeddings, { trials: {} }], 'trials to be a trial list'],
       [[embeddings, { trials, names: ['0'] }], 'names to be one name for'],
       [[embeddings, { trials: parseTrials('1 0 7') }], 'every name in trials'],
