@@ -15,6 +15,12 @@ import { TrainingState } from './training-state.js';
 /** Rows whose features tell one training set from another. */
 const SAMPLED_ROWS = 64;
 
+/** Values of the fields that recipes from before there were any lack. */
+const LATER_FIELDS: Partial<TrainingRecipe> = {
+  subCentres: 1,
+  logitAdjustment: null,
+};
+
 /** Writes head, projection and position as one checkpoint, complete or not at all. */
 export async function saveTraining(
   path: string,
@@ -119,7 +125,7 @@ async function checkSameRun(
 
 function parseRecipe(path: string, text: string): Record<string, unknown> {
   try {
-    return Object(JSON.parse(text));
+    return { ...LATER_FIELDS, ...JSON.parse(text) };
   } catch {
     throw damagedFile(path, 'cannot resume: its train.recipe is damaged');
   }

@@ -42,6 +42,30 @@ test.each([
   [['train', ...files, '--scale', '1e4'], /would overflow/],
   [['train', ...files, '--lr-schedule', 'up'], /--lr-schedule/],
   [['train', ...files, '--margin-ramp', '5'], /--margin-ramp/],
+  [
+    ['train', ...files, '--label-smoothing', '0.1'],
+    /--label-smoothing goes with --loss cosface or arcface, not with q-margin/,
+  ],
+  [
+    ['train', ...files, '--loss', 'cosface', '--label-smoothing', '1'],
+    /--label-smoothing must be a number in \[0, 1\), not '1'/,
+  ],
+  [
+    [
+      ...['train', ...files, '--loss', 'arcface', '--alpha', '1.5'],
+      ...['--label-smoothing', '0.1'],
+    ],
+    /labelSmoothing to be 0 for alpha 1.5/,
+  ],
+  [['train', ...files, '--inter-top-k', '5'], /K:PENALTY.* not '5'/],
+  [['train', ...files, '--inter-top-k', '0:0.1'], /not '0:0.1'/],
+  [['train', ...files, '--inter-top-k', '2:2.5'], /\[0, 2\], not '2:2.5'/],
+  [['train', ...files, '--logit-adjustment=-1'], /a number >= 0, not '-1'/],
+  [['train', ...files, '--sub-centres', '257'], /from 1 to 256, not '257'/],
+  [
+    ['train', ...files, '--sub-centres', '2', '--device', 'cuda:0'],
+    /--sub-centres 2 needs --device cpu .*, not cuda:0/,
+  ],
   [['train', ...files, '--device', 'gpu'], /--device must be auto, cpu/],
   [['train', ...files, '--threads', '2000'], /from 1 to 1024/],
   [['train', ...files, '--reinitialize-at', '15'], /less than --epochs/],
