@@ -15,6 +15,8 @@ export interface TrainArguments {
   readonly split: string | undefined;
   readonly out: string;
   readonly log: string | undefined;
+  /** Checkpoint whose prototypes, and projection, the run starts from. */
+  readonly init: string | undefined;
   readonly resume: boolean;
   /** Whether a file at `out` may be replaced. */
   readonly overwrite: boolean;
@@ -36,6 +38,7 @@ const OPTIONS = {
   split: text,
   out: text,
   log: text,
+  init: text,
   resume: { type: 'boolean' },
   overwrite: { type: 'boolean' },
   device: text,
@@ -86,6 +89,9 @@ Files
                         two says what becomes of it
   --resume              go on from --out where it stopped; needs the same options, --epochs too
   --overwrite           replace --out if it exists
+  --init FILE           start from the prototypes of another checkpoint, and from its projection
+                        with --project, in place of random ones; identities, width and
+                        sub-centres must be the same, all else may differ; not with --resume
   --log FILE            history of the epochs to write (JSON)
   --checkpoint-every N  epochs between checkpoints; 0: only at the end         (1)
 
@@ -105,7 +111,8 @@ Loss
 
 Projection
   --project D           learn a linear projection to D dimensions
-  --project-init HOW    with --project: identity | random                (identity)
+  --project-init HOW    with --project: identity | random, where --init brings none
+                                                                         (identity)
   --project-lr RATE     with --project: its learning rate                    (--lr)
 
 Optimisation
@@ -154,12 +161,19 @@ export function parseTrainArguments(args: string[]): TrainArguments {
     );
   }
   const recipe = parseRecipe(read);
+  const init = read.text('init');
+  if (init !== undefined && resume) {
+    throw new UsageError(
+      'give either --init, which starts a new run, or --resume, which goes on from --out',
+    );
+  }
   return {
     embeddings,
     labels,
     split: read.text('split'),
     out,
     log: read.text('log'),
+    init,
     resume,
     overwrite,
     device: parseDevice(read.text('device') ?? 'auto', recipe),

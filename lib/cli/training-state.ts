@@ -42,19 +42,33 @@ const NO_SUMS: EpochSums = {
   zeroLoss: 0,
 };
 
+/** The checkpoint that a run started from. */
+export interface TakenFrom {
+  readonly path: string;
+  /** Whether its projection was taken, was left, or there was none. */
+  readonly projection: 'taken' | 'left' | 'none';
+}
+
 /** Everything a run changes: head, projection, position, history. */
 export class TrainingState {
   readonly head: PrototypeHead;
   readonly projection: Projection | null;
+  /** What its prototypes started from; null for random ones. */
+  readonly from: TakenFrom | null;
   /** Steps done. */
   step = 0;
   /** Of the running epoch. */
   sums: EpochSums = { ...NO_SUMS };
   readonly history: EpochRecord[] = [];
 
-  constructor(head: PrototypeHead, projection: Projection | null) {
+  constructor(
+    head: PrototypeHead,
+    projection: Projection | null,
+    from: TakenFrom | null = null,
+  ) {
     this.head = head;
     this.projection = projection;
+    this.from = from;
   }
 
   /** The state before the first step. */

@@ -66,6 +66,10 @@ test.each([
     ['train', ...files, '--sub-centres', '2', '--device', 'cuda:0'],
     /--sub-centres 2 needs --device cpu .*, not cuda:0/,
   ],
+  [
+    ['train', ...files, '--init', 'i', '--resume'],
+    /either --init, which starts a new run, or --resume/,
+  ],
   [['train', ...files, '--device', 'gpu'], /--device must be auto, cpu/],
   [['train', ...files, '--threads', '2000'], /from 1 to 1024/],
   [['train', ...files, '--reinitialize-at', '15'], /less than --epochs/],
