@@ -32,7 +32,7 @@ export async function run(args: string[]): Promise<number> {
   if (dataset.count * dataset.dim > LONG_CHECK) {
     progress.note(`checking ${dataset.count} rows before the first step`);
   }
-  const data = await readTrainingData(dataset, options);
+  const data = await readTrainingData(dataset, options, progress.note);
   if (options.threads !== undefined) setThreadCount(options.threads);
 
   const steps = recipe.epochs * trainingPlan(data, recipe).stepsPerEpoch;

@@ -84,7 +84,9 @@ Files
                         are one set, which may be larger than memory
   --labels FILE         npy, int32, int64 or uint8 [N]: the identity of each row; for Kaldi
                         files an utt2spk map, too
-  --split FILE          npy [N]: only rows with value 0 are trained on (1 marks the test rows)
+  --split FILE          npy [N], whole numbers or bool: only rows with value 0 (False) are trained
+                        on; 1 (True) marks the test rows, rows with another value are in neither
+                        part
   --out FILE            checkpoint to write (safetensors); where there is a file, one of the next
                         two says what becomes of it
   --resume              go on from --out where it stopped; needs the same options, --epochs too

@@ -104,6 +104,7 @@ async function readPairs(
       dataset,
       options.source,
       'test',
+      console.error,
     );
     checkLabelledPairs(options.source.labels, labels);
     return { rows, source: { labels } };

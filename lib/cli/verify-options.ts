@@ -40,7 +40,8 @@ Measures verification by cosine: TAR at FAR 1e-1 ... 1e-6, EER, minDCF.
   --embeddings FILE  npy or safetensors, [N, D]; Kaldi scp or ark
   --labels FILE      npy, int32, int64 or uint8 [N], or utt2spk of Kaldi: all pairs of rows are
                      compared
-  --split FILE       with --labels: npy [N]; only rows with value 1 are compared
+  --split FILE       with --labels: npy [N], whole numbers or bool; only rows with value 1 (True)
+                     are compared
   --trials FILE      list of pairs, one a line: label (1 same, 0 different), enrolment, test; or
                      enrolment, test, label (target, nontarget) as in Kaldi
   --names FILE       with --trials: the name of each row, one a line; without it the list
