@@ -20,11 +20,17 @@ export interface ProjectedEmbeddings {
   readonly training: readonly TrainingEpoch[];
 }
 
-/** The embeddings after the projection of a checkpoint. */
+/**
+ * The embeddings after the projection of a checkpoint.
+ *
+ * @param inFile Row in the file, for each row.
+ * @param what The embeddings, in messages.
+ */
 export async function projectEmbeddings(
   file: string,
   embeddings: Tensor,
   inFile: Int32Array,
+  what = 'embeddings',
 ): Promise<ProjectedEmbeddings> {
   const checkpoint = await openSafetensors(file);
   try {
@@ -48,7 +54,7 @@ export async function projectEmbeddings(
     if (found !== undefined) {
       throw damagedFile(
         file,
-        `its projection gives row ${inFile[found.row]} of the embeddings no direction ` +
+        `its projection gives row ${inFile[found.row]} of the ${what} no direction ` +
           `(norm ${found.norm})`,
       );
     }

@@ -97,6 +97,21 @@ test.each([
   ],
   [['verify', '--embeddings', 'x', '--trials', 't', '--split', 's'], /--split/],
   [['verify', '--embeddings', 'x', '--labels', 'y', '--names', 'n'], /--names/],
+  [
+    ['verify', '--embeddings', 'x', '--labels', 'y', '--scores', 's'],
+    /--scores goes with --trials/,
+  ],
+  [
+    ['verify', '--embeddings', 'x', '--labels', 'y', '--cohort-top', '9'],
+    /--cohort-top goes with --cohort/,
+  ],
+  [
+    [
+      ...['verify', '--embeddings', 'x', '--labels', 'y'],
+      ...['--cohort', 'c', '--cohort-top', '1'],
+    ],
+    /--cohort-top must be a whole number >= 2, not '1'/,
+  ],
   [['demo', '--seed', 'x'], /--seed must be a whole number/],
 ] as const)('%j is bad usage', async (args, message) => {
   const result = await runCli(args);
