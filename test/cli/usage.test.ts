@@ -13,6 +13,7 @@ test.each([
   [['train', '--help'], 0, /--margin-ramp/],
   [['verify', '-h'], 0, /--trials/],
   [['info', '--help'], 0, /Usage: alphamargin info/],
+  [['project', '--help'], 0, /--normalize/],
   [['demo', '--help'], 0, /Usage: alphamargin demo/],
   [['--version'], 0, /^\d+\.\d+\.\d+\n$/],
 ] as const)('%j prints help', async (args, code, text) => {
@@ -111,6 +112,11 @@ test.each([
       ...['--cohort', 'c', '--cohort-top', '1'],
     ],
     /--cohort-top must be a whole number >= 2, not '1'/,
+  ],
+  [['project', '--head', 'h', '--out', 'y.npy'], /--embeddings is required/],
+  [
+    ['project', '--head', 'h', '--embeddings', 'x', '--out', 'y.txt'],
+    /--out must be the name of an npy file, not 'y\.txt'/,
   ],
   [['demo', '--seed', 'x'], /--seed must be a whole number/],
 ] as const)('%j is bad usage', async (args, message) => {
