@@ -136,6 +136,8 @@ function recipe(loss: LossSpecification, seed: number): TrainingRecipe {
   const momentum = 0.9;
   return {
     loss,
+    subCentres: 1,
+    logitAdjustment: null,
     optimizer: sgd({ learningRate, momentum, weightDecay: 5e-4 }),
     epochs: EPOCHS,
     batch: 128,

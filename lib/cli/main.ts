@@ -14,6 +14,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   info: () => import('./info-command.js'),
   train: () => import('./train-command.js'),
   verify: () => import('./verify-command.js'),
+  project: () => import('./project-command.js'),
   demo: () => import('./demo-command.js'),
 };
 
@@ -23,6 +24,7 @@ Commands
   info      what is loaded, and on which devices it can run
   train     train a prototype head (and a projection) on embeddings
   verify    measure verification: TAR at FAR, EER, minDCF
+  project   write embeddings after the projection of a head
   demo      train and compare the losses on identities it makes
 
 alphamargin COMMAND --help shows the options of a command.

@@ -14,6 +14,9 @@ export interface NamedFile {
   readonly file: string;
 }
 
+/** Options whose files may be Kaldi scripts. */
+const EMBEDDINGS = ['embeddings', 'cohort'];
+
 /** Most links that one path leads through, as in Linux. */
 const MOST_LINKS = 40;
 
@@ -53,7 +56,9 @@ export async function checkOutputs(
   // Scripts may be long, and a file that is not there yet is none of their archives.
   if (!outputs.some(({ file }) => isFile(file))) return;
   for (const input of inputs) {
-    if (input.option !== 'embeddings' || !input.file.endsWith('.scp')) continue;
+    if (!EMBEDDINGS.includes(input.option) || !input.file.endsWith('.scp')) {
+      continue;
+    }
     for (const archive of (await readScp(input.file)).paths) {
       const output = outputAt.get(placeOf(archive));
       if (output === undefined) continue;

@@ -8,7 +8,7 @@ export type ProjectionStart = 'identity' | 'random';
 const START_STREAM = 0x50524f4a;
 
 /** Rows projected at a time by {@link Projection.applyAll}. */
-const ROWS_AT_A_TIME = 4096;
+export const ROWS_AT_A_TIME = 4096;
 
 /**
  * A linear map in front of the head, y = P·x without bias: the smallest real backbone.

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { openEmbeddings } from '../data/open-embeddings.js';
 import { checkWritable, writeTextAtomically } from '../io/atomic-file.js';
 import { setThreadCount } from '../thread-count.js';
+import { startFrom } from './initial-checkpoint.js';
 import { checkOutputs, filesOf, isFile } from './output-checks.js';
 import { bufferRowsOf, trainingPlan } from './sampling.js';
 import { StopRequest } from './stop-request.js';
@@ -10,7 +11,7 @@ import { train } from './training.js';
 import { loadTraining, saveTraining } from './training-checkpoint.js';
 import { readTrainingData, type TrainingData } from './training-data.js';
 import { trainingProgress } from './training-progress.js';
-import { TrainingState } from './training-state.js';
+import { type TakenFrom, TrainingState } from './training-state.js';
 import { UsageError } from './usage.js';
 
 /** Numbers in a set from which reading it once takes long enough to say so. */
@@ -31,14 +32,16 @@ export async function run(args: string[]): Promise<number> {
   if (dataset.count * dataset.dim > LONG_CHECK) {
     progress.note(`checking ${dataset.count} rows before the first step`);
   }
-  const data = await readTrainingData(dataset, options);
+  const data = await readTrainingData(dataset, options, progress.note);
   if (options.threads !== undefined) setThreadCount(options.threads);
 
   const steps = recipe.epochs * trainingPlan(data, recipe).stepsPerEpoch;
   const resuming = options.resume && existsSync(out);
   const state = resuming
     ? await loadTraining(out, data, recipe, options.device)
-    : TrainingState.start(data, recipe, options.device);
+    : options.init !== undefined
+      ? await startFrom(options.init, data, recipe, options.device)
+      : TrainingState.start(data, recipe, options.device);
   progress.note(describeStart(data, options, state, resuming));
 
   using stop = new StopRequest(progress.note);
@@ -70,7 +73,7 @@ export async function run(args: string[]): Promise<number> {
       completed
         ? `trained: ${out}`
         : `stopped after step ${state.step} of ${steps}: ${out} holds the checkpoint; ` +
-            `run the same command with --resume${options.overwrite ? ' in place of --overwrite' : ''} to go on`,
+            `run the same command with --resume${inPlaceOf(options)} to go on`,
     );
     return completed ? 0 : stop.exitCode;
   } finally {
@@ -79,12 +82,22 @@ export async function run(args: string[]): Promise<number> {
   }
 }
 
+/** What --resume takes the place of. */
+function inPlaceOf({ init, overwrite }: TrainArguments): string {
+  const replaced = [
+    ...(init === undefined ? [] : ['--init']),
+    ...(overwrite ? ['--overwrite'] : []),
+  ];
+  return replaced.length === 0 ? '' : ` in place of ${replaced.join(' and ')}`;
+}
+
 /** Refuses outputs whose writing would destroy an input, or what an earlier run has trained. */
 async function checkFiles(options: TrainArguments): Promise<void> {
-  const { embeddings, labels, split, out, log, resume, overwrite } = options;
+  const { embeddings, labels, split, init, out, log, resume, overwrite } =
+    options;
   await checkOutputs(
     filesOf({ out, log }),
-    filesOf({ embeddings, labels, split }),
+    filesOf({ embeddings, labels, split, init }),
   );
   if (!resume && !overwrite && isFile(out)) {
     throw new UsageError(
@@ -108,7 +121,9 @@ function describeStart(
     ? `; resuming after step ${state.step}`
     : resume
       ? `; ${out} does not exist yet: starting`
-      : '';
+      : state.from !== null
+        ? `; starting from the ${describeTaken(state.from)}`
+        : '';
   const mixed =
     sampler.name === 'shuffled' && bufferRowsOf(sampler, dim) < data.rows.length
       ? `; read from disk, ${bufferRowsOf(sampler, dim)} rows at a time are mixed`
@@ -116,12 +131,18 @@ function describeStart(
   return `${loss.name}, alpha ${loss.alpha}, scale ${loss.scale}: ${sizes}${mixed}${start}`;
 }
 
+function describeTaken({ path, projection }: TakenFrom): string {
+  if (projection === 'taken') return `prototypes and projection of ${path}`;
+  const rest = projection === 'left' ? ', without its projection' : '';
+  return `prototypes of ${path}${rest}`;
+}
+
 /** Writes the history for programs. */
 async function writeLog(
   { log, recipe }: TrainArguments,
-  { history, step }: TrainingState,
+  { history, step, from }: TrainingState,
 ): Promise<void> {
   if (log === undefined) return;
-  const content = { recipe, step, history };
+  const content = { recipe, ...(from && { from }), step, history };
   await writeTextAtomically(log, `${JSON.stringify(content, null, 2)}\n`);
 }

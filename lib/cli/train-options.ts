@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util';
 import type { Device } from '../device.js';
 import { adagrad, sgd } from '../optimizer.js';
-import { chooseLoss, LOSS_NAMES } from './loss-options.js';
+import { chooseLoss, LOSS_NAMES, parseInterTopK } from './loss-options.js';
 import { parseSampler, SAMPLER_NAMES } from './sampling.js';
 import { parseLearningRateSchedule, parseMarginRamp } from './schedules.js';
 import type { TrainingRecipe } from './training-recipe.js';
@@ -15,6 +15,8 @@ export interface TrainArguments {
   readonly split: string | undefined;
   readonly out: string;
   readonly log: string | undefined;
+  /** Checkpoint whose prototypes, and projection, the run starts from. */
+  readonly init: string | undefined;
   readonly resume: boolean;
   /** Whether a file at `out` may be replaced. */
   readonly overwrite: boolean;
@@ -25,6 +27,9 @@ export interface TrainArguments {
   readonly recipe: TrainingRecipe;
 }
 
+/** As the library has it. */
+const MOST_SUB_CENTRES = 256;
+
 const text = { type: 'string' } as const;
 
 const OPTIONS = {
@@ -33,6 +38,7 @@ const OPTIONS = {
   split: text,
   out: text,
   log: text,
+  init: text,
   resume: { type: 'boolean' },
   overwrite: { type: 'boolean' },
   device: text,
@@ -43,6 +49,10 @@ const OPTIONS = {
   scale: text,
   margin: text,
   'margin-ramp': text,
+  'label-smoothing': text,
+  'inter-top-k': text,
+  'logit-adjustment': text,
+  'sub-centres': text,
   project: text,
   'project-init': text,
   'project-lr': text,
@@ -74,11 +84,16 @@ Files
                         are one set, which may be larger than memory
   --labels FILE         npy, int32, int64 or uint8 [N]: the identity of each row; for Kaldi
                         files an utt2spk map, too
-  --split FILE          npy [N]: only rows with value 0 are trained on (1 marks the test rows)
+  --split FILE          npy [N], whole numbers or bool: only rows with value 0 (False) are trained
+                        on; 1 (True) marks the test rows, rows with another value are in neither
+                        part
   --out FILE            checkpoint to write (safetensors); where there is a file, one of the next
                         two says what becomes of it
   --resume              go on from --out where it stopped; needs the same options, --epochs too
   --overwrite           replace --out if it exists
+  --init FILE           start from the prototypes of another checkpoint, and from its projection
+                        with --project, in place of random ones; identities, width and
+                        sub-centres must be the same, all else may differ; not with --resume
   --log FILE            history of the epochs to write (JSON)
   --checkpoint-every N  epochs between checkpoints; 0: only at the end         (1)
 
@@ -88,11 +103,18 @@ Loss
   --scale S             factor of the cosines, > 0         (32; cosface, arcface: 64)
   --margin M            margin, >= 0      (0.2; cosface: 0.35; arcface: 0.5 radians)
   --margin-ramp A:B     margin 0 until A epochs are done, exponential rise until B
+  --label-smoothing E   of cosface and arcface with alpha 1, in [0, 1)          (0)
+  --inter-top-k K:P     penalty P, in [0, 2], on the cosines of the K most similar wrong
+                        identities, K >= 1                                    (off)
+  --logit-adjustment T  reference measure n^T for an identity of n rows, T >= 0; with alpha 1
+                        logit adjustment                                      (off)
+  --sub-centres K       prototypes of each identity, 1 to 256; above 1 on the CPU only   (1)
   --reinitialize-at N   after N epochs, replace each prototype by its class mean
 
 Projection
   --project D           learn a linear projection to D dimensions
-  --project-init HOW    with --project: identity | random                (identity)
+  --project-init HOW    with --project: identity | random, where --init brings none
+                                                                         (identity)
   --project-lr RATE     with --project: its learning rate                    (--lr)
 
 Optimisation
@@ -140,25 +162,40 @@ export function parseTrainArguments(args: string[]): TrainArguments {
       'give either --resume, which goes on from --out, or --overwrite, which replaces it',
     );
   }
+  const recipe = parseRecipe(read);
+  const init = read.text('init');
+  if (init !== undefined && resume) {
+    throw new UsageError(
+      'give either --init, which starts a new run, or --resume, which goes on from --out',
+    );
+  }
   return {
     embeddings,
     labels,
     split: read.text('split'),
     out,
     log: read.text('log'),
+    init,
     resume,
     overwrite,
-    device: parseDevice(read.text('device') ?? 'auto'),
+    device: parseDevice(read.text('device') ?? 'auto', recipe),
     threads: readThreads(read),
     checkpointEvery: read.integer('checkpoint-every', 0) ?? 1,
-    recipe: parseRecipe(read),
+    recipe,
   };
 }
 
-function parseDevice(text: string): Device {
-  if (/^(auto|cpu|cuda|cuda:\d+)$/.test(text)) return text as Device;
+/** The device asked for. Sub-centres are there on the CPU only, so that is what auto means then. */
+function parseDevice(text: string, { subCentres }: TrainingRecipe): Device {
+  if (!/^(auto|cpu|cuda|cuda:\d+)$/.test(text)) {
+    throw new UsageError(
+      `--device must be auto, cpu, cuda or cuda:N, not '${text}'`,
+    );
+  }
+  if (subCentres === 1) return text as Device;
+  if (text === 'auto' || text === 'cpu') return 'cpu';
   throw new UsageError(
-    `--device must be auto, cpu, cuda or cuda:N, not '${text}'`,
+    `--sub-centres ${subCentres} needs --device cpu (or auto, which means it then), not ${text}`,
   );
 }
 
@@ -167,12 +204,20 @@ function parseRecipe(read: OptionReader): TrainingRecipe {
     read.number(name, 'a number > 0', (value) => value > 0);
   const atLeastZero = (name: string) =>
     read.number(name, 'a number >= 0', (value) => value >= 0);
+  const interTopK = read.text('inter-top-k');
   const loss = asUsage(() =>
     chooseLoss({
       name: read.choice('loss', LOSS_NAMES, 'q-margin'),
       alpha: read.number('alpha', 'a number >= 1', (value) => value >= 1),
       scale: positive('scale'),
       margin: atLeastZero('margin'),
+      labelSmoothing: read.number(
+        'label-smoothing',
+        'a number in [0, 1)',
+        (value) => value >= 0 && value < 1,
+      ),
+      interTopK:
+        interTopK === undefined ? undefined : parseInterTopK(interTopK),
     }),
   );
   const momentum =
@@ -205,8 +250,16 @@ function parseRecipe(read: OptionReader): TrainingRecipe {
   }
   const start = read.choice('project-init', ['identity', 'random'], 'identity');
   const projectionRate = positive('project-lr') ?? learningRate;
+  const subCentres = read.number(
+    'sub-centres',
+    `a whole number from 1 to ${MOST_SUB_CENTRES}`,
+    (value) =>
+      Number.isInteger(value) && value >= 1 && value <= MOST_SUB_CENTRES,
+  );
   return {
     loss,
+    subCentres: subCentres ?? 1,
+    logitAdjustment: atLeastZero('logit-adjustment') ?? null,
     optimizer: asUsage(() =>
       read.choice('optimizer', ['sgd', 'adagrad'], 'sgd') === 'sgd'
         ? sgd({ learningRate, momentum, weightDecay })

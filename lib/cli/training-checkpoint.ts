@@ -10,10 +10,16 @@ import { PrototypeHead } from '../prototype-head.js';
 import { readProjection } from './checkpoint-projection.js';
 import type { TrainingData } from './training-data.js';
 import type { TrainingRecipe } from './training-recipe.js';
-import { TrainingState } from './training-state.js';
+import { type TakenFrom, TrainingState } from './training-state.js';
 
 /** Rows whose features tell one training set from another. */
 const SAMPLED_ROWS = 64;
+
+/** Values of the fields that recipes from before there were any lack. */
+const LATER_FIELDS: Partial<TrainingRecipe> = {
+  subCentres: 1,
+  logitAdjustment: null,
+};
 
 /** Writes head, projection and position as one checkpoint, complete or not at all. */
 export async function saveTraining(
@@ -47,6 +53,7 @@ export async function saveTraining(
     'train.step': String(state.step),
     'train.sums': JSON.stringify(state.sums),
     'train.history': JSON.stringify(state.history),
+    ...(state.from && { 'train.from': JSON.stringify(state.from) }),
   };
   await state.head.save(path, { extra: { tensors, metadata } });
 }
@@ -67,14 +74,25 @@ export async function loadTraining(
   try {
     await checkSameRun(file, data, recipe);
     const projection = await readProjection(file);
+    const from = readFrom(file);
     const state = new TrainingState(
       await PrototypeHead.load(path, { device }),
       projection,
+      from,
     );
     readPosition(file, state);
     return state;
   } finally {
     await file.close();
+  }
+}
+
+/** Reads what the run started from. */
+function readFrom({ path, metadata }: SafetensorsFile): TakenFrom | null {
+  try {
+    return JSON.parse(metadata['train.from'] ?? 'null');
+  } catch {
+    throw damagedFile(path, 'cannot resume: its train.from is damaged');
   }
 }
 
@@ -119,7 +137,7 @@ async function checkSameRun(
 
 function parseRecipe(path: string, text: string): Record<string, unknown> {
   try {
-    return Object(JSON.parse(text));
+    return { ...LATER_FIELDS, ...JSON.parse(text) };
   } catch {
     throw damagedFile(path, 'cannot resume: its train.recipe is damaged');
   }

@@ -5,7 +5,7 @@ import type {
 } from '../data/embedding-dataset.js';
 import { sequential } from '../data/sequential.js';
 import { AlphaMarginError } from '../errors.js';
-import { labelsFromNpy } from '../io/npy-inputs.js';
+import { readNpy } from '../io/npy-reader.js';
 import { placeIn, readIdentities } from './embedding-inputs.js';
 import { checkFeatures, checkLabels } from './input-checks.js';
 
@@ -36,25 +36,35 @@ export const SPLIT = { train: 0, test: 1 } as const;
 /**
  * Reads the labels of embeddings, and with a split file keeps one part.
  *
+ * @param note Told of rows that belong to no part. They are no error: a third part, for validation,
+ *   is common. But a file of something else should not pass for a split without a word.
  * @throws AlphaMarginError naming the file, and the row in it, that cannot be used.
  */
 export async function readLabelledRows(
   dataset: EmbeddingDataset,
   files: { labels: string; split?: string | undefined },
   part: keyof typeof SPLIT,
+  note: (message: string) => void,
 ): Promise<LabelledRows> {
   const { count } = dataset;
   const labels = await readIdentities(files.labels, dataset);
   checkCount(files.labels, labels.length, count);
   let rows = Int32Array.from({ length: count }, (_, row) => row);
   if (files.split !== undefined) {
-    const split = await labelsFromNpy(files.split);
+    const split = await readSplit(files.split);
     checkCount(files.split, split.length, count);
     rows = rows.filter((row) => split[row] === SPLIT[part]);
     if (rows.length === 0) {
       throw unusable(
         files.split,
         `no row has the value ${SPLIT[part]}, which marks the ${part} part`,
+      );
+    }
+    const others = split.filter((value) => value > 1 || value < 0).length;
+    if (others > 0) {
+      note(
+        `${files.split}: ${others} of ${count} rows have a value other than ` +
+          `${SPLIT.train} (train) and ${SPLIT.test} (test) and belong to neither`,
       );
     }
   }
@@ -73,9 +83,11 @@ export async function readTrainingData(
     labels: string;
     split: string | undefined;
   },
+  note: (message: string) => void,
 ): Promise<TrainingData> {
-  const part = await readLabelledRows(dataset, files, 'train');
+  const part = await readLabelledRows(dataset, files, 'train', note);
   const data = withClasses(dataset, part);
+  checkIdentities(files, data);
   const placeOf = placeIn(files.embeddings, dataset);
   for await (const { embeddings, rows } of inOrder(data)) {
     checkFeatures(embeddings.data as Float32Array, dataset.dim, rows, placeOf);
@@ -87,6 +99,31 @@ export async function readTrainingData(
 export function inOrder({ source, classes, rows }: TrainingData) {
   const plan = sequential({ rows, batch: PASS_BATCH });
   return embeddingBatches(source, classes, plan);
+}
+
+/** The part of each row: numbers, or a mask of NumPy that is true for the test rows. */
+async function readSplit(file: string): Promise<Int32Array | Uint8Array> {
+  const { type, data, dims } = await readNpy(file);
+  const isKnown = type === 'int32' || type === 'uint8' || type === 'bool';
+  if (isKnown && dims.length === 1) return data;
+  throw unusable(
+    file,
+    `a split is int32, int64, uint8 or bool [N], not ${type} [${dims.join(', ')}]`,
+  );
+}
+
+/** A loss of one identity is 0 whatever the embeddings: nothing would be trained, and nothing said. */
+function checkIdentities(
+  { labels, split }: { labels: string; split: string | undefined },
+  { rows, identities }: TrainingData,
+): void {
+  if (identities.length > 1) return;
+  const marked = split === undefined ? '' : ` (${SPLIT.train} in ${split})`;
+  throw unusable(
+    labels,
+    `all ${rows.length} rows to train on${marked} are of the identity ${identities[0]}; ` +
+      'at least two identities are needed',
+  );
 }
 
 function checkCount(file: string, received: number, expected: number): void {

@@ -10,6 +10,10 @@ import { parseLearningRateSchedule, parseMarginRamp } from './schedules.js';
 export interface TrainingRecipe {
   /** With its final margin. */
   readonly loss: LossSpecification;
+  /** Prototypes of each identity. */
+  readonly subCentres: number;
+  /** Exponent of the class counts in the reference measure; null for a measure of 1. */
+  readonly logitAdjustment: number | null;
   /** With its initial learning rate. */
   readonly optimizer: OptimizerSpecification;
   readonly epochs: number;

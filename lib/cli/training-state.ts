@@ -1,5 +1,8 @@
 import type { Device } from '../device.js';
+import { AlphaMarginError } from '../errors.js';
 import { PrototypeHead } from '../prototype-head.js';
+import { referenceFromCounts } from '../reference-from-counts.js';
+import type { Tensor } from '../tensor.js';
 import { Projection } from './projection.js';
 import type { TrainingData } from './training-data.js';
 import type { TrainingRecipe } from './training-recipe.js';
@@ -39,19 +42,33 @@ const NO_SUMS: EpochSums = {
   zeroLoss: 0,
 };
 
+/** The checkpoint that a run started from. */
+export interface TakenFrom {
+  readonly path: string;
+  /** Whether its projection was taken, was left, or there was none. */
+  readonly projection: 'taken' | 'left' | 'none';
+}
+
 /** Everything a run changes: head, projection, position, history. */
 export class TrainingState {
   readonly head: PrototypeHead;
   readonly projection: Projection | null;
+  /** What its prototypes started from; null for random ones. */
+  readonly from: TakenFrom | null;
   /** Steps done. */
   step = 0;
   /** Of the running epoch. */
   sums: EpochSums = { ...NO_SUMS };
   readonly history: EpochRecord[] = [];
 
-  constructor(head: PrototypeHead, projection: Projection | null) {
+  constructor(
+    head: PrototypeHead,
+    projection: Projection | null,
+    from: TakenFrom | null = null,
+  ) {
     this.head = head;
     this.projection = projection;
+    this.from = from;
   }
 
   /** The state before the first step. */
@@ -60,7 +77,7 @@ export class TrainingState {
     recipe: TrainingRecipe,
     device: Device,
   ): TrainingState {
-    const { seed, loss, optimizer } = recipe;
+    const { seed, loss, optimizer, subCentres } = recipe;
     const projection =
       recipe.projection &&
       Projection.start(
@@ -76,6 +93,8 @@ export class TrainingState {
       optimizer,
       device,
       seed,
+      subCentres,
+      reference: referenceOf(data, recipe),
     });
     return new TrainingState(head, projection);
   }
@@ -103,5 +122,27 @@ export class TrainingState {
   /** Frees the head's native memory. */
   dispose(): void {
     this.head.dispose();
+  }
+}
+
+/** The reference measure that a recipe asks for, from the rows of each class; null for 1. */
+function referenceOf(
+  { rows, classes, identities }: TrainingData,
+  { logitAdjustment, loss: { alpha } }: TrainingRecipe,
+): Tensor | null {
+  if (logitAdjustment === null) return null;
+  const counts = new Int32Array(identities.length);
+  for (const row of rows) counts[classes[row]!]! += 1;
+  try {
+    return referenceFromCounts(counts, { alpha, exponent: logitAdjustment });
+  } catch (cause) {
+    // The counts are good, so it is the exponent: for these counts a measure leaves float32.
+    throw new AlphaMarginError(
+      'ERR_INVALID_ARGUMENT',
+      `--logit-adjustment ${logitAdjustment} is too large for identities of ` +
+        `${counts.reduce((a, b) => Math.min(a, b))} to ${counts.reduce((a, b) => Math.max(a, b))} ` +
+        'rows: a measure would leave float32',
+      { cause },
+    );
   }
 }

@@ -15,6 +15,7 @@ export const NPY_TYPES = {
   '<i4': { name: 'int32', bytes: 4 },
   '<i8': { name: 'int64', bytes: 8 },
   '|u1': { name: 'uint8', bytes: 1 },
+  '|b1': { name: 'bool', bytes: 1 },
 } as const;
 
 /** NumPy's description of an element type that can be read. */

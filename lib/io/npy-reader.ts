@@ -5,13 +5,14 @@ import { readExactly } from './file-reading.js';
 import type { NpyHeader } from './npy-header.js';
 import { openNpyForReading } from './npy-opening.js';
 
-/** Element types of an {@link NpyArray}, with their arrays; float16 is kept as bits. */
+/** Element types of an {@link NpyArray}, with their arrays; float16 is kept as bits, bool as 0 and 1. */
 export interface NpyDataByType {
   float32: Float32Array;
   float16: Uint16Array;
   float64: Float64Array;
   int32: Int32Array;
   uint8: Uint8Array;
+  bool: Uint8Array;
 }
 
 /** An array read from, or to be written to, an npy file; row-major. */
@@ -27,8 +28,8 @@ export type NpyArray = {
 const WIDE_CHUNK = 2 ** 20;
 
 /**
- * Reads an npy file (versions 1 to 3): float32, float16 (as bits), float64, int32, uint8, and int64
- * whose values fit int32; little-endian, C order. The sizes are checked against the file's size
+ * Reads an npy file (versions 1 to 3): float32, float16 (as bits), float64, int32, uint8, bool, and
+ * int64 whose values fit int32; little-endian, C order. The sizes are checked against the file's size
  * before memory is taken.
  *
  * @param path File, as `numpy.save` writes it.
@@ -114,6 +115,12 @@ const readData: Reader = async (
     case '|u1':
       return {
         type: 'uint8',
+        data: await fill(new Uint8Array(elements)),
+        dims,
+      };
+    case '|b1':
+      return {
+        type: 'bool',
         data: await fill(new Uint8Array(elements)),
         dims,
       };

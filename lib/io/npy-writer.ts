@@ -12,6 +12,7 @@ const ARRAYS = {
   float64: 'Float64Array',
   int32: 'Int32Array',
   uint8: 'Uint8Array',
+  bool: 'Uint8Array',
 } as const satisfies Record<NpyArray['type'], ArrayKind>;
 
 /** How NumPy names the types that can be written. */
@@ -21,6 +22,7 @@ const DESCRIPTIONS: Record<NpyArray['type'], NpyDescription> = {
   float64: '<f8',
   int32: '<i4',
   uint8: '|u1',
+  bool: '|b1',
 };
 
 /**

@@ -168,6 +168,60 @@ test('a set without rows of a part is refused in plain words', async () => {
   );
 });
 
+test('rows of one identity are refused: their loss is 0 and nothing is trained', async () => {
+  // The mask marks the test rows with 0, and leaves one identity to train on.
+  const marks = [0, 0, 1, 1, 1, 1, 1, 1];
+  const options = await write(features(), labels(), marks);
+  const result = await train(options);
+  expect(result).toMatchObject({ code: 1, stdout: '' });
+  expect(result.stderr).toMatch(
+    /^alphamargin: \S*y\.npy: all 2 rows to train on \(0 in \S*s\.npy\) are of the identity 0; at least two identities are needed\n$/,
+  );
+  const one = await write(
+    features(),
+    labels().map(() => 7),
+  );
+  const whole = await train(one.slice(0, 4));
+  expect(whole.code).toBe(1);
+  expect(whole.stderr).toMatch(/all 8 rows to train on are of the identity 7/);
+});
+
+test('rows of neither part are counted, and left out', async () => {
+  const marks = [0, 0, 0, 0, 1, 1, 1, 2].map((mark, row) =>
+    row === 0 ? -1 : mark,
+  );
+  const options = await write(features(), labels(), marks);
+  const message =
+    /\S*s\.npy: 2 of 8 rows have a value other than 0 \(train\) and 1 \(test\) and belong to neither\n/;
+  const trained = await train(options);
+  expect(trained).toMatchObject({ code: 0, stdout: '' });
+  expect(trained.stderr).toMatch(message);
+  expect(trained.stderr).toMatch(/: 3 rows of 2 identities/);
+  const verified = await runCli(['verify', ...options]);
+  expect(verified.code).toBe(0);
+  expect(verified.stderr).toMatch(message);
+  expect(verified.stdout).toMatch(/1 genuine and 2 impostor pairs/);
+});
+
+test('a mask of NumPy is a split, embeddings are not', async () => {
+  const options = await write(features(), labels());
+  const numbers = [await train(options), await runCli(['verify', ...options])];
+  const data = Uint8Array.from(labels(), (_, row) => (row < 4 ? 0 : 1));
+  await writeNpy(file('s.npy'), { type: 'bool', data, dims: [ROWS] });
+  const masks = [await train(options), await runCli(['verify', ...options])];
+  expect(masks[1]).toEqual(numbers[1]);
+  expect(masks[0]).toMatchObject({ code: 0 });
+  expect(masks[0]!.stderr).toMatch(/: 4 rows of 2 identities/);
+  const wrong = await train([...options.slice(0, 4), '--split', file('x.npy')]);
+  expect(wrong.code).toBe(1);
+  expect(wrong.stderr).toMatch(
+    /x\.npy: a split is int32, int64, uint8 or bool \[N\], not float32 \[8, 2\]\n$/,
+  );
+  // A mask is no list of identities.
+  const swapped = ['--embeddings', file('x.npy'), '--labels', file('s.npy')];
+  expect((await train(swapped)).stderr).toMatch(/the dtype of \S*s\.npy to be/);
+});
+
 test('float16 rows are checked by value, not by bits', async () => {
   const options = await write(features(), labels());
   const check = async (...bits: number[]) => {

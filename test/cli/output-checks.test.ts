@@ -132,6 +132,12 @@ describe('verify refuses', () => {
     [{ ...labelled, report: 'split.npy' }, /--report .* replace --split/],
     [{ ...listed, json: 'trials.txt' }, /--json .* would replace --trials/],
     [{ ...listed, report: 'names.txt' }, /--report .* would replace --names/],
+    [{ ...listed, scores: 'trials.txt' }, /--scores .* replace --trials/],
+    [{ ...labelled, cohort: 'x2.npy', json: 'x2.npy' }, /replace --cohort/],
+    [
+      { ...labelled, cohort: 'v.scp', json: 'v.ark' },
+      /v\.ark, which --cohort \S*v\.scp names/,
+    ],
     [{ ...heads, json: 'b.st' }, /--json .* would replace --head/],
     [{ ...heads, json: 'c.json' }, /--json .* would replace --compare/],
     [

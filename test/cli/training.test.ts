@@ -9,7 +9,7 @@ import {
 import { rowsInMemory, withClasses } from '../../lib/cli/training-data.js';
 import type { TrainingRecipe } from '../../lib/cli/training-recipe.js';
 import { TrainingState } from '../../lib/cli/training-state.js';
-import { a3m, cosFace } from '../../lib/loss-specification.js';
+import { a3m, arcFace, cosFace } from '../../lib/loss-specification.js';
 import { adagrad, sgd } from '../../lib/optimizer.js';
 import { useTemporaryDirectory } from '../io/temporary-directory.js';
 
@@ -22,6 +22,8 @@ const data = syntheticIdentities(
 
 const recipe: TrainingRecipe = {
   loss: a3m({ alpha: 1.5, scale: 10, margin: 0.1 }),
+  subCentres: 1,
+  logitAdjustment: null,
   optimizer: sgd({ learningRate: 0.1, momentum: 0.9, weightDecay: 1e-3 }),
   epochs: 3,
   batch: 10,
@@ -56,6 +58,20 @@ const recipes: [string, TrainingRecipe][] = [
   ['sgd with a projection', recipe],
   ['adagrad', { ...recipe, optimizer: adagrad({ learningRate: 0.05 }) }],
   ['no projection', { ...recipe, projection: null }],
+  ['three sub-centres', { ...recipe, subCentres: 3 }],
+  [
+    'a measure from the counts, a penalty and smoothing',
+    {
+      ...recipe,
+      loss: arcFace({
+        scale: 10,
+        margin: 0.1,
+        labelSmoothing: 0.1,
+        interTopK: { k: 2, penalty: 0.1 },
+      }),
+      logitAdjustment: 0.5,
+    },
+  ],
 ];
 
 test.each(recipes)(
@@ -83,6 +99,21 @@ test.each(recipes)(
     }
   },
 );
+
+test('a checkpoint from before there were sub-centres goes on without', async () => {
+  const { subCentres: _, logitAdjustment: __, ...older } = recipe;
+  const state = TrainingState.start(data, recipe, 'cpu');
+  const path = file('older.safetensors');
+  await saveTraining(path, state, data, older as TrainingRecipe);
+  state.dispose();
+  const resumed = await loadTraining(path, data, recipe, 'cpu');
+  expect(resumed.head.subCentres).toBe(1);
+  resumed.dispose();
+  const other = { ...recipe, subCentres: 2 };
+  await expect(loadTraining(path, data, other, 'cpu')).rejects.toThrow(
+    'subCentres was 1 and is now 2',
+  );
+});
 
 test('training lowers the loss, and the reports add up', async () => {
   const plain: TrainingRecipe = {

@@ -13,6 +13,7 @@ test.each([
   [['train', '--help'], 0, /--margin-ramp/],
   [['verify', '-h'], 0, /--trials/],
   [['info', '--help'], 0, /Usage: alphamargin info/],
+  [['project', '--help'], 0, /--normalize/],
   [['demo', '--help'], 0, /Usage: alphamargin demo/],
   [['--version'], 0, /^\d+\.\d+\.\d+\n$/],
 ] as const)('%j prints help', async (args, code, text) => {
@@ -42,6 +43,34 @@ test.each([
   [['train', ...files, '--scale', '1e4'], /would overflow/],
   [['train', ...files, '--lr-schedule', 'up'], /--lr-schedule/],
   [['train', ...files, '--margin-ramp', '5'], /--margin-ramp/],
+  [
+    ['train', ...files, '--label-smoothing', '0.1'],
+    /--label-smoothing goes with --loss cosface or arcface, not with q-margin/,
+  ],
+  [
+    ['train', ...files, '--loss', 'cosface', '--label-smoothing', '1'],
+    /--label-smoothing must be a number in \[0, 1\), not '1'/,
+  ],
+  [
+    [
+      ...['train', ...files, '--loss', 'arcface', '--alpha', '1.5'],
+      ...['--label-smoothing', '0.1'],
+    ],
+    /labelSmoothing to be 0 for alpha 1.5/,
+  ],
+  [['train', ...files, '--inter-top-k', '5'], /K:PENALTY.* not '5'/],
+  [['train', ...files, '--inter-top-k', '0:0.1'], /not '0:0.1'/],
+  [['train', ...files, '--inter-top-k', '2:2.5'], /\[0, 2\], not '2:2.5'/],
+  [['train', ...files, '--logit-adjustment=-1'], /a number >= 0, not '-1'/],
+  [['train', ...files, '--sub-centres', '257'], /from 1 to 256, not '257'/],
+  [
+    ['train', ...files, '--sub-centres', '2', '--device', 'cuda:0'],
+    /--sub-centres 2 needs --device cpu .*, not cuda:0/,
+  ],
+  [
+    ['train', ...files, '--init', 'i', '--resume'],
+    /either --init, which starts a new run, or --resume/,
+  ],
   [['train', ...files, '--device', 'gpu'], /--device must be auto, cpu/],
   [['train', ...files, '--threads', '2000'], /from 1 to 1024/],
   [['train', ...files, '--reinitialize-at', '15'], /less than --epochs/],
@@ -69,6 +98,26 @@ test.each([
   ],
   [['verify', '--embeddings', 'x', '--trials', 't', '--split', 's'], /--split/],
   [['verify', '--embeddings', 'x', '--labels', 'y', '--names', 'n'], /--names/],
+  [
+    ['verify', '--embeddings', 'x', '--labels', 'y', '--scores', 's'],
+    /--scores goes with --trials/,
+  ],
+  [
+    ['verify', '--embeddings', 'x', '--labels', 'y', '--cohort-top', '9'],
+    /--cohort-top goes with --cohort/,
+  ],
+  [
+    [
+      ...['verify', '--embeddings', 'x', '--labels', 'y'],
+      ...['--cohort', 'c', '--cohort-top', '1'],
+    ],
+    /--cohort-top must be a whole number >= 2, not '1'/,
+  ],
+  [['project', '--head', 'h', '--out', 'y.npy'], /--embeddings is required/],
+  [
+    ['project', '--head', 'h', '--embeddings', 'x', '--out', 'y.txt'],
+    /--out must be the name of an npy file, not 'y\.txt'/,
+  ],
   [['demo', '--seed', 'x'], /--seed must be a whole number/],
 ] as const)('%j is bad usage', async (args, message) => {
   const result = await runCli(args);
