@@ -35,25 +35,30 @@ export interface CurvePlot {
 /** Options of {@link detPlot} and {@link rocPlot}. */
 export interface PlotOptions {
   /** Heading. Default none. */
-  readonly title?: string;
+  readonly title?: string | undefined;
   /** Width of the area between the axes, pixels in [100, 4000]. Default 380. */
-  readonly width?: number;
+  readonly width?: number | undefined;
   /** Height of the area between the axes, pixels in [100, 4000]. Default 380. */
-  readonly height?: number;
+  readonly height?: number | undefined;
   /**
    * `'paper'`: dark ink on a white ground, for a file. `'page'`: no ground, ink
    * of the surrounding text (`currentColor`), for SVG inside HTML. Default 'paper'.
    */
-  readonly theme?: 'paper' | 'page';
+  readonly theme?: 'paper' | 'page' | undefined;
   /** Whether several systems are named below the plot. Default true. */
-  readonly legend?: boolean;
+  readonly legend?: boolean | undefined;
 }
+
+/** {@link PlotOptions} with the defaults in place. */
+export type CheckedPlotOptions = {
+  readonly [Option in keyof PlotOptions]-?: NonNullable<PlotOptions[Option]>;
+};
 
 /** Reads and checks plot options. */
 export function readPlotOptions(
   functionName: string,
   options: PlotOptions,
-): Required<PlotOptions> {
+): CheckedPlotOptions {
   const {
     title = '',
     theme = 'paper',
@@ -92,7 +97,7 @@ export function readPlotOptions(
 /** Draws curves as an SVG string, without a DOM. */
 export async function renderCurves(
   plot: CurvePlot,
-  options: Required<PlotOptions>,
+  options: CheckedPlotOptions,
 ): Promise<string> {
   // Loaded on first use: half a second that only plots should pay for.
   const [{ compile }, { parse, View }] = await Promise.all([

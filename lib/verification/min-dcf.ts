@@ -5,11 +5,11 @@ import type { TrialScores } from './trial-scores.js';
 /** Prior and costs of a detection cost function. */
 export interface DetectionCostOptions {
   /** Prior probability of a genuine trial, in (0, 1). Default 0.01. */
-  readonly pTarget?: number;
+  readonly pTarget?: number | undefined;
   /** Cost of rejecting a genuine trial, > 0. Default 1. */
-  readonly costMiss?: number;
+  readonly costMiss?: number | undefined;
   /** Cost of accepting an impostor trial, > 0. Default 1. */
-  readonly costFalseAccept?: number;
+  readonly costFalseAccept?: number | undefined;
 }
 
 /** Least normalised detection cost and where it is reached. */

@@ -28,7 +28,7 @@ export interface NormalizeScoresOptions extends ListedTrials, CallOptions {
    * N of the top-N, a whole number ≥ 2; capped by M. Default 300. M itself, or more, is S-norm:
    * nothing is adaptive then.
    */
-  readonly top?: number;
+  readonly top?: number | undefined;
 }
 
 const OPTIONS = [

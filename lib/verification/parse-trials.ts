@@ -9,7 +9,7 @@ export interface TrialList {
   /** [T], the other side of each trial, likewise. */
   readonly test: Int32Array;
   /** The distinct names, in the order of their first appearance. */
-  readonly names?: readonly string[];
+  readonly names?: readonly string[] | undefined;
 }
 
 /** A list, and how the rows of the embeddings are named in it. */
@@ -20,7 +20,7 @@ export interface ListedTrials {
    * [N], the name of each row of the embeddings, all different. Without it, the
    * names in the list must be row numbers.
    */
-  readonly names?: readonly string[];
+  readonly names?: readonly string[] | undefined;
 }
 
 /**

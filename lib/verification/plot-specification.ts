@@ -1,5 +1,5 @@
 import type { TopLevelSpec } from 'vega-lite';
-import type { CurvePlot, PlotAxis, PlotOptions } from './curve-plot.js';
+import type { CheckedPlotOptions, CurvePlot, PlotAxis } from './curve-plot.js';
 import { COLORS, DASHES, plotConfiguration } from './plot-theme.js';
 import { printable } from './systems.js';
 import { clipCurve, type Point } from './thin-curve.js';
@@ -7,7 +7,7 @@ import { clipCurve, type Point } from './thin-curve.js';
 /** The vega-lite specification of a plot. */
 export function plotSpecification(
   plot: CurvePlot,
-  { title, width, height, theme, legend: named }: Required<PlotOptions>,
+  { title, width, height, theme, legend: named }: CheckedPlotOptions,
 ): TopLevelSpec {
   const ink = theme === 'paper' ? '#1f2328' : 'currentColor';
   const names = plot.curves.map(({ name }) => name);

@@ -1,4 +1,4 @@
-import type { PlotOptions } from './curve-plot.js';
+import type { CheckedPlotOptions } from './curve-plot.js';
 import { detPlot } from './det-plot.js';
 import { figure } from './html.js';
 import { plotLegend } from './plot-legend.js';
@@ -12,7 +12,7 @@ import {
 } from './training-history.js';
 
 /** Small enough that a phone hardly shrinks the labels. */
-const CURVES: Required<PlotOptions> = {
+const CURVES: CheckedPlotOptions = {
   theme: 'page',
   title: '',
   width: 290,
@@ -21,7 +21,7 @@ const CURVES: Required<PlotOptions> = {
   legend: false,
 };
 
-const SMALL: Required<PlotOptions> = { ...CURVES, width: 230, height: 150 };
+const SMALL: CheckedPlotOptions = { ...CURVES, width: 230, height: 150 };
 
 /** DET and ROC curves of all systems. */
 export async function curveSection(

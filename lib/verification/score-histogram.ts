@@ -1,4 +1,4 @@
-import { type PlotOptions, renderCurves } from './curve-plot.js';
+import { type CheckedPlotOptions, renderCurves } from './curve-plot.js';
 import { niceTicks } from './nice-ticks.js';
 import type { NamedScores } from './systems.js';
 import type { Point } from './thin-curve.js';
@@ -17,7 +17,7 @@ type ScoreRange = readonly [low: number, high: number];
  */
 export function histogramPlots(
   systems: readonly NamedScores[],
-  options: Required<PlotOptions>,
+  options: CheckedPlotOptions,
 ): Promise<string[]> {
   const ranges = systems.map(({ scores }) => rangeOf(scores));
   const cosines = ranges.filter(isCosine);
@@ -44,7 +44,7 @@ function isCosine([low, high]: ScoreRange): boolean {
 function histogramPlot(
   scores: TrialScores,
   range: ScoreRange,
-  options: Required<PlotOptions>,
+  options: CheckedPlotOptions,
 ): Promise<string> {
   // Scores that are all equal still need a bin of some width.
   const middle = (range[0] + range[1]) / 2;

@@ -35,7 +35,7 @@ export interface ScoreTrialsOptions extends CallOptions {
    * Most pairs of labelled embeddings whose scores are held one by one, a whole
    * number in [0, 2^28]; beyond it they are counted in bins. Default 2^22 (N ≤ 2896).
    */
-  readonly exactPairs?: number;
+  readonly exactPairs?: number | undefined;
 }
 
 /**

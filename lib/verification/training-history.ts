@@ -1,5 +1,9 @@
 import { invalidArgument } from '../errors.js';
-import { type PlotAxis, type PlotOptions, renderCurves } from './curve-plot.js';
+import {
+  type CheckedPlotOptions,
+  type PlotAxis,
+  renderCurves,
+} from './curve-plot.js';
 import { logarithmicTicks, niceTicks } from './nice-ticks.js';
 import type { Point } from './thin-curve.js';
 
@@ -58,7 +62,7 @@ function isEpoch(value: unknown): value is TrainingEpoch {
 /** Loss over the epochs; linear, from 0. */
 export function lossPlot(
   trainings: readonly SystemTraining[],
-  options: Required<PlotOptions>,
+  options: CheckedPlotOptions,
 ): Promise<string> {
   const losses = valuesOf(trainings, ({ loss }) => loss);
   const low = Math.min(0, ...losses);
@@ -70,7 +74,7 @@ export function lossPlot(
 /** Support size over the epochs; logarithmic, as it falls by orders of magnitude. */
 export function supportPlot(
   trainings: readonly SystemTraining[],
-  options: Required<PlotOptions>,
+  options: CheckedPlotOptions,
 ): Promise<string> {
   const sizes = valuesOf(trainings, ({ supportSize }) => supportSize);
   const [least, most] = [Math.min(...sizes), Math.max(...sizes)];
@@ -103,7 +107,7 @@ function historyPlot(
   read: (epoch: TrainingEpoch) => number,
   y: PlotAxis,
   range: Point,
-  options: Required<PlotOptions>,
+  options: CheckedPlotOptions,
 ): Promise<string> {
   const numbers = valuesOf(trainings, ({ epoch }) => epoch);
   const last = Math.max(...numbers);

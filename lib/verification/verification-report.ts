@@ -16,7 +16,7 @@ import { readTrainingEpochs, type TrainingEpoch } from './training-history.js';
 /** A system of a report. */
 export interface ReportSystem extends NamedScores {
   /** How it was trained, epoch by epoch, to be plotted. Default not shown. */
-  readonly training?: readonly TrainingEpoch[];
+  readonly training?: readonly TrainingEpoch[] | undefined;
 }
 
 /** What {@link verificationReport} shows. */
@@ -26,9 +26,9 @@ export interface VerificationReportOptions {
   /** The systems to compare, in the order of the table's columns. */
   readonly systems: readonly ReportSystem[];
   /** Paragraphs of plain text below the heading. Default none. */
-  readonly notes?: string | readonly string[];
+  readonly notes?: string | readonly string[] | undefined;
   /** Facts shown as a list of names and values. Default none. */
-  readonly details?: Readonly<Record<string, string | number>>;
+  readonly details?: Readonly<Record<string, string | number>> | undefined;
 }
 
 /**
