@@ -4,7 +4,7 @@
 //
 // Shapes: coefficients [R, count] of a chunk, ∂x sums [R, D], ∂w product [count, D].
 // Accumulation: products in float32 blocks, sums over classes and rows in float64.
-// Traffic: the prototypes once for the cosines, once for ∂x, once for the update.
+// Traffic: the prototypes once for the cosines and ∂x (chunk_products.h), once for the update.
 
 #include <algorithm>
 
