@@ -398,7 +398,7 @@ export class PrototypeHead implements Disposable {
    * is written.
    *
    * @param prototypes [n·K, D], K sub-centres of each identity, finite, norms in [1e-30, 1e30].
-   * @param identities Which [n]; default all C.
+   * @param identities Which [n]; of one that comes twice the later row counts. Default all C.
    */
   async setPrototypes(
     prototypes: TensorLike,
@@ -426,8 +426,10 @@ export class PrototypeHead implements Disposable {
    * the new one is complete on disk.
    *
    * @param path File to write.
-   * @param options `extra`: tensors and metadata of the caller's, kept in the same file.
-   * @throws AlphaMarginError `ERR_CHECKPOINT` when the file cannot be written.
+   * @param options `extra`: tensors and metadata of the caller's, kept in the same file. The head's
+   * own names ({@link CheckpointExtra}) are refused.
+   * @throws AlphaMarginError `ERR_INVALID_ARGUMENT` for `extra`; `ERR_CHECKPOINT` when the file cannot
+   * be written.
    */
   async save(
     path: string | URL,
