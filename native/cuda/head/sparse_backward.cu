@@ -26,7 +26,6 @@ constexpr unsigned kThreads = 128;
 constexpr unsigned kThreadColumns = 4;
 constexpr std::size_t kTileColumns = kThreads * kThreadColumns;
 constexpr unsigned kTermsAtOnce = 4;
-constexpr unsigned kMostRowColumns = 16;  // of a row that a warp updates
 // Gradients of longer prototypes lie in global memory (beside the kernel's own shared arrays).
 constexpr std::size_t kSharedGradientBytes = 40 * 1024;
 constexpr std::size_t kGlobalGradientBytes = std::size_t{32} << 20;
@@ -245,14 +244,13 @@ void update_sparse(const HeadCall& call, const Supports& supports, const SortedP
   const GradientFactors factors =
       GradientFactors::of(call.loss, call.counted, call.prototypes.identities);
   if (call.prototypes.dim <= kWarpSize * kMostRowColumns) {
-    const std::size_t columns = (call.prototypes.dim + kWarpSize - 1) / kWarpSize;
-    const auto kernel = columns <= 4   ? &update_narrow_segments_kernel<4>
-                        : columns <= 8 ? &update_narrow_segments_kernel<8>
-                                       : &update_narrow_segments_kernel<kMostRowColumns>;
-    launch(call.context, "update_narrow_segments_kernel", kernel,
-           {blocks_for(pairs.pairs, kThreads / kWarpSize, kUpdateBlocks), kThreads},
-           call.prototypes, call.batch, supports.arrays(), call.rows, PairArrays::of(pairs),
-           factors, DeviceOptimizer::of(optimizer));
+    with_row_columns(call.prototypes.dim, [&](auto columns) {
+      launch(call.context, "update_narrow_segments_kernel",
+             &update_narrow_segments_kernel<decltype(columns)::value>,
+             {blocks_for(pairs.pairs, kThreads / kWarpSize, kUpdateBlocks), kThreads},
+             call.prototypes, call.batch, supports.arrays(), call.rows, PairArrays::of(pairs),
+             factors, DeviceOptimizer::of(optimizer));
+    });
     return;
   }
   const std::size_t bytes = call.prototypes.dim * sizeof(double);

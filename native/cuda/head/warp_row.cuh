@@ -5,9 +5,23 @@
 //
 // Shapes: row and momentum row [D], D ≤ 32 · kColumns; element k by lane k mod 32.
 
+#include <type_traits>
+
 #include "cuda/head/update_row.cuh"
 
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
+
+// Of the widest row that a warp updates.
+inline constexpr unsigned kMostRowColumns = 16;
+
+// body(columns) with the least kColumns for rows of that width.
+template <class Body>
+void with_row_columns(std::size_t dim, const Body& body) {
+  const std::size_t columns = (dim + kWarpSize - 1) / kWarpSize;
+  if (columns <= 4) return body(std::integral_constant<unsigned, 4>{});
+  if (columns <= 8) return body(std::integral_constant<unsigned, 8>{});
+  return body(std::integral_constant<unsigned, kMostRowColumns>{});
+}
 
 template <unsigned kColumns>
 class WarpRow {
@@ -27,6 +41,15 @@ class WarpRow {
       sums_[c] = 0;
     }
     norm_ = prototypes.norms[identity];
+  }
+
+  // A sum [D] that is there before any pairs are added.
+  __device__ void begin_with(const float* gradient) {
+#pragma unroll
+    for (unsigned c = 0; c < kColumns; ++c) {
+      const std::size_t k = element(c);
+      sums_[c] = k < prototypes_.dim ? gradient[k] : 0.0f;
+    }
   }
 
   // Σ g x̂ of up to 32 pairs: unit rows [D] at `place`, each lane with those of one pair.
