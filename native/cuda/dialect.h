@@ -24,6 +24,12 @@
 
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 
+#if defined(__CUDACC__)
+inline constexpr bool kEmulated = false;
+#else
+inline constexpr bool kEmulated = true;
+#endif
+
 inline constexpr unsigned kWarpSize = 32;
 inline constexpr unsigned kFullMask = 0xffffffffu;
 

@@ -126,11 +126,12 @@ __device__ __forceinline__ void load_columns(MmaB* b, const unsigned char* part,
 
 using Sums = float[kRowTiles][kColumnTiles][4];
 
-// One slab of a warp's part of the tile.
+// One slab of a warp's part of the tile, which has so many rows.
 template <bool kLeftAlong, bool kRightAlong, unsigned kParts>
 __device__ __forceinline__ void multiply_slab(Sums& sums,
                                               const typename PairShared<kParts>::Stage& stage,
-                                              unsigned warp_row, unsigned warp_column) {
+                                              unsigned warp_row, unsigned warp_column,
+                                              std::size_t rows) {
   // Both steps of pairs at once would not fit the registers.
 #pragma unroll(kParts == 2 ? 1 : kSteps)
   for (unsigned step = 0; step < kSteps; ++step) {
@@ -144,6 +145,8 @@ __device__ __forceinline__ void multiply_slab(Sums& sums,
     }
 #pragma unroll
     for (unsigned m = 0; m < kRowTiles; ++m) {
+      // The emulated device multiplies one by one; on a GPU branches would cost more.
+      if (kEmulated && 16 * m >= rows) break;
       MmaA a[kParts];
 #pragma unroll
       for (unsigned part = 0; part < kParts; ++part) {
@@ -262,7 +265,7 @@ __global__ void __launch_bounds__(kThreads, 1) pair_product_kernel(PairProduct p
     load_next();  // into the stage that was read before the barrier
     if (active) {
       multiply_slab<kLeftAlong, kRightAlong, kParts>(sums, shared->stages[stage], warp_row,
-                                                     warp_column);
+                                                     warp_column, rows - row);
     }
     stage = stage + 1 == Shared::kStages ? 0 : stage + 1;
     if (++unfolded < fold_slabs) continue;
