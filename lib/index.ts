@@ -101,6 +101,7 @@ export {
   type CsrMatrix,
   type LabelsLike,
   type Matrix,
+  type SizesOf,
   type Tensor,
   type TensorDataByType,
   type TensorLike,

@@ -143,8 +143,10 @@ function resolve(name, self) {
     const Class = publicThings[name.slice(4)];
     return (args) => new Class(...args);
   }
-  const [owner, member] = name.split('.');
-  if (member === undefined) return (args) => publicThings[name](...args);
+  // A symbol's name may have dots of its own.
+  const [owner, ...parts] = name.split('.');
+  if (parts.length === 0) return (args) => publicThings[name](...args);
+  const member = parts.join('.');
   const Class = publicThings[owner];
   const isSetter = member.endsWith('=');
   const plain = isSetter ? member.slice(0, -1) : member;

@@ -15,7 +15,7 @@ export const losses = (g) =>
     () => api.combinedMargin({ alpha: 1.5, scale: 4, m1: 1, m2: 0.1, m3: 0.1 }),
   ])();
 
-const optimizers = (g) =>
+export const optimizers = (g) =>
   g.pick([
     () => api.sgd({ learningRate: 0.1, momentum: 0.9 }),
     () => api.sgd(),
