@@ -166,7 +166,7 @@ describe.runIf(emulated).each(filterTiers)(
   },
 );
 
-// Rows that stream through all classes: their products run on tensor cores from 64 on, in float32.
+// Rows that stream through all classes: their products run on tensor cores where there are any.
 describe.runIf(emulated)('products of rows that stream', () => {
   it.each([
     ['CosFace', lossFamilies.cosFace(1, 32)],

@@ -58,16 +58,13 @@ export function tarAtFar<
 >(
   scores: TrialScores,
   far?: Rates,
-): { -readonly [Place in keyof Rates]: TarAtFar };
-export function tarAtFar(
-  scores: TrialScores,
-  far: readonly number[] = DEFAULT_FALSE_ACCEPT_RATES,
-): TarAtFar[] {
+): { -readonly [Place in keyof Rates]: TarAtFar } {
   const checked = checkBothKinds('tarAtFar', 'scores', scores);
-  if (!Array.isArray(far)) {
-    throw invalidArgument('tarAtFar', 'far', 'an array of rates', far);
+  const rates: unknown = far === undefined ? DEFAULT_FALSE_ACCEPT_RATES : far;
+  if (!Array.isArray(rates)) {
+    throw invalidArgument('tarAtFar', 'far', 'an array of rates', rates);
   }
-  return Array.from(far as readonly unknown[], (rate, index) => {
+  const points = Array.from(rates as readonly unknown[], (rate, index) => {
     if (typeof rate !== 'number' || !(rate > 0 && rate <= 1)) {
       throw invalidArgument(
         'tarAtFar',
@@ -78,6 +75,7 @@ export function tarAtFar(
     }
     return bestPoint(checked, rate);
   });
+  return points as { -readonly [Place in keyof Rates]: TarAtFar };
 }
 
 /** Walks down the thresholds until the false accept rate passes `far`. */

@@ -27,17 +27,20 @@ __global__ void __launch_bounds__(kThreads)
   const unsigned own_column = threadIdx.x % 16;
   double sums[4][4] = {};
   float block[4][4] = {};
+  const auto for_own = [&](const auto& body) {
 #pragma unroll
-  for (unsigned i = 0; i < 4; ++i) {
-    const std::size_t row = first_row + own_row + 16 * i;
+    for (unsigned i = 0; i < 4; ++i) {
+      const std::size_t row = first_row + own_row + 16 * i;
 #pragma unroll
-    for (unsigned j = 0; j < 4; ++j) {
-      const std::size_t column = first_column + own_column + 16 * j;
-      if (row < shape.rows && column < shape.columns) {
-        sums[i][j] = first_sum(out + row * shape.columns + column);
+      for (unsigned j = 0; j < 4; ++j) {
+        const std::size_t column = first_column + own_column + 16 * j;
+        if (row < shape.rows && column < shape.columns) {
+          body(out[row * shape.columns + column], sums[i][j]);
+        }
       }
     }
-  }
+  };
+  for_own([](const Out& element, double& sum) { sum = first_sum(&element); });
   for (std::size_t slab = 0; slab < shape.inner; slab += kSlab) {
     for (unsigned i = threadIdx.x; i < kTile * kSlab; i += kThreads) {
       // Neighbouring threads read neighbouring addresses, whichever way an operand lies.
@@ -77,17 +80,7 @@ __global__ void __launch_bounds__(kThreads)
       }
     }
   }
-#pragma unroll
-  for (unsigned i = 0; i < 4; ++i) {
-    const std::size_t row = first_row + own_row + 16 * i;
-#pragma unroll
-    for (unsigned j = 0; j < 4; ++j) {
-      const std::size_t column = first_column + own_column + 16 * j;
-      if (row < shape.rows && column < shape.columns) {
-        out[row * shape.columns + column] = static_cast<Out>(sums[i][j]);
-      }
-    }
-  }
+  for_own([](Out& element, double sum) { element = static_cast<Out>(sum); });
 }
 
 template <class Out>
