@@ -6,7 +6,7 @@ const program = fileURLToPath(
 );
 const THREADS = [1, 2, 4];
 // An instruction set brings its own copy of the prototypes: int8 rows with VNNI, float32 without.
-const INSTRUCTION_SETS = ['portable', 'avx2', 'avx512', 'avx512-vnni'];
+const INSTRUCTION_SETS = ['portable', 'avx2', 'avx512', 'avx512-vnni', 'amx'];
 
 function run(setting, threads, instructionSet) {
   const argument = JSON.stringify({ setting, steps: 3, threads });

@@ -165,7 +165,7 @@ export interface CudaDevice {
 export interface NativeBackendInfo {
   readonly version: string;
   readonly compiler: string;
-  /** Kernels in use: 'avx512-vnni', 'avx512', 'avx2', 'neon' or 'portable'. */
+  /** Kernels in use: 'amx', 'avx512-vnni', 'avx512', 'avx2', 'neon' or 'portable'. */
   readonly instructionSet: string;
   readonly cpuFeatures: readonly string[];
   readonly threads: number;

@@ -48,7 +48,9 @@ describe('the kernel sets', () => {
       expect(count).toBeLessThan(40_000);
     }
     const sets =
-      process.arch === 'arm64' ? ['neon'] : ['avx2', 'avx512', 'avx512-vnni'];
+      process.arch === 'arm64'
+        ? ['neon']
+        : ['avx2', 'avx512', 'avx512-vnni', 'amx'];
     for (const set of sets) {
       // A set this CPU lacks falls back to the best below it.
       expect(run(set).results, set).toEqual(portable.results);

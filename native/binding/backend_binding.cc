@@ -18,6 +18,7 @@ std::vector<std::string> cpu_features() {
   if (__builtin_cpu_supports("fma")) features.push_back("fma");
   if (__builtin_cpu_supports("avx512f")) features.push_back("avx512f");
   if (__builtin_cpu_supports("avx512vnni")) features.push_back("avx512vnni");
+  if (cpu_has_tiles()) features.push_back("amx-int8");
 #elif defined(__aarch64__)
   features.push_back("neon");
 #endif

@@ -19,7 +19,8 @@
 // chunk of a group is a cache line, which meets a chunk of an embedding repeated four times. A
 // prototype's own elements are 16 bytes in every line, so that rewriting one touches D/16 lines,
 // not D/4. Embeddings lie in panels: [panel][chunk][row][element], 8 rows, or 4 where the last has
-// no more. Scales: [group][2][prototype], S and S ρ.
+// no more; for a kernel that takes many rows at once, row after row. Scales: [group][2][prototype],
+// S and S ρ.
 
 #include <cstddef>
 #include <cstdint>
@@ -35,6 +36,11 @@ inline constexpr std::size_t kFilterRowsShort = 4;
 // Groups are read this many at a time; a shadow is filled up with zeros to a multiple.
 inline constexpr std::size_t kGroupsPerStep = 6;
 inline constexpr std::size_t kIdentitiesPerStep = kGroup * kGroupsPerStep;
+// A kernel for many rows at once (KernelSet::filter_many) takes so many groups, rows and elements
+// at a time. Of embeddings it reads what makes rows and elements multiples of them.
+inline constexpr std::size_t kManyGroups = 8;
+inline constexpr std::size_t kManyRows = 16;
+inline constexpr std::size_t kManyElements = 64;
 // Rows in float32 that a kernel asks for in a step: a line of each for every chunk.
 inline constexpr std::size_t kRowsPerStep = 2;
 inline constexpr std::size_t kGroupsPerRow = kGroupsPerStep / kRowsPerStep;
@@ -50,14 +56,19 @@ inline std::size_t shadow_bytes_per_identity(std::size_t dim) {
   return rounded_up(dim, kChunk) + 2 * sizeof(float);
 }
 
+// Room that KernelSet::filter_many needs.
+inline std::size_t packed_bytes(std::size_t chunks) {
+  return kManyGroups * kGroup * rounded_up(chunks * kChunk, kManyElements);
+}
+
 // What one call of the filter kernel reads: a panel of embeddings and a run of groups. A class
 // passes when Σ p q > lower·S − spread·S ρ, with
 //   lower = T·(bound − r),  spread = T·(1 + r):
 // then c̃ > bound − ρ − r(1 + ρ).
 struct FilterBlock {
   std::size_t chunks;
-  std::size_t rows;             // kFilterRows or kFilterRowsShort
-  const std::int8_t* panel;     // [chunks][rows][kChunk]
+  std::size_t rows;             // kFilterRows or kFilterRowsShort; filter_many: of several panels
+  const std::int8_t* panel;     // [chunks][rows][kChunk]; filter_many: [rows][chunks][kChunk]
   const std::int32_t* offsets;  // [rows], 128 Σ p
   const float* lowers;          // [rows]; ±∞: none passes, all do
   const float* spreads;         // [rows]
@@ -67,6 +78,10 @@ struct FilterBlock {
   // [group_count/kGroupsPerStep][kRowsPerStep] rows of kChunk·chunks float32 elements that will be
   // needed soon, for a kernel to ask for meanwhile, as far as the second-level cache.
   const float* const* ahead;
+  // For filter_many:
+  std::size_t rows_ahead;   // how many there are of those
+  std::size_t mask_stride;  // from the masks of a panel to the next
+  std::uint8_t* packed;     // [packed_bytes(chunks)]
 };
 
 // Which classes of a group passed for which rows of a panel: bit 16·⌊row/4⌋ + 4·class + row mod 4.

@@ -3,6 +3,12 @@
 #include <cstdlib>
 #include <cstring>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 namespace alphamargin {
 namespace {
 
@@ -22,14 +28,26 @@ bool has_avx512() {
 }
 
 bool has_avx512_vnni() { return has_avx512() && __builtin_cpu_supports("avx512vnni"); }
+
+// Linux lends a process the registers of AMX when it asks (5.16 and later), for all its threads.
+bool may_use_tiles() {
+  constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+  constexpr long kTileData = 18;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+
+bool has_amx() {
+  if (!has_avx512_vnni() || !cpu_has_tiles()) return false;
+  static const bool may = may_use_tiles();
+  return may;
+}
 #endif
 
 // Best first.
 constexpr Choice kChoices[] = {
 #if defined(__x86_64__)
-    {avx512_vnni_kernel_set, has_avx512_vnni},
-    {avx512_kernel_set, has_avx512},
-    {avx2_kernel_set, has_avx2},
+    {amx_kernel_set, has_amx},       {avx512_vnni_kernel_set, has_avx512_vnni},
+    {avx512_kernel_set, has_avx512}, {avx2_kernel_set, has_avx2},
 #elif defined(__aarch64__)
     {neon_kernel_set, always},
 #endif
@@ -51,6 +69,18 @@ const KernelSet& choose() {
 }
 
 }  // namespace
+
+#if defined(__x86_64__)
+// In the processor's own words: not every compiler knows the names.
+bool cpu_has_tiles() {
+  constexpr unsigned kTilesAndBytes = 1u << 24 | 1u << 25;
+  unsigned a = 0;
+  unsigned b = 0;
+  unsigned c = 0;
+  unsigned d = 0;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & kTilesAndBytes) == kTilesAndBytes;
+}
+#endif
 
 const KernelSet& kernel_set() {
   static const KernelSet& chosen = choose();

@@ -125,6 +125,10 @@ struct KernelSet {
   // The classes of a block that pass: a mask for every group.
   void (*filter)(const FilterBlock& block, GroupMask* masks);
 
+  // The same for many rows at once, masks [rows/kFilterRows][mask_stride]; nullptr where a set has
+  // no instructions for it. What it reads of embeddings beyond their last: kManyRows.
+  void (*filter_many)(const FilterBlock& block, GroupMask* masks);
+
   // The places that masks stand for, see kRowsPerPlace; returns how many.
   std::size_t (*places)(const GroupMask* masks, std::size_t groups, std::uint32_t* places);
 
@@ -161,8 +165,8 @@ struct KernelSet {
   void (*descend)(double rate, double decay, const double* gradient, std::size_t count, float* row);
 };
 
-// The best set this CPU runs. `ALPHAMARGIN_INSTRUCTION_SET=portable|avx2|avx512|avx512-vnni|neon`
-// lowers it.
+// The best set this CPU runs. `ALPHAMARGIN_INSTRUCTION_SET=` (portable, avx2, avx512, avx512-vnni,
+// amx or neon) lowers it.
 const KernelSet& kernel_set();
 
 // All sets this CPU runs, best first; the last is the portable one.
@@ -173,6 +177,9 @@ const KernelSet& portable_kernel_set();
 const KernelSet& avx2_kernel_set();
 const KernelSet& avx512_kernel_set();
 const KernelSet& avx512_vnni_kernel_set();
+const KernelSet& amx_kernel_set();
+// Whether it has AMX for bytes. Linux must lend it besides.
+bool cpu_has_tiles();
 #elif defined(__aarch64__)
 const KernelSet& neon_kernel_set();
 #endif

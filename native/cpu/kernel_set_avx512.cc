@@ -242,13 +242,21 @@ std::size_t places_by_vector(const GroupMask* masks, std::size_t groups, std::ui
       _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 32, 33, 34, 35, 48, 49, 50, 51);
   static_assert(kRowsPerPlace == 16 && kRoomForPlaces == 16);
   std::size_t count = 0;
-  for (std::size_t group = 0; group < groups; ++group) {
-    const auto base = static_cast<int>(group * kGroup * kRowsPerPlace);
-    for (int half = 0; half < 2; ++half) {
-      const auto mask = static_cast<__mmask16>(masks[group] >> (16 * half));
-      const __m512i names = _mm512_add_epi32(first, _mm512_set1_epi32(base + 4 * half));
-      _mm512_storeu_si512(places + count, _mm512_maskz_compress_epi32(mask, names));
-      count += static_cast<std::size_t>(__builtin_popcount(mask));
+  for (std::size_t begin = 0; begin < groups; begin += 16) {
+    const auto present =
+        static_cast<__mmask16>(groups - begin >= 16 ? 0xffffu : (1u << (groups - begin)) - 1);
+    // Most groups have none.
+    const __m512i sixteen = _mm512_maskz_loadu_epi32(present, masks + begin);
+    unsigned left = _mm512_test_epi32_mask(sixteen, sixteen);
+    for (; left != 0; left &= left - 1) {
+      const std::size_t group = begin + static_cast<std::size_t>(__builtin_ctz(left));
+      const auto base = static_cast<int>(group * kGroup * kRowsPerPlace);
+      for (int half = 0; half < 2; ++half) {
+        const auto mask = static_cast<__mmask16>(masks[group] >> (16 * half));
+        const __m512i names = _mm512_add_epi32(first, _mm512_set1_epi32(base + 4 * half));
+        _mm512_storeu_si512(places + count, _mm512_maskz_compress_epi32(mask, names));
+        count += static_cast<std::size_t>(__builtin_popcount(mask));
+      }
     }
   }
   return count;
@@ -301,6 +309,7 @@ constexpr KernelSet kSet = {
     .largest_size = largest_size,
     .quantize = quantize,
     .filter = filter,
+    .filter_many = nullptr,
     .places = places_by_vector,
     .exp_sum = exp_sum,
     .exp_coefficients = exp_coefficients,

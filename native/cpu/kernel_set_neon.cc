@@ -282,6 +282,7 @@ constexpr KernelSet kSet = {
     .largest_size = largest_size,
     .quantize = quantize,
     .filter = filter,
+    .filter_many = nullptr,
     .places = places_of,
     .exp_sum = exp_sum,
     .exp_coefficients = exp_coefficients,

@@ -18,6 +18,9 @@ double look_slack(std::size_t dim) { return (static_cast<double>(dim) / 32 + 16)
 // Panels that are filtered before what they leave is looked at again.
 constexpr std::size_t kPanelsAtOnce = 16;
 
+// Groups that are filtered for many rows before what they leave is asked for.
+constexpr std::size_t kGroupsTogether = 2 * kManyGroups;
+
 // What float32 may lose of a bound's products with scales, as a cosine.
 constexpr double kBoundRounding = 1e-6;
 
@@ -29,6 +32,7 @@ PrototypeFilter::PrototypeFilter(Runtime& runtime, MemoryAccount& scratch,
       batch_(batch),
       panel_rows_(prototypes.shadow == nullptr ? kernel_set().tile_rows : kFilterRows),
       panel_count_((batch.rows + panel_rows_ - 1) / panel_rows_),
+      takes_many_(kernel_set().filter_many != nullptr && batch.rows > kFilterRows),
       is_active_(panel_count_, 0),
       slacks_(make_buffer<double>(scratch, batch.rows)),
       bounds_(make_buffer<float>(scratch, panel_count_ * panel_rows_)),
@@ -57,7 +61,8 @@ void PrototypeFilter::prepare_bytes(Runtime& runtime) {
   const std::size_t depth = rounded_up(dim, kChunk);
   const std::size_t rows = panel_count_ * panel_rows_;
   std::fill(slacks_.begin(), slacks_.end(), look_slack(dim));
-  byte_panels_.resize(rows * depth);
+  byte_panels_.resize(takes_many_ ? rounded_up(rows, kManyRows) * depth + kManyElements
+                                  : rows * depth);
   scales_.assign(rows, 1.0f);
   residuals_.assign(rows, 0.0f);
   spreads_.assign(rows, 0.0f);
@@ -66,7 +71,10 @@ void PrototypeFilter::prepare_bytes(Runtime& runtime) {
   runtime.pool.run(panel_count_, [&](std::size_t panel) {
     const std::size_t first = panel * panel_rows_;
     const std::size_t count = std::min(panel_rows_, batch_.rows - first);
-    const std::size_t stride = (count > kFilterRowsShort ? kFilterRows : kFilterRowsShort) * kChunk;
+    const std::size_t panel_stride =
+        (count > kFilterRowsShort ? kFilterRows : kFilterRowsShort) * kChunk;
+    const std::size_t stride = takes_many_ ? kChunk : panel_stride;
+    const std::size_t between_rows = takes_many_ ? depth : kChunk;
     std::int8_t* const target = byte_panels_.data() + first * depth;
     if (count < panel_rows_) std::fill_n(target, panel_rows_ * depth, std::int8_t{0});
     for (std::size_t i = 0; i < count; ++i) {
@@ -75,7 +83,7 @@ void PrototypeFilter::prepare_bytes(Runtime& runtime) {
       const float scale =
           static_cast<float>(kernels.embedding_levels) / kernels.largest_size(unit, dim);
       const Rounding rounding = kernels.quantize(
-          unit, scale, dim, stride, 0, reinterpret_cast<std::uint8_t*>(target + i * kChunk));
+          unit, scale, dim, stride, 0, reinterpret_cast<std::uint8_t*>(target + i * between_rows));
       scales_[row] = scale;
       residuals_[row] = static_cast<float>(residual_of(rounding, dim) / scale);
       spreads_[row] = scale * (1 + residuals_[row]);
@@ -120,56 +128,104 @@ void PrototypeFilter::run(std::size_t begin, std::size_t end, std::size_t first_
 void PrototypeFilter::run_bytes(std::size_t begin, std::size_t end, std::size_t first_panel,
                                 std::size_t last_panel, FilterRoom& room, PieceHits& found) const {
   const KernelSet& kernels = kernel_set();
-  constexpr std::size_t kMostAhead = kPieceIdentities / kIdentitiesPerStep * kRowsPerStep;
   const std::size_t depth = rounded_up(prototypes_.dim, kChunk);
-  std::array<const float*, kMostAhead> ahead;
   FilterBlock block{};
   block.chunks = depth / kChunk;
   block.groups = prototypes_.shadow + begin * depth;
   block.scales = prototypes_.shadow_scales + begin * 2;
   block.group_count = rounded_up(end - begin, kIdentitiesPerStep) / kGroup;
-  block.ahead = ahead.data();
-  const std::size_t rows_ahead = block.group_count / kGroupsPerStep * kRowsPerStep;
   const std::size_t most_places = kFilterRows * kGroup * block.group_count + kRoomForPlaces;
-  room.masks.resize(block.group_count);
-  room.places.resize(kPanelsAtOnce * most_places);
+  room.masks.resize(kPanelsAtOnce * block.group_count);
+  room.places.resize(most_places);
   RowsOfRun rows;
   // Some panels first, then all that they leave: what is looked at again comes from memory while
   // the next panels are filtered.
   for (std::size_t start = first_panel; start < last_panel; start += kPanelsAtOnce) {
     const std::size_t stop = std::min(last_panel, start + kPanelsAtOnce);
-    std::array<std::size_t, kPanelsAtOnce> counts{};
-    for (std::size_t panel = start; panel < stop; ++panel) {
-      if (is_active_[panel] == 0) continue;
-      const std::size_t first = panel * panel_rows_;
-      block.rows = batch_.rows - first > kFilterRowsShort ? kFilterRows : kFilterRowsShort;
-      block.panel = byte_panels_.data() + first * depth;
-      block.offsets = offsets_.data() + first;
-      block.lowers = lowers_.data() + first;
-      block.spreads = spreads_.data() + first;
-      for (std::size_t i = 0; i < rows_ahead; ++i) {
-        // Without one, something that is in cache.
-        const std::size_t next = rows.next();
-        ahead[i] = next < kPieceIdentities ? prototypes_.row(begin + next) : batch_.unit_row(first);
-      }
-      kernels.filter(block, room.masks.data());
-      counts[panel - start] = kernels.places(room.masks.data(), block.group_count,
-                                             room.places.data() + (panel - start) * most_places);
-      rows.need(room.masks.data(), block.group_count);
+    if (takes_many_) {
+      filter_together(begin, start, stop, block, room, rows);
+    } else {
+      filter_each(begin, start, stop, block, room, rows);
     }
     for (std::size_t panel = start; panel < stop; ++panel) {
-      const std::size_t count = counts[panel - start];
-      look_again(begin, panel * panel_rows_, room.places.data() + (panel - start) * most_places,
-                 count, rows, found);
+      if (is_active_[panel] != 0) {
+        const GroupMask* const masks = room.masks.data() + (panel - start) * block.group_count;
+        const std::size_t count = kernels.places(masks, block.group_count, room.places.data());
+        look_again(begin, panel * panel_rows_, room.places.data(), count, rows, found);
+        found.pairs += count;
+      }
       found.ends[panel - first_panel] = static_cast<std::uint32_t>(found.hits.size());
-      found.pairs += count;
     }
   }
   found.prototypes += rows.count();
 }
 
-void PrototypeFilter::RowsOfRun::need(const GroupMask* masks, std::size_t groups) {
-  constexpr std::size_t kGroupsPerWord = 64 / kGroup;
+// The masks of all panels, one after another; meanwhile rows that they leave are asked for.
+void PrototypeFilter::filter_each(std::size_t begin, std::size_t start, std::size_t stop,
+                                  FilterBlock& block, FilterRoom& room, RowsOfRun& rows) const {
+  constexpr std::size_t kMostAhead = kPieceIdentities / kIdentitiesPerStep * kRowsPerStep;
+  const std::size_t depth = block.chunks * kChunk;
+  std::array<const float*, kMostAhead> ahead;
+  block.ahead = ahead.data();
+  const std::size_t rows_ahead = block.group_count / kGroupsPerStep * kRowsPerStep;
+  for (std::size_t panel = start; panel < stop; ++panel) {
+    if (is_active_[panel] == 0) continue;
+    const std::size_t first = panel * panel_rows_;
+    block.rows = batch_.rows - first > kFilterRowsShort ? kFilterRows : kFilterRowsShort;
+    block.panel = byte_panels_.data() + first * depth;
+    block.offsets = offsets_.data() + first;
+    block.lowers = lowers_.data() + first;
+    block.spreads = spreads_.data() + first;
+    for (std::size_t i = 0; i < rows_ahead; ++i) {
+      // Without one, something that is in cache.
+      const std::size_t next = rows.next();
+      ahead[i] = next < kPieceIdentities ? prototypes_.row(begin + next) : batch_.unit_row(first);
+    }
+    GroupMask* const masks = room.masks.data() + (panel - start) * block.group_count;
+    kernel_set().filter(block, masks);
+    rows.need(masks, block.group_count, 0);
+  }
+}
+
+// The same for all panels together, some groups at a time.
+void PrototypeFilter::filter_together(std::size_t begin, std::size_t start, std::size_t stop,
+                                      const FilterBlock& block, FilterRoom& room,
+                                      RowsOfRun& rows) const {
+  static_assert(kGroupsTogether % RowsOfRun::kGroupsPerWord == 0);
+  std::array<const float*, kPieceIdentities> ahead;
+  const std::size_t first = start * panel_rows_;
+  FilterBlock part = block;
+  room.packed_bytes.resize(packed_bytes(block.chunks));
+  part.packed = room.packed_bytes.data();
+  part.rows = (stop - start) * panel_rows_;
+  part.panel = byte_panels_.data() + first * block.chunks * kChunk;
+  part.offsets = offsets_.data() + first;
+  part.lowers = lowers_.data() + first;
+  part.spreads = spreads_.data() + first;
+  part.mask_stride = block.group_count;
+  part.ahead = ahead.data();
+  for (std::size_t group = 0; group < block.group_count; group += kGroupsTogether) {
+    part.groups = block.groups + group * kGroup * block.chunks * kChunk;
+    part.scales = block.scales + group * 2 * kGroup;
+    part.group_count = std::min(kGroupsTogether, block.group_count - group);
+    part.rows_ahead = 0;
+    for (std::size_t next = rows.next(); next < kPieceIdentities; next = rows.next()) {
+      ahead[part.rows_ahead++] = prototypes_.row(begin + next);
+    }
+    GroupMask* const masks = room.masks.data() + group;
+    kernel_set().filter_many(part, masks);
+    std::array<GroupMask, kGroupsTogether> any{};
+    for (std::size_t panel = start; panel < stop; ++panel) {
+      if (is_active_[panel] == 0) continue;
+      const GroupMask* const own = masks + (panel - start) * block.group_count;
+      for (std::size_t i = 0; i < part.group_count; ++i) any[i] |= own[i];
+    }
+    rows.need(any.data(), part.group_count, group);
+  }
+}
+
+void PrototypeFilter::RowsOfRun::need(const GroupMask* masks, std::size_t groups,
+                                      std::size_t first_group) {
   for (std::size_t word = 0; word * kGroupsPerWord < groups; ++word) {
     const GroupMask* const first = masks + word * kGroupsPerWord;
     const std::size_t count = std::min(kGroupsPerWord, groups - word * kGroupsPerWord);
@@ -182,7 +238,7 @@ void PrototypeFilter::RowsOfRun::need(const GroupMask* masks, std::size_t groups
       const std::uint32_t four = (any & 1) | (any >> 3 & 2) | (any >> 6 & 4) | (any >> 9 & 8);
       classes |= static_cast<std::uint64_t>(four) << (kGroup * i);
     }
-    needed[word] |= classes;
+    needed[first_group / kGroupsPerWord + word] |= classes;
   }
 }
 

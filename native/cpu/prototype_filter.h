@@ -72,10 +72,12 @@ struct FilterRoom {
   explicit FilterRoom(MemoryAccount& scratch)
       : masks(make_buffer<GroupMask>(scratch)),
         places(make_buffer<std::uint32_t>(scratch)),
+        packed_bytes(make_buffer<std::uint8_t>(scratch)),
         packed(make_buffer<float>(scratch)) {}
   Buffer<GroupMask> masks;
   Buffer<std::uint32_t> places;
-  Buffer<float> packed;  // prototypes, where there is no shadow
+  Buffer<std::uint8_t> packed_bytes;  // see FilterBlock
+  Buffer<float> packed;               // prototypes, where there is no shadow
 };
 
 class PrototypeFilter {
@@ -107,10 +109,12 @@ class PrototypeFilter {
   // Prototypes of a run that are looked at again, and those of them that have been asked for.
   struct RowsOfRun {
     static constexpr std::size_t kWords = (kPieceIdentities + 63) / 64;
+    static constexpr std::size_t kGroupsPerWord = 64 / kGroup;
     std::array<std::uint64_t, kWords> needed{};
     std::array<std::uint64_t, kWords> asked{};
 
-    void need(const GroupMask* masks, std::size_t groups);
+    // `first_group`: a multiple of kGroupsPerWord.
+    void need(const GroupMask* masks, std::size_t groups, std::size_t first_group);
     // The lowest that has not been asked for, and has now; kPieceIdentities: none.
     std::size_t next();
     // Whether it has not, and has now.
@@ -122,6 +126,10 @@ class PrototypeFilter {
   void prepare_single(Runtime& runtime, MemoryAccount& scratch);
   void run_bytes(std::size_t begin, std::size_t end, std::size_t first_panel,
                  std::size_t last_panel, FilterRoom& room, PieceHits& found) const;
+  void filter_each(std::size_t begin, std::size_t start, std::size_t stop, FilterBlock& block,
+                   FilterRoom& room, RowsOfRun& rows) const;
+  void filter_together(std::size_t begin, std::size_t start, std::size_t stop,
+                       const FilterBlock& block, FilterRoom& room, RowsOfRun& rows) const;
   void look_again(std::size_t begin, std::size_t first_row, const std::uint32_t* places,
                   std::size_t count, RowsOfRun& rows, PieceHits& found) const;
   void run_single(std::size_t begin, std::size_t end, std::size_t first_panel,
@@ -131,6 +139,7 @@ class PrototypeFilter {
   const Embeddings& batch_;
   std::size_t panel_rows_;
   std::size_t panel_count_;
+  bool takes_many_;                      // KernelSet::filter_many filters
   std::vector<std::uint8_t> is_active_;  // panels with a bound that is not +∞
   Buffer<double> slacks_;
   Buffer<float> bounds_;

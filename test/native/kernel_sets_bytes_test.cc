@@ -74,12 +74,14 @@ void test_quantize(const KernelSet& set) {
 struct alignas(64) CacheLine {
   std::uint8_t elements[kGroup * kChunk];
 };
+constexpr std::size_t kChunksPerLine = sizeof(CacheLine) / kChunk;
 
 struct FilterCase {
   std::size_t dim;
   std::size_t rows;
   std::size_t groups;
-  bool extreme;  // all elements as large as they may be, of either sign
+  bool extreme;      // all elements as large as they may be, of either sign
+  bool many{false};  // filter_many
 };
 
 // Of all values up to `levels`, or of ±levels: half a chunk of each sign, or all of one.
@@ -91,6 +93,24 @@ std::vector<int> byte_vector(Source& source, const FilterCase& shape, int levels
     bytes[k] = shape.extreme ? (k / period % 2 == 0 ? levels : -levels) : any - levels;
   }
   return bytes;
+}
+
+// The embeddings of a case as a kernel reads them.
+std::vector<CacheLine> embedding_lines(const FilterCase& shape, std::size_t chunks) {
+  const std::size_t rows = shape.many ? rounded_up(shape.rows, kManyRows) : shape.rows;
+  // What follows the last row is read, and must not be seen.
+  const std::size_t beyond = shape.many ? kManyElements / kChunk : 0;
+  std::vector<CacheLine> lines((chunks * rows + beyond + kChunksPerLine - 1) / kChunksPerLine);
+  if (shape.many) {
+    for (CacheLine& line : lines) std::fill(std::begin(line.elements), std::end(line.elements), 99);
+  }
+  return lines;
+}
+
+std::size_t embedding_place(const FilterCase& shape, std::size_t chunks, std::size_t row,
+                            std::size_t k) {
+  if (shape.many) return row * chunks * kChunk + k;
+  return (k / kChunk * shape.rows + row) * kChunk + k % kChunk;
 }
 
 // Numbers that float32 multiplies without rounding, so that every set must decide alike.
@@ -119,20 +139,22 @@ void check_filter(const KernelSet& set, const FilterCase& shape, std::size_t rou
   const auto rest_of = [&](std::size_t j) {
     return scales[j / kGroup * 2 * kGroup + kGroup + j % kGroup];
   };
-  std::vector<CacheLine> panel((chunks * shape.rows + kGroup - 1) / kGroup);
+  std::vector<CacheLine> panel = embedding_lines(shape, chunks);
   std::vector<std::int32_t> offsets(shape.rows);
   std::vector<float> lowers(shape.rows);
   std::vector<float> spreads(shape.rows);
-  std::vector<GroupMask> expected(shape.groups);
+  std::vector<GroupMask> expected((shape.rows + kFilterRows - 1) / kFilterRows * shape.groups);
   for (std::size_t row = 0; row < shape.rows; ++row) {
     const std::vector<int> embedding = byte_vector(source, shape, set.embedding_levels);
     std::vector<std::int64_t> totals(classes);
-    for (std::size_t k = 0; k < shape.dim; ++k) {
-      const std::size_t place = (k / kChunk * shape.rows + row) * kChunk + k % kChunk;
-      panel[place / (kGroup * kChunk)].elements[place % (kGroup * kChunk)] =
-          static_cast<std::uint8_t>(embedding[k]);
-      offsets[row] += kStoredZero * embedding[k];
-      for (std::size_t j = 0; j < classes; ++j) totals[j] += embedding[k] * prototypes[j][k];
+    for (std::size_t k = 0; k < rounded_up(shape.dim, kChunk); ++k) {
+      const int value = k < shape.dim ? embedding[k] : 0;
+      const std::size_t place = embedding_place(shape, chunks, row, k);
+      panel[place / sizeof(CacheLine)].elements[place % sizeof(CacheLine)] =
+          static_cast<std::uint8_t>(value);
+      offsets[row] += kStoredZero * value;
+      if (k >= shape.dim) continue;
+      for (std::size_t j = 0; j < classes; ++j) totals[j] += value * prototypes[j][k];
     }
     // At, below and above what one class has; none; all.
     spreads[row] = static_cast<float>(source.below(8));
@@ -147,7 +169,8 @@ void check_filter(const KernelSet& set, const FilterCase& shape, std::size_t rou
       const double least = static_cast<double>(lowers[row]) * scale_of(j) -
                            static_cast<double>(spreads[row]) * rest_of(j);
       if (scale_of(j) == 0 || !(static_cast<double>(totals[j]) > least)) continue;
-      expected[j / kGroup] |= GroupMask{1} << (row / 4 * 16 + j % kGroup * 4 + row % 4);
+      expected[row / kFilterRows * shape.groups + j / kGroup] |=
+          GroupMask{1} << (row % kFilterRows / 4 * 16 + j % kGroup * 4 + row % 4);
     }
   }
   FilterBlock block{};
@@ -163,9 +186,18 @@ void check_filter(const KernelSet& set, const FilterCase& shape, std::size_t rou
   // What is asked for changes nothing.
   const std::vector<const float*> ahead(shape.groups / kGroupsPerStep * kRowsPerStep,
                                         scales.data());
-  block.ahead = ahead.data();
-  std::vector<GroupMask> got(shape.groups);
-  set.filter(block, got.data());
+  std::vector<CacheLine> packed(packed_bytes(chunks) / sizeof(CacheLine));
+  std::vector<GroupMask> got(expected.size());
+  if (shape.many) {
+    block.ahead = ahead.data();
+    block.rows_ahead = ahead.size();
+    block.mask_stride = shape.groups;
+    block.packed = packed[0].elements;
+    set.filter_many(block, got.data());
+  } else {
+    block.ahead = ahead.data();
+    set.filter(block, got.data());
+  }
   expect_bits(sized("dim", shape.dim) + sized(", rows", shape.rows) +
                   sized(", groups", shape.groups) + (shape.extreme ? ", extreme" : "") + ", masks",
               got, expected);
@@ -180,6 +212,18 @@ void test_filter(const KernelSet& set) {
             check_filter(set, {dim, rows, steps * kGroupsPerStep, extreme}, round);
           }
         }
+      }
+    }
+  }
+}
+
+// One tile of rows and two, with and without a half; groups that fill tiles and not.
+void test_filter_many(const KernelSet& set) {
+  if (set.filter_many == nullptr) return;
+  for (const std::size_t dim : kDims) {
+    for (const std::size_t rows : {8, 16, 24, 32, 40, 72}) {
+      for (const std::size_t steps : {1, 3, 4}) {
+        check_filter(set, {dim, rows, steps * kGroupsPerStep, rows % 16 == 0, true}, steps);
       }
     }
   }
@@ -220,10 +264,8 @@ void test_places(const KernelSet& set) {
 }  // namespace
 
 const std::vector<KernelTest> kByteTests = {
-    {"largest_size", test_largest_size},
-    {"quantize", test_quantize},
-    {"filter", test_filter},
-    {"places", test_places},
+    {"largest_size", test_largest_size}, {"quantize", test_quantize}, {"filter", test_filter},
+    {"filter_many", test_filter_many},   {"places", test_places},
 };
 
 }  // namespace alphamargin::test

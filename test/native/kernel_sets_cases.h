@@ -14,7 +14,12 @@
 
 #include "cpu/kernel_set.h"
 
-namespace alphamargin::test {
+namespace alphamargin {
+
+// kernel_set_software_tiles.cc
+const KernelSet& software_tiles_kernel_set();
+
+namespace test {
 
 struct KernelTest {
   const char* name;
@@ -113,4 +118,5 @@ class Source {
   std::mt19937 engine_;
 };
 
-}  // namespace alphamargin::test
+}  // namespace test
+}  // namespace alphamargin

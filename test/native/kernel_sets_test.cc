@@ -5,10 +5,23 @@
 // Takes no arguments. Prints a line for each set; exit code 1 when one differs, with the function,
 // the size and the first difference.
 
+#include <algorithm>
+
 #include "kernel_sets_cases.h"
 
 namespace alphamargin::test {
 namespace {
+
+// With the tiles of AMX in software where there is what their kernels need besides.
+std::vector<const KernelSet*> sets_to_test() {
+  std::vector<const KernelSet*> sets = usable_kernel_sets();
+#if defined(__x86_64__)
+  if (std::find(sets.begin(), sets.end(), &avx512_vnni_kernel_set()) != sets.end()) {
+    sets.push_back(&software_tiles_kernel_set());
+  }
+#endif
+  return sets;
+}
 
 int run() {
   std::vector<KernelTest> tests = kProductTests;
@@ -21,7 +34,7 @@ int run() {
     std::fprintf(stderr, "row solver: %s\n", failure.what());
     ++failures;
   }
-  for (const KernelSet* set : usable_kernel_sets()) {
+  for (const KernelSet* set : sets_to_test()) {
     std::size_t passed = 0;
     for (const KernelTest& test : tests) {
       try {
