@@ -13,14 +13,14 @@ import {
   readOperand,
 } from './operand.js';
 import { readOptions } from './options.js';
-import { readReference, type TensorLike } from './tensor.js';
+import { type FloatsLike, readReference } from './tensor.js';
 
 /** Options of {@link entmaxBackward}. */
 export interface EntmaxBackwardOptions {
   /** Divergence order α ≥ 1 of the forward pass. Default 1.5. */
   alpha?: number | undefined;
   /** Reference measure q [C] of the forward pass. Default all 1. */
-  reference?: Float32Array | TensorLike | null | undefined;
+  reference?: FloatsLike | null | undefined;
   /** Where to compute. Default `'auto'`. */
   device?: Device | undefined;
 }

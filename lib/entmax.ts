@@ -11,14 +11,14 @@ import {
   readOperand,
 } from './operand.js';
 import { readOptions } from './options.js';
-import { type CsrMatrix, readReference, type TensorLike } from './tensor.js';
+import { type CsrMatrix, type FloatsLike, readReference } from './tensor.js';
 
 /** Options of {@link entmax} and {@link sparseEntmax}. */
 export interface EntmaxOptions {
   /** Divergence order α ≥ 1: 1 softmax, 1.5 entmax-1.5, 2 sparsemax. Default 1.5. */
   alpha?: number | undefined;
   /** Reference measure q [C], positive, not normalised. Default all 1. */
-  reference?: Float32Array | TensorLike | null | undefined;
+  reference?: FloatsLike | null | undefined;
   /** Where to compute. Default `'auto'`. */
   device?: Device | undefined;
 }

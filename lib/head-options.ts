@@ -11,7 +11,13 @@ import {
   optimizerSpecification,
 } from './optimizer.js';
 import { readOptions } from './options.js';
-import type { LabelsLike, Matrix, TensorLike, Vector } from './tensor.js';
+import type {
+  FloatsLike,
+  LabelsLike,
+  Matrix,
+  TensorLike,
+  Vector,
+} from './tensor.js';
 
 /** Options of {@link PrototypeHead}. */
 export interface PrototypeHeadOptions {
@@ -39,7 +45,7 @@ export interface PrototypeHeadOptions {
   /** Initial prototypes [C·K, D]; default random directions of unit length. */
   prototypes?: TensorLike | undefined;
   /** Reference measure q [C], positive, not normalised. Default all 1. */
-  reference?: Float32Array | TensorLike | null | undefined;
+  reference?: FloatsLike | null | undefined;
   /**
    * `'exact'` rescores every class that may be in the support from the float32 prototypes in
    * float64. `'fast'` keeps the filter's cosines on a GPU: of float16 rows, summed in float32, off

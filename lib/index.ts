@@ -99,6 +99,7 @@ export type {
 export * from './schedules.js';
 export {
   type CsrMatrix,
+  type FloatsLike,
   type LabelsLike,
   type Matrix,
   type SizesOf,

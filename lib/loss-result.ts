@@ -20,6 +20,7 @@ import { readOptions } from './options.js';
 import { nativeLoss, type RowMarginOptions } from './row-margins.js';
 import {
   countedRows,
+  type FloatsLike,
   IGNORED_LABEL,
   type LabelsLike,
   type Matrix,
@@ -66,7 +67,7 @@ export interface LossResult<Gradient = Matrix> {
 /** Options that every loss function takes beside its own. */
 export interface LossFunctionOptions extends RowMarginOptions {
   /** Reference measure q [C], positive, not normalised. Default all 1. */
-  reference?: Float32Array | TensorLike | null | undefined;
+  reference?: FloatsLike | null | undefined;
   /** Where to compute. Default `'auto'`. */
   device?: Device | undefined;
 }

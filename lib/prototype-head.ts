@@ -7,12 +7,6 @@ import {
 import { readIdentities, readPrototypes } from './head-batch.js';
 import { HeadCalls } from './head-calls.js';
 import {
-  readCallOptions,
-  readMarginOption,
-  readNearestInputs,
-  readPosteriorInputs,
-} from './head-inputs.js';
-import {
   checkLoss,
   checkOptimizer,
   type HeadMemory,
@@ -36,6 +30,12 @@ import type { RealLike, ResultOf } from './operand.js';
 import { checkLearningRate, type OptimizerSpecification } from './optimizer.js';
 import { readOptions } from './options.js';
 import { readPrototypeRows, rowsOf } from './prototype-rows.js';
+import {
+  callNearest,
+  callNearestSync,
+  callPosterior,
+  callPosteriorSync,
+} from './query-calls.js';
 import { reinitialize } from './reinitialize.js';
 import type { MarginGradients, RowMarginOptions } from './row-margins.js';
 import {
@@ -272,44 +272,20 @@ export class PrototypeHead implements Disposable {
   async posterior(
     embeddings: RealLike,
     labels?: LabelsLike | null,
-    options: RowMarginOptions & CallOptions = {},
+    options?: RowMarginOptions & CallOptions,
   ): Promise<CsrMatrix> {
-    const name = 'PrototypeHead.posterior';
-    const { margins, ...own } = readCallOptions(name, options);
-    const { rows, data, classes, loss } = readPosteriorInputs(
-      name,
-      this.#context,
-      embeddings,
-      labels,
-      margins,
-    );
-    const posterior = await this.#calls.enqueue(
-      name,
-      this.posterior,
-      own,
-      (head, cancel) => head.posterior(data, classes, loss, cancel),
-    );
-    return { ...posterior, dims: [rows, this.identities] };
+    const given = [embeddings, labels, options] as const;
+    return callPosterior(this.posterior, this.#context, given);
   }
 
   /** {@link posterior} on the calling thread. */
   posteriorSync(
     embeddings: RealLike,
     labels?: LabelsLike | null,
-    options: RowMarginOptions = {},
+    options?: RowMarginOptions,
   ): CsrMatrix {
-    const name = 'PrototypeHead.posteriorSync';
-    const { rows, data, classes, loss } = readPosteriorInputs(
-      name,
-      this.#context,
-      embeddings,
-      labels,
-      readMarginOption(name, options),
-    );
-    const posterior = this.#calls.now(name, this.posteriorSync, (head) =>
-      head.posteriorSync(data, classes, loss),
-    );
-    return { ...posterior, dims: [rows, this.identities] };
+    const given = [embeddings, labels, options] as const;
+    return callPosteriorSync(this.posteriorSync, this.#context, given);
   }
 
   /**
@@ -322,34 +298,14 @@ export class PrototypeHead implements Disposable {
    */
   async nearest(
     queries: RealLike,
-    options: NearestOptions & CallOptions = {},
+    options?: NearestOptions & CallOptions,
   ): Promise<NearestResult> {
-    const name = 'PrototypeHead.nearest';
-    const { data, k, identities, cosines, signal } = readNearestInputs(
-      name,
-      this.#context,
-      queries,
-      options,
-    );
-    await this.#calls.enqueue(name, this.nearest, { signal }, (head, cancel) =>
-      head.nearest(data, k, identities, cosines, cancel),
-    );
-    return { identities, cosines };
+    return callNearest(this.nearest, this.#context, queries, options);
   }
 
   /** {@link nearest} on the calling thread. */
-  nearestSync(queries: RealLike, options: NearestOptions = {}): NearestResult {
-    const name = 'PrototypeHead.nearestSync';
-    const { data, k, identities, cosines } = readNearestInputs(
-      name,
-      this.#context,
-      queries,
-      options,
-    );
-    this.#calls.now(name, this.nearestSync, (head) =>
-      head.nearestSync(data, k, identities, cosines),
-    );
-    return { identities, cosines };
+  nearestSync(queries: RealLike, options?: NearestOptions): NearestResult {
+    return callNearestSync(this.nearestSync, this.#context, queries, options);
   }
 
   /**

@@ -2,20 +2,19 @@ import { invalidArgument } from './errors.js';
 import { type LossSpecification, marginRange } from './loss-specification.js';
 import type { NativeLoss } from './native.js';
 import {
+  type FloatsLike,
   IGNORED_LABEL,
-  snapshot,
-  type TensorLike,
+  readFloats,
   type Vector,
 } from './tensor.js';
-import { readArray } from './typed-arrays.js';
 
 /** Margins of single rows [B]: see {@link RowMarginOptions.margins}. */
-export type MarginsLike = Float32Array | TensorLike;
+export type MarginsLike = FloatsLike;
 
 /** Option of every call that applies a loss to a labelled batch. */
 export interface RowMarginOptions {
   /**
-   * Margins of the rows [B], float32, in place of the loss's own margin and within its range:
+   * Margins of the rows [B], float32 or numbers, in place of the loss's own margin and within its range:
    * radians for A3M and ArcFace, units of the cosine for Q-Margin and CosFace. Those of ignored
    * rows are not read. EntMax has no margin to replace and combined margins have several, so both
    * refuse the option. Default: the loss's margin for all rows.
@@ -74,19 +73,8 @@ function readMargins(
     );
   }
   const rows = labels.length;
-  const given = ArrayBuffer.isView(value)
-    ? value
-    : (value as Partial<TensorLike>).data;
-  const data = readArray(given, 'Float32Array');
-  if (data === undefined || data.length !== rows) {
-    throw invalidArgument(
-      name,
-      'margins',
-      `a Float32Array or float32 tensor [${rows}], one margin for each row`,
-      given ?? value,
-    );
-  }
-  const copy = snapshot(data);
+  const what = 'margins, one for each row';
+  const copy = readFloats(name, 'margins', value, rows, what);
   const range = marginRange(loss, place);
   for (let row = 0; row < rows; row += 1) {
     const margin = copy[row]!;

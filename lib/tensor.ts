@@ -307,6 +307,48 @@ export function countedRows(labels: Int32Array): number {
   );
 }
 
+/** One number for each row or class: float32, or numbers that are rounded to it. */
+export type FloatsLike = Float32Array | readonly number[] | TensorLike;
+
+/** Reads one number for each row or class, as a copy. What numbers they may be is left to check. */
+export function readFloats(
+  functionName: string,
+  argument: string,
+  value: unknown,
+  count: number,
+  what: string,
+): Float32Array {
+  const isData = ArrayBuffer.isView(value) || Array.isArray(value);
+  const given =
+    isData || typeof value !== 'object' || value === null
+      ? value
+      : readFields(functionName, argument, value).data;
+  const data =
+    readArray(given, 'Float32Array') ??
+    (Array.isArray(given) ? (given as unknown[]) : undefined);
+  if (data === undefined || data.length !== count) {
+    throw invalidArgument(
+      functionName,
+      argument,
+      `a Float32Array, a float32 tensor or an array of ${count} ${what}`,
+      given ?? value,
+    );
+  }
+  if (data instanceof Float32Array) return snapshot(data);
+  return Float32Array.from({ length: count }, (_, index) => {
+    const number: unknown = data[index];
+    if (typeof number !== 'number') {
+      throw invalidArgument(
+        functionName,
+        `${argument}[${index}]`,
+        'a number',
+        number,
+      );
+    }
+    return number;
+  });
+}
+
 /** Reads the reference measure, as a copy: positive, one value per class, not normalised. */
 export function readReference(
   functionName: string,
@@ -314,19 +356,13 @@ export function readReference(
   classes: number,
 ): Float32Array | null {
   if (value === undefined || value === null) return null;
-  const given = ArrayBuffer.isView(value)
-    ? value
-    : (value as Partial<TensorLike>).data;
-  const data = readArray(given, 'Float32Array');
-  if (data === undefined || data.length !== classes) {
-    throw invalidArgument(
-      functionName,
-      'reference',
-      `a Float32Array of ${classes} positive values`,
-      given ?? value,
-    );
-  }
-  const copy = snapshot(data);
+  const copy = readFloats(
+    functionName,
+    'reference',
+    value,
+    classes,
+    'positive numbers, one for each class',
+  );
   for (let index = 0; index < classes; index += 1) {
     const measure = copy[index]!;
     if (!(measure > 0 && measure < Number.POSITIVE_INFINITY)) {

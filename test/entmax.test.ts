@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import {
   entmax,
   entmaxSync,
+  type FloatsLike,
   sparseEntmax,
   sparseEntmaxSync,
   type Tensor,
@@ -90,6 +91,15 @@ describe.each(allOrders)('entmax, α %d', (alpha) => {
     expect(largestDifference(p, expected)).toBeLessThanOrEqual(
       contract.posterior,
     );
+  });
+
+  it('takes a measure as numbers, an array or a tensor', () => {
+    const run = (reference: FloatsLike) =>
+      entmaxSync(row(0.5, -0.5, 0), { alpha, reference }).data;
+    const numbers = [0.3, 1.5, 1];
+    const data = Float32Array.from(numbers);
+    expect(run(numbers)).toEqual(run(data));
+    expect(run(tensor(data, [3]))).toEqual(run(data));
   });
 });
 

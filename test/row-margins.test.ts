@@ -5,6 +5,7 @@ import {
   cosFaceLossSync,
   entmaxLossSync,
   type LossSpecification,
+  type MarginsLike,
   PrototypeHead,
   qMargin,
   qMarginLossSync,
@@ -237,6 +238,19 @@ it('the asynchronous calls take them too', async () => {
   expect(step.losses).toEqual(expected.losses);
 });
 
+it('plain numbers are rounded to float32', () => {
+  using head = headOf(qMargin({ scale: 8 }), normalTensor(20, 5, 1));
+  const [x, y] = [normalTensor(2, 5, 2), Int32Array.of(3, 4)];
+  const run = (margins: MarginsLike) => {
+    const { losses, gradEmbeddings } = head.evaluateSync(x, y, { margins });
+    return { losses, gradEmbeddings };
+  };
+  const margins = [0.1, 0.4];
+  const expected = run(Float32Array.from(margins));
+  expect(run(margins)).toEqual(expected);
+  expect(run(tensor(Float32Array.from(margins), [2]))).toEqual(expected);
+});
+
 describe('refuse', () => {
   const file = 'row-margins.test.ts';
   const x = normalTensor(2, 5, 2);
@@ -251,13 +265,19 @@ describe('refuse', () => {
       'another number of them',
       () => head(qMargin()).step(x, y, { margins: new Float32Array(3) }),
       invalid,
-      /step: .*margins.*\[2\]/,
+      /step: .*margins.* 2 margins/,
     ],
     [
       'another type',
-      () => head(qMargin()).evaluate(x, y, { margins: wrong([0.1, 0.2]) }),
+      () => head(qMargin()).evaluate(x, y, { margins: wrong([0.1, '0.2']) }),
       invalid,
-      /evaluate: .*margins/,
+      /evaluate: .*margins\[1\].*a number.*'0.2'/,
+    ],
+    [
+      'integers',
+      () => head(qMargin()).step(x, y, { margins: wrong(Int32Array.of(0, 1)) }),
+      invalid,
+      /step: .*margins.*Float32Array/,
     ],
     [
       'a negative one',

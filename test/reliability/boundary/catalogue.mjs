@@ -103,7 +103,14 @@ export const CATALOGUE = {
     (g) => [
       real(g, B, D),
       labels(g, B, C),
-      call(g, g.pick([{}, { margins: new Float32Array(B).fill(0.1) }])),
+      call(
+        g,
+        g.pick([
+          {},
+          { margins: new Float32Array(B).fill(0.1) },
+          { margins: Array(B).fill(0.1) },
+        ]),
+      ),
     ],
     60,
   ),
