@@ -2,7 +2,8 @@
 // so that none is typed by hand. A block whose results are not given keeps what it has.
 //
 //   node bench/publish.mjs                       the newest results of each part in bench/results;
-//                                                what is promised (acceptance), of every machine
+//                                                what is promised, steps and nearest, of every
+//                                                machine
 //   node bench/publish.mjs FILE… [--docs DIR]    those files; another folder than docs/
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -30,7 +31,7 @@ const isKnown = ({ benchmark, results }) =>
     results.every(({ contenders }) => contenders !== undefined));
 
 /** Parts whose results of every machine are shown, not those of the machine measured last. */
-const OF_EVERY_MACHINE = new Set(['acceptance']);
+const OF_EVERY_MACHINE = new Set(['acceptance', 'head', 'nearest']);
 
 function machineOf({ benchmark, environment }) {
   if (!OF_EVERY_MACHINE.has(benchmark)) return '';

@@ -111,7 +111,7 @@ describe.runIf(onDevice && hasSplit)('prototypes in halves', () => {
       fc.constantFrom('sgd with momentum' as const, 'adagrad' as const),
       fc.nat(1e6),
     ],
-    { numRuns: 15 },
+    { numRuns: 10 },
   )(
     'train like whole ones',
     async (alpha, scale, identities, dim, batch, noise, budget, rule, seed) => {

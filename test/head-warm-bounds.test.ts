@@ -202,7 +202,7 @@ describe('bounds that earlier calls suggest', () => {
       fc.integer({ min: 0, max: 2 ** 31 - 1 }),
     ],
     // The emulated device takes a second for each.
-    { numRuns: onDevice ? 10 : 40 },
+    { numRuns: onDevice ? 6 : 40 },
   )(
     'change no bit',
     (alpha, family, identities, batch, subCentres, isSpecial, shadow, hasReference, mood, seed) => {
