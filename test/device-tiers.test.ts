@@ -129,7 +129,7 @@ describe.runIf(emulated).each(filterTiers)(
   (filter) => {
     const settings = [
       { batch: 19, identities: 4097, dim: 33 },
-      { batch: 19, identities: 4097, dim: 33, scratchBudget: 0 },
+      { batch: 19, identities: 989, dim: 33, scratchBudget: 0 },
       { batch: 111, identities: 989, dim: 19 },
     ];
     it.each(settings)(

@@ -72,9 +72,7 @@ T lane_value(unsigned char (*lanes)[kLaneBytes], unsigned lane) {
 
 // A lane that a shuffle reads from must take part in it.
 inline void require_lane(const char* operation, unsigned mask, unsigned lane, Place place) {
-  if (mask >> lane & 1u) return;
-  Launch::current().fault(std::string(operation) + " at line " + std::to_string(place.line()) +
-                          " reads lane " + std::to_string(lane) + ", which is not in its mask");
+  if ((mask >> lane & 1u) == 0) Launch::current().missing_lane(operation, lane, place);
 }
 
 template <class T>

@@ -51,6 +51,11 @@ Launch::Launch(const char* kernel, dim3 grid, dim3 block, std::size_t shared_byt
 
 Launch::~Launch() { free_shared(); }
 
+void Launch::missing_lane(const char* operation, unsigned lane, std::source_location place) const {
+  fault(std::string(operation) + " at line " + std::to_string(place.line()) + " reads lane " +
+        std::to_string(lane) + ", which is not in its mask");
+}
+
 void Launch::fault(const std::string& message) const {
   throw DeviceFault{std::string("kernel ") + kernel_ + ": " + message};
 }

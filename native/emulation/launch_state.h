@@ -139,6 +139,8 @@ class Launch {
   AsyncEngine& engine() { return engine_; }
 
   [[noreturn]] void fault(const std::string& message) const;
+  [[noreturn]] void missing_lane(const char* operation, unsigned lane,
+                                 std::source_location place) const;
 
   // Of the launch's own sequence, which the device's seed begins.
   std::uint64_t next_random();
