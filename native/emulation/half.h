@@ -16,11 +16,29 @@ const float* half_table();
 
 inline float __half2float(__half value) { return half_table()[value.bits]; }
 
+// To nearest, ties to even. In integers, since not every compiler has a type for it: a carry out of
+// the digits raises the exponent, up to infinity.
 inline __half __float2half_rn(float value) {
-  const auto rounded = static_cast<_Float16>(value);
-  __half result;
-  std::memcpy(&result.bits, &rounded, sizeof result.bits);
-  return result;
+  constexpr std::uint32_t kInfinity = 0x7f800000;
+  constexpr std::uint32_t kSmallestNormal = 0x38800000;  // 2^-14
+  std::uint32_t word;
+  std::memcpy(&word, &value, sizeof word);
+  const std::uint32_t sign = word >> 16 & 0x8000;
+  const std::uint32_t size = word & 0x7fffffff;
+  std::uint32_t half;
+  if (size > kInfinity) {
+    half = 0x7e00 | (size >> 13 & 0x3ff);
+  } else if (size >= 0x47800000) {  // 2^16
+    half = 0x7c00;
+  } else if (size < kSmallestNormal) {
+    // The last digit of 1/2 is 2^-24, that of the smallest numbers: the sum is rounded to it.
+    const float sum = std::fabs(value) + 0.5f;
+    std::memcpy(&half, &sum, sizeof half);
+    half -= 0x3f000000;
+  } else {
+    half = (size - (112u << 23) + 0xfff + (size >> 13 & 1)) >> 13;
+  }
+  return {static_cast<std::uint16_t>(sign | half)};
 }
 
 // What a tensor core makes of the sum of an accumulator and a few products: float32, cut off rather

@@ -13,6 +13,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "common/real_matrix.h"
 #include "emulation/half.h"
 
 namespace alphamargin::emulated {
@@ -113,10 +114,7 @@ const float* half_table() {
   static const float* const table = [] {
     static float values[1 << 16];
     for (unsigned bits = 0; bits < (1u << 16); ++bits) {
-      const auto word = static_cast<std::uint16_t>(bits);
-      _Float16 half;
-      std::memcpy(&half, &word, sizeof half);
-      values[bits] = static_cast<float>(half);
+      values[bits] = half_to_float(static_cast<std::uint16_t>(bits));
     }
     return values;
   }();

@@ -68,6 +68,37 @@ void test_mma() {
   check_mma<std::uint16_t, mma_m16n8k16_bfloat16>(&upper_half);
 }
 
+// Every float16, and every float32 next to where two of them meet.
+void test_half_rounding() {
+  const auto rounded = [](float value) { return __float2half_rn(value).bits; };
+  const auto value_of = [](std::uint32_t bits) {
+    const auto digits = static_cast<double>(bits & 0x3ff);
+    const auto exponent = static_cast<int>(bits >> 10);
+    return static_cast<float>(exponent == 0 ? std::ldexp(digits, -24)
+                                            : std::ldexp(1024 + digits, exponent - 25));
+  };
+  constexpr std::uint32_t kInfinity = 0x7c00;
+  for (std::uint32_t bits = 0; bits < kInfinity; ++bits) {
+    const float value = value_of(bits);
+    expect(__half2float({static_cast<std::uint16_t>(bits)}) == value, "the value of a float16");
+    // The one after the largest is what 2^16 would be.
+    const float middle = value + (value_of(bits + 1) - value) / 2;
+    const std::uint32_t even = bits + (bits & 1);
+    for (const std::uint32_t sign : {0u, 0x8000u}) {
+      const auto check = [&](float size, std::uint32_t expected) {
+        expect(rounded(sign == 0 ? size : -size) == (sign | expected), "not the nearest float16");
+      };
+      check(value, bits);
+      check(middle, even);
+      check(std::nextafter(middle, 0.0f), bits);
+      check(std::nextafter(middle, INFINITY), bits + 1);
+    }
+  }
+  expect(rounded(INFINITY) == kInfinity && rounded(-3e38f) == (0x8000 | kInfinity), "infinity");
+  expect(rounded(1e-45f) == 0 && rounded(-1e-40f) == 0x8000, "numbers too small");
+  expect(std::isnan(__half2float(__float2half_rn(NAN))), "no number");
+}
+
 // Every float32 comes back from its halves, and the upper one is the nearest of 8 bits.
 void test_halves() {
   std::uint32_t bits = 1;
@@ -293,6 +324,7 @@ const test::Cases kTensorCoreCases = {
     {"mma and ldmatrix", &test_mma},
     {"mma of int8", &test_mma_int8},
     {"the halves of a float32", &test_halves},
+    {"rounding to float16", &test_half_rounding},
     {"bank conflicts of ldmatrix", &test_bank_conflicts},
     {"the filter's survivors, without bank conflicts", &test_filter},
 };

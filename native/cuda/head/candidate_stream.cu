@@ -22,7 +22,7 @@ namespace {
 
 constexpr unsigned kThreads = 128;
 // So many blocks a multiprocessor: all rows of a usual batch at once on the devices that have 132.
-constexpr unsigned kBlocksOfProcessor = 8;
+[[maybe_unused]] constexpr unsigned kBlocksOfProcessor = 8;
 
 // The first group is short, so that bounds are good before most of the prototypes are seen; later
 // ones are three times what was seen before, and from a quarter of a million on as many: each ends

@@ -17,7 +17,7 @@ namespace {
 constexpr unsigned kThreads = 128;
 // So many blocks a multiprocessor: all rows of a usual batch at once on the devices that have 132,
 // and registers for as many loads under way as exact_dot asks for.
-constexpr unsigned kBlocksOfProcessor = 8;
+[[maybe_unused]] constexpr unsigned kBlocksOfProcessor = 8;
 // Blocks that share the candidates of a row, whose lists differ in length.
 constexpr unsigned kRescoreParts = 4;
 
