@@ -37,7 +37,8 @@ inline constexpr std::size_t kFilterRowsShort = 4;
 inline constexpr std::size_t kGroupsPerStep = 6;
 inline constexpr std::size_t kIdentitiesPerStep = kGroup * kGroupsPerStep;
 // A kernel for many rows at once (KernelSet::filter_many) takes so many groups, rows and elements
-// at a time. Of embeddings it reads what makes rows and elements multiples of them.
+// at a time. Of embeddings it reads what makes rows and elements multiples of them, counted from
+// the first row it is given.
 inline constexpr std::size_t kManyGroups = 8;
 inline constexpr std::size_t kManyRows = 16;
 inline constexpr std::size_t kManyElements = 64;

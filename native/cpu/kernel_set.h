@@ -126,7 +126,7 @@ struct KernelSet {
   void (*filter)(const FilterBlock& block, GroupMask* masks);
 
   // The same for many rows at once, masks [rows/kFilterRows][mask_stride]; nullptr where a set has
-  // no instructions for it. What it reads of embeddings beyond their last: kManyRows.
+  // no instructions for it. What it reads of embeddings: see kManyRows.
   void (*filter_many)(const FilterBlock& block, GroupMask* masks);
 
   // The places that masks stand for, see kRowsPerPlace; returns how many.

@@ -61,8 +61,8 @@ void PrototypeFilter::prepare_bytes(Runtime& runtime) {
   const std::size_t depth = rounded_up(dim, kChunk);
   const std::size_t rows = panel_count_ * panel_rows_;
   std::fill(slacks_.begin(), slacks_.end(), look_slack(dim));
-  byte_panels_.resize(takes_many_ ? rounded_up(rows, kManyRows) * depth + kManyElements
-                                  : rows * depth);
+  // A run may begin with any panel, and what is read beyond its last one is not always a panel.
+  byte_panels_.resize(takes_many_ ? (rows + kManyRows) * depth + kManyElements : rows * depth);
   scales_.assign(rows, 1.0f);
   residuals_.assign(rows, 0.0f);
   spreads_.assign(rows, 0.0f);
