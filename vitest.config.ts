@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
+import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 const inRepository = (file: string) =>
   fileURLToPath(new URL(file, import.meta.url));
@@ -24,6 +25,27 @@ const INDEPENDENT = [
   'test/tensor.test.ts',
   'test/verification/**',
 ];
+
+/** Small files that take long on the emulated device. */
+const LONG = [
+  'test/device-order.test.ts',
+  'test/device-tiers.test.ts',
+  'test/device-filters.test.ts',
+].map(inRepository);
+
+/**
+ * Within a project the long files first, then larger ones before smaller: one that begins last would
+ * leave a processor idle for a minute.
+ */
+class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]) {
+    const sorted = await super.sort(files);
+    const projects = [...new Set(sorted.map(({ project }) => project.name))];
+    const rank = ({ project, moduleId }: TestSpecification) =>
+      2 * projects.indexOf(project.name) + (LONG.includes(moduleId) ? 0 : 1);
+    return sorted.sort((a, b) => rank(a) - rank(b));
+  }
+}
 
 /** `vitest run --project cuda` asks for a GPU; without that, none is expected. */
 const gpuWanted = process.argv.some((argument) =>
@@ -83,6 +105,7 @@ export default defineConfig({
     isolate: false,
     testTimeout: 60_000,
     maxWorkers: 2,
+    sequence: { sequencer: LongestFirst },
     projects: [
       onDevice('cpu', []),
       onDevice('cuda-emulated', INDEPENDENT),
