@@ -4,7 +4,11 @@
 //
 // Embeddings are the left operand as they are. Prototypes are the right one and have to lie four
 // bytes of each side by side, so 32 of them at a time are packed and then met by all embeddings.
-// The sums are the integers of the other kernel sets.
+// The sums are the integers of the other kernel sets, in any order.
+//
+// Shapes: see FilterBlock; rows in any number of panels, groups in any number. Traffic: the groups
+// from memory once, the embeddings from the second-level cache once for 32 prototypes, one mask for
+// a group and a panel.
 #include <immintrin.h>
 
 #include <algorithm>
