@@ -5,7 +5,7 @@ const program = fileURLToPath(
   new URL('workers/agreement.mjs', import.meta.url),
 );
 const THREADS = [1, 2, 4];
-// An instruction set brings its own copy of the prototypes: int8 rows with VNNI, float32 without.
+// An instruction set brings its own filter, and its own bytes of the embeddings.
 const INSTRUCTION_SETS = ['portable', 'avx2', 'avx512', 'avx512-vnni', 'amx'];
 
 function run(setting, threads, instructionSet) {

@@ -14,9 +14,9 @@ export type MarginsLike = FloatsLike;
 /** Option of every call that applies a loss to a labelled batch. */
 export interface RowMarginOptions {
   /**
-   * Margins of the rows [B], float32 or numbers, in place of the loss's own margin and within its range:
-   * radians for A3M and ArcFace, units of the cosine for Q-Margin and CosFace. Those of ignored
-   * rows are not read. EntMax has no margin to replace and combined margins have several, so both
+   * Margins of the rows [B], float32 or numbers, in place of the loss's own margin and within its
+   * range: radians for A3M and ArcFace, units of the cosine for Q-Margin and CosFace. Those of
+   * ignored rows are not read. EntMax has no margin to replace and combined margins have several, so both
    * refuse the option. Default: the loss's margin for all rows.
    */
   margins?: MarginsLike | null | undefined;

@@ -252,17 +252,23 @@ export type LabelsLike =
   | readonly number[]
   | TensorLike;
 
+/** The data of a tensor; an array, and what is neither, as it is. */
+function dataOf(functionName: string, argument: string, value: unknown) {
+  const isTensor =
+    typeof value === 'object' &&
+    value !== null &&
+    !ArrayBuffer.isView(value) &&
+    !Array.isArray(value);
+  return isTensor ? readFields(functionName, argument, value).data : value;
+}
+
 /** Reads labels, as a copy of type int32. */
 export function readLabels(
   functionName: string,
   value: unknown,
   rows: number,
 ): Int32Array {
-  const isData = ArrayBuffer.isView(value) || Array.isArray(value);
-  const given =
-    isData || typeof value !== 'object' || value === null
-      ? value
-      : readFields(functionName, 'labels', value).data;
+  const given = dataOf(functionName, 'labels', value);
   const data =
     readArray(given, 'Int32Array', 'BigInt64Array') ??
     (Array.isArray(given) ? (given as unknown[]) : undefined);
@@ -318,11 +324,7 @@ export function readFloats(
   count: number,
   what: string,
 ): Float32Array {
-  const isData = ArrayBuffer.isView(value) || Array.isArray(value);
-  const given =
-    isData || typeof value !== 'object' || value === null
-      ? value
-      : readFields(functionName, argument, value).data;
+  const given = dataOf(functionName, argument, value);
   const data =
     readArray(given, 'Float32Array') ??
     (Array.isArray(given) ? (given as unknown[]) : undefined);

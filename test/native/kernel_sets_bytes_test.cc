@@ -143,7 +143,9 @@ void check_filter(const KernelSet& set, const FilterCase& shape, std::size_t rou
   std::vector<std::int32_t> offsets(shape.rows);
   std::vector<float> lowers(shape.rows);
   std::vector<float> spreads(shape.rows);
-  std::vector<GroupMask> expected((shape.rows + kFilterRows - 1) / kFilterRows * shape.groups);
+  // Masks of panels do not follow each other.
+  const std::size_t stride = shape.groups + 3;
+  std::vector<GroupMask> expected((shape.rows + kFilterRows - 1) / kFilterRows * stride);
   for (std::size_t row = 0; row < shape.rows; ++row) {
     const std::vector<int> embedding = byte_vector(source, shape, set.embedding_levels);
     std::vector<std::int64_t> totals(classes);
@@ -169,7 +171,7 @@ void check_filter(const KernelSet& set, const FilterCase& shape, std::size_t rou
       const double least = static_cast<double>(lowers[row]) * scale_of(j) -
                            static_cast<double>(spreads[row]) * rest_of(j);
       if (scale_of(j) == 0 || !(static_cast<double>(totals[j]) > least)) continue;
-      expected[row / kFilterRows * shape.groups + j / kGroup] |=
+      expected[row / kFilterRows * stride + j / kGroup] |=
           GroupMask{1} << (row % kFilterRows / 4 * 16 + j % kGroup * 4 + row % 4);
     }
   }
@@ -186,20 +188,16 @@ void check_filter(const KernelSet& set, const FilterCase& shape, std::size_t rou
   // What is asked for changes nothing.
   const std::vector<const float*> ahead(shape.groups / kGroupsPerStep * kRowsPerStep,
                                         scales.data());
+  block.ahead = ahead.data();
+  block.rows_ahead = ahead.size();
+  block.mask_stride = stride;
   std::vector<CacheLine> packed(packed_bytes(chunks) / sizeof(CacheLine));
+  block.packed = packed[0].elements;
   std::vector<GroupMask> got(expected.size());
-  if (shape.many) {
-    block.ahead = ahead.data();
-    block.rows_ahead = ahead.size();
-    block.mask_stride = shape.groups;
-    block.packed = packed[0].elements;
-    set.filter_many(block, got.data());
-  } else {
-    block.ahead = ahead.data();
-    set.filter(block, got.data());
-  }
+  (shape.many ? set.filter_many : set.filter)(block, got.data());
   expect_bits(sized("dim", shape.dim) + sized(", rows", shape.rows) +
-                  sized(", groups", shape.groups) + (shape.extreme ? ", extreme" : "") + ", masks",
+                  sized(", groups", shape.groups) + (shape.extreme ? ", extreme" : "") +
+                  (shape.many ? ", many" : "") + ", masks",
               got, expected);
 }
 

@@ -14,7 +14,8 @@ import * as data from 'alphamargin/data';
 import * as verification from 'alphamargin/verification';
 import { CATALOGUE } from './boundary/catalogue.mjs';
 import { exportedNames, memberKey } from './boundary/exported-names.mjs';
-import { detach, Hostility, isTypedArray } from './boundary/hostility.mjs';
+import { detach, isTypedArray } from './boundary/hostile-values.mjs';
+import { Hostility } from './boundary/hostility.mjs';
 import {
   amount,
   check,

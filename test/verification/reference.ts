@@ -96,3 +96,23 @@ export function expand(
     Array<number>(scores[kind][level]!).fill(threshold),
   );
 }
+
+/** Embeddings around one centre for each identity, rows of any length. */
+export function embed(rows: number, dim: number, identities: number, seed = 1) {
+  const next = normal(seed);
+  const centres = Float64Array.from({ length: identities * dim }, next);
+  const labels = Int32Array.from(
+    { length: rows },
+    (_, row) => (row * 7) % identities,
+  );
+  const data = new Float32Array(rows * dim);
+  for (let row = 0; row < rows; row += 1) {
+    const size = 0.1 + 10 * Math.abs(next());
+    for (let d = 0; d < dim; d += 1) {
+      const centre = centres[labels[row]! * dim + d]!;
+      data[row * dim + d] = size * (centre + 0.8 * next());
+    }
+  }
+  const embeddings = { data, dims: [rows, dim] };
+  return { embeddings, labels, source: { labels } };
+}

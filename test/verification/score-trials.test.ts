@@ -10,27 +10,7 @@ import {
   tarAtFar,
   trialScoresFrom,
 } from '../../lib/verification/index.js';
-import { cosine, expand, normal } from './reference.js';
-
-/** Embeddings around one centre for each identity, rows of any length. */
-function embed(rows: number, dim: number, identities: number, seed = 1) {
-  const next = normal(seed);
-  const centres = Float64Array.from({ length: identities * dim }, next);
-  const labels = Int32Array.from(
-    { length: rows },
-    (_, row) => (row * 7) % identities,
-  );
-  const data = new Float32Array(rows * dim);
-  for (let row = 0; row < rows; row += 1) {
-    const size = 0.1 + 10 * Math.abs(next());
-    for (let d = 0; d < dim; d += 1) {
-      const centre = centres[labels[row]! * dim + d]!;
-      data[row * dim + d] = size * (centre + 0.8 * next());
-    }
-  }
-  const embeddings = { data, dims: [rows, dim] };
-  return { embeddings, labels, source: { labels } };
-}
+import { cosine, embed, expand } from './reference.js';
 
 /** All pairs in float64, sorted from highest to lowest. */
 function reference({ embeddings, labels }: ReturnType<typeof embed>) {

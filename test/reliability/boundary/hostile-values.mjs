@@ -54,3 +54,13 @@ export const isHonest = (view) => {
     !Object.hasOwn(view, 'constructor')
   );
 };
+
+export const isTypedArray = (value) =>
+  ArrayBuffer.isView(value) && !(value instanceof DataView);
+
+/** Empties a buffer, as a postMessage with a transfer list does. */
+export function detach(view) {
+  const { buffer } = view;
+  if (buffer instanceof SharedArrayBuffer || buffer.byteLength === 0) return;
+  structuredClone(buffer, { transfer: [buffer] });
+}

@@ -2,9 +2,11 @@
 // act while they are read. One Hostility belongs to one call and remembers what it may answer for.
 import { chooser } from '../support.mjs';
 import {
+  detach,
   FLOAT_SPECIALS,
   INTEGER_SPECIALS,
   isHonest,
+  isTypedArray,
   NUMBERS,
   STRINGS,
   TYPED_ARRAYS,
@@ -12,16 +14,6 @@ import {
 
 /** What the caller's own code throws: the package must hand it on or wrap it, never replace it. */
 class HostileError extends Error {}
-
-export const isTypedArray = (value) =>
-  ArrayBuffer.isView(value) && !(value instanceof DataView);
-
-/** Empties a buffer, as a postMessage with a transfer list does. */
-export function detach(view) {
-  const { buffer } = view;
-  if (buffer instanceof SharedArrayBuffer || buffer.byteLength === 0) return;
-  structuredClone(buffer, { transfer: [buffer] });
-}
 
 /** Proxies made here: looking into them would run their traps. */
 const proxies = new WeakSet();
