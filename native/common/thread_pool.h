@@ -1,7 +1,7 @@
 #pragma once
-// One pool per addon instance. Work is cut into pieces whose number and content never depend on the
-// number of threads; only who runs a piece does. That is what makes results the same bits for
-// 1, 2 or 64 threads.
+// One pool per addon instance. Work is cut into pieces of which no result depends on who runs them,
+// or when. How many there are seldom depends on the number of threads, and where it does, what is
+// summed in one go does not. That is what makes results the same bits for 1, 2 or 64 threads.
 
 #include <atomic>
 #include <condition_variable>

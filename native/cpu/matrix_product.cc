@@ -93,18 +93,23 @@ void packed_product(Runtime& runtime, const Buffer<float>& left, ProductPanels& 
   const std::size_t column_panels = divided_up(columns, tile_columns);
 
   panels.right.resize(column_panels * tile_columns * inner);
-  Strips strips(column_panels, panels.strips);
-  runtime.pool.run(column_panels, [&](std::size_t panel) {
+  const auto pack = [&](std::size_t panel, std::size_t strip) {
+    const std::size_t first = panel * tile_columns;
+    float* const packed = panels.right.data() + strip * tile_columns * inner;
+    pack_panel(kernels, right, right.transposed, first, std::min(tile_columns, columns - first),
+               tile_columns, inner, packed);
+    return packed;
+  };
+  // Columns of a panel in the rows of the row panels [begin, end).
+  const auto multiply = [&](std::size_t panel, const float* packed, std::size_t begin,
+                            std::size_t end) {
     const std::size_t first = panel * tile_columns;
     const std::size_t count = std::min(tile_columns, columns - first);
-    const std::size_t strip = strips.take();
-    float* packed = panels.right.data() + strip * tile_columns * inner;
-    pack_panel(kernels, right, right.transposed, first, count, tile_columns, inner, packed);
-    for (std::size_t row_panel = 0; row_panel < row_panels; ++row_panel) {
-      const std::size_t begin = row_panel * tile_rows;
-      const std::size_t height = std::min(tile_rows, rows - begin);
-      const float* const panel_rows = left.data() + begin * inner;
-      float* const place = out + begin * columns + first;
+    for (std::size_t row_panel = begin; row_panel < end; ++row_panel) {
+      const std::size_t row = row_panel * tile_rows;
+      const std::size_t height = std::min(tile_rows, rows - row);
+      const float* const panel_rows = left.data() + row * inner;
+      float* const place = out + row * columns + first;
       if (height == tile_rows && count == tile_columns) {
         kernels.multiply_long(inner, panel_rows, packed, place, columns);
         continue;
@@ -115,7 +120,25 @@ void packed_product(Runtime& runtime, const Buffer<float>& left, ProductPanels& 
         std::copy_n(tile + i * tile_columns, count, place + i * columns);
       }
     }
-    strips.give_back(strip);
+  };
+  const std::size_t threads = runtime.pool.size();
+  if (threads <= column_panels) {
+    Strips strips(column_panels, panels.strips);
+    runtime.pool.run(column_panels, [&](std::size_t panel) {
+      const std::size_t strip = strips.take();
+      multiply(panel, pack(panel, strip), 0, row_panels);
+      strips.give_back(strip);
+    });
+    return;
+  }
+  // Fewer panels than threads: several share one.
+  const std::size_t blocks = std::min(row_panels, divided_up(2 * threads, column_panels));
+  runtime.pool.run(column_panels, [&](std::size_t panel) { pack(panel, panel); });
+  runtime.pool.run(column_panels * blocks, [&](std::size_t piece) {
+    const std::size_t panel = piece / blocks;
+    const std::size_t block = piece % blocks;
+    multiply(panel, panels.right.data() + panel * tile_columns * inner, row_panels * block / blocks,
+             row_panels * (block + 1) / blocks);
   });
 }
 

@@ -1,36 +1,56 @@
 #include "head/class_segments.h"
 
+#include <algorithm>
+#include <bit>
+
 #include "cpu/row_pieces.h"
 #include "head/solved_rows.h"
 
 namespace alphamargin {
 namespace {
 
+// Of whole parts.
+class RangeCuts {
+ public:
+  RangeCuts(std::size_t identities, std::size_t threads) : identities_(identities) {
+    constexpr std::size_t kMostOfPart = 4;
+    count_ = class_part_count(identities);
+    if (threads <= count_) return;
+    count_ *= std::bit_floor(std::clamp<std::size_t>(identities / 1024 / count_, 1, kMostOfPart));
+  }
+
+  std::size_t count() const { return count_; }
+  // First class of a range, or of the one behind the last.
+  std::size_t begin(std::size_t range) const { return identities_ * range / count_; }
+
+ private:
+  std::size_t identities_;
+  std::size_t count_;
+};
+
 // Where the entries of every row cross from one range into the next: slots [rows, ranges + 1].
 class RowCuts {
  public:
-  RowCuts(const HeadInputs& inputs, const SolvedBatch& solved, std::size_t ranges)
+  RowCuts(const HeadInputs& inputs, const SolvedBatch& solved, const RangeCuts& cuts)
       : solved_(solved),
-        ranges_(ranges),
-        slots_(make_buffer<std::uint32_t>(inputs.scratch, solved.rows.size() * (ranges + 1))) {
+        ranges_(cuts.count()),
+        slots_(make_buffer<std::uint32_t>(inputs.scratch, solved.rows.size() * (ranges_ + 1))) {
     const auto below = [](const SupportEntry& entry, std::size_t identity) {
       return static_cast<std::size_t>(entry.identity) < identity;
     };
-    for_row_pieces(
-        inputs.runtime, solved.rows.size(), 64 * ranges, [&](std::size_t first, std::size_t last) {
-          for (std::size_t row = first; row < last; ++row) {
-            const Buffer<SupportEntry>& entries = solved.entries[row];
-            std::uint32_t* slots = slots_.data() + row * (ranges + 1);
-            auto place = entries.begin();
-            for (std::size_t range = 0; range < ranges; ++range) {
-              place =
-                  std::lower_bound(place, entries.end(),
-                                   class_range_begin(inputs.prototypes.identities, range), below);
-              slots[range] = static_cast<std::uint32_t>(place - entries.begin());
-            }
-            slots[ranges] = static_cast<std::uint32_t>(entries.size());
-          }
-        });
+    for_row_pieces(inputs.runtime, solved.rows.size(), 64 * ranges_,
+                   [&](std::size_t first, std::size_t last) {
+                     for (std::size_t row = first; row < last; ++row) {
+                       const Buffer<SupportEntry>& entries = solved.entries[row];
+                       std::uint32_t* slots = slots_.data() + row * (ranges_ + 1);
+                       auto place = entries.begin();
+                       for (std::size_t range = 0; range < ranges_; ++range) {
+                         place = std::lower_bound(place, entries.end(), cuts.begin(range), below);
+                         slots[range] = static_cast<std::uint32_t>(place - entries.begin());
+                       }
+                       slots[ranges_] = static_cast<std::uint32_t>(entries.size());
+                     }
+                   });
   }
 
   // Calls visit(row, first slot, end slot) with the entries of every row in a range.
@@ -51,13 +71,12 @@ class RowCuts {
 }  // namespace
 
 std::vector<ClassRange> class_ranges(const HeadInputs& inputs, const SolvedBatch& solved) {
-  const std::size_t identities = inputs.prototypes.identities;
-  const std::size_t count = class_range_count(identities);
-  std::vector<ClassRange> ranges(count, ClassRange(inputs.scratch));
-  const RowCuts cuts(inputs, solved, count);
-  inputs.runtime.pool.run(count, [&](std::size_t index) {
-    const std::size_t begin = class_range_begin(identities, index);
-    const std::size_t end = class_range_begin(identities, index + 1);
+  const RangeCuts cuts(inputs.prototypes.identities, inputs.runtime.pool.size());
+  std::vector<ClassRange> ranges(cuts.count(), ClassRange(inputs.scratch));
+  const RowCuts row_cuts(inputs, solved, cuts);
+  inputs.runtime.pool.run(cuts.count(), [&](std::size_t index) {
+    const std::size_t begin = cuts.begin(index);
+    const std::size_t end = cuts.begin(index + 1);
     ClassRange& range = ranges[index];
     const auto is_target_here = [&](std::size_t row) {
       const std::int32_t label = solved.rows[row].label_row;
@@ -67,7 +86,7 @@ std::vector<ClassRange> class_ranges(const HeadInputs& inputs, const SolvedBatch
     // How many pairs each class has, then where they go.
     auto places = make_buffer<std::uint32_t>(inputs.scratch, end - begin);
     std::fill(places.begin(), places.end(), 0u);
-    cuts.visit(index, [&](std::size_t row, std::uint32_t first, std::uint32_t last) {
+    row_cuts.visit(index, [&](std::size_t row, std::uint32_t first, std::uint32_t last) {
       const SupportEntry* const entries = solved.entries[row].data();
       for (std::uint32_t slot = first; slot < last; ++slot) {
         ++places[static_cast<std::size_t>(entries[slot].identity) - begin];
@@ -83,7 +102,7 @@ std::vector<ClassRange> class_ranges(const HeadInputs& inputs, const SolvedBatch
       places[j] = total - places[j];
     }
     range.pairs.resize(total);
-    cuts.visit(index, [&](std::size_t row, std::uint32_t first, std::uint32_t last) {
+    row_cuts.visit(index, [&](std::size_t row, std::uint32_t first, std::uint32_t last) {
       const auto index_of_row = static_cast<std::uint32_t>(row);
       const SupportEntry* const entries = solved.entries[row].data();
       for (std::uint32_t slot = first; slot < last; ++slot) {

@@ -3,7 +3,8 @@
 // Rescoring, the gradient of the prototypes and their update go through it, so that a prototype row
 // comes from memory once however many rows of the batch it concerns.
 //
-// Classes are cut into ranges, the pieces of parallel work; how many depends on C alone.
+// Sums over all classes are taken in parts, whose number depends on C alone. Ranges, the pieces of
+// parallel work, are parts, or where there are more threads than these, parts cut finer.
 
 #include <algorithm>
 #include <bit>
@@ -38,13 +39,13 @@ struct ClassRange {
   Buffer<ClassPair> pairs;
 };
 
-inline std::size_t class_range_count(std::size_t identities) {
+inline std::size_t class_part_count(std::size_t identities) {
   return std::bit_floor(std::clamp<std::size_t>(identities / 1024, 1, 16));
 }
 
-// First class of a range, or of the one behind the last.
-inline std::size_t class_range_begin(std::size_t identities, std::size_t range) {
-  return identities * range / class_range_count(identities);
+// First class of a part, or of the one behind the last.
+inline std::size_t class_part_begin(std::size_t identities, std::size_t part) {
+  return identities * part / class_part_count(identities);
 }
 
 // Pairs of all entries and of all targets.

@@ -9,7 +9,7 @@ namespace alphamargin {
 
 RowGather::RowGather(const HeadInputs& inputs)
     : inputs_(inputs),
-      ranges_(class_range_count(inputs.prototypes.identities)),
+      parts_(class_part_count(inputs.prototypes.identities)),
       sums_(make_buffer<double>(inputs.scratch, inputs.batch.dim)),
       partial_(make_buffer<double>(inputs.scratch, inputs.batch.dim)) {}
 
@@ -24,8 +24,8 @@ std::size_t RowGather::run(std::size_t row, const SolvedRow& solved,
   double projection = 0;
   std::size_t count = 0;
   next_ = 0;
-  for (std::size_t range = 0; range < ranges_; ++range) {
-    collect(solved, entries, range);
+  for (std::size_t part = 0; part < parts_; ++part) {
+    collect(solved, entries, part);
     if (rows_.empty()) continue;
     Buffer<double>& into = count == 0 ? sums_ : partial_;
     if (count > 0) std::fill(partial_.begin(), partial_.end(), 0.0);
@@ -41,9 +41,9 @@ std::size_t RowGather::run(std::size_t row, const SolvedRow& solved,
 }
 
 void RowGather::collect(const SolvedRow& solved, const Buffer<SupportEntry>& entries,
-                        std::size_t range) {
-  const std::size_t begin = class_range_begin(inputs_.prototypes.identities, range);
-  const std::size_t end = class_range_begin(inputs_.prototypes.identities, range + 1);
+                        std::size_t part) {
+  const std::size_t begin = class_part_begin(inputs_.prototypes.identities, part);
+  const std::size_t end = class_part_begin(inputs_.prototypes.identities, part + 1);
   const auto label = static_cast<std::size_t>(solved.label_row);
   const double target = target_coefficient(inputs_, solved);
   factors_.clear();

@@ -2,8 +2,8 @@
 // ∂x of one row from the prototypes of its support, read one after the other: for heads whose
 // prototypes stay in the cache.
 //
-// The sums are those of sparse_gradient.h in their order: over ascending classes within a range of
-// classes, then over the ranges. So it does not show which way a gradient was computed.
+// The sums are those of sparse_gradient.h in their order: over ascending classes within a part of
+// the classes, then over the parts. So it does not show which way a gradient was computed.
 
 #include <vector>
 
@@ -20,17 +20,17 @@ class RowGather {
                   float* out);
 
  private:
-  void collect(const SolvedRow& solved, const Buffer<SupportEntry>& entries, std::size_t range);
+  void collect(const SolvedRow& solved, const Buffer<SupportEntry>& entries, std::size_t part);
   void add(std::size_t identity, double coefficient, double cosine);
 
   const HeadInputs& inputs_;
-  std::size_t ranges_;
+  std::size_t parts_;
   std::size_t next_ = 0;    // entry
   Buffer<double> sums_;     // [D]
-  Buffer<double> partial_;  // [D], of a range
+  Buffer<double> partial_;  // [D], of a part
   std::vector<double> factors_;
   std::vector<const float*> rows_;
-  double projection_ = 0;  // Σ g c of a range
+  double projection_ = 0;  // Σ g c of a part
 };
 
 }  // namespace alphamargin

@@ -8,6 +8,13 @@
 
 namespace alphamargin {
 
+// g of one pair, and its cosine.
+struct PairTerm {
+  double coefficient;
+  double cosine;
+};
+PairTerm term_of(const HeadInputs& inputs, const SolvedBatch& solved, const ClassPair& pair);
+
 // Coefficients g, cosines and unit embeddings of the pairs of one class that have g ≠ 0.
 class PairGradients {
  public:

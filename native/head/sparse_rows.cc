@@ -237,10 +237,13 @@ void rescore_row(const HeadInputs& inputs, std::size_t row, Buffer<double>& wide
 // Exact cosines of all candidates, class by class.
 void rescore(const HeadInputs& inputs, SolvedBatch& solved) {
   const PrototypeView& prototypes = inputs.prototypes;
-  std::vector<std::size_t> rows_read(solved.by_class.size(), 0);
-  inputs.runtime.pool.run(solved.by_class.size(), [&](std::size_t index) {
-    const ClassRange& range = solved.by_class[index];
-    for (std::size_t i = 0; i < range.segments.size(); ++i) {
+  constexpr std::size_t kPieces = 64;
+  const std::size_t slices = (kPieces + solved.by_class.size() - 1) / solved.by_class.size();
+  inputs.runtime.pool.run(solved.by_class.size() * slices, [&](std::size_t piece) {
+    const ClassRange& range = solved.by_class[piece / slices];
+    const std::size_t count = range.segments.size();
+    const std::size_t end = count * (piece % slices + 1) / slices;
+    for (std::size_t i = count * (piece % slices) / slices; i < end; ++i) {
       if (i + kPrefetchAhead < range.segments.size()) {
         const auto soon = static_cast<std::size_t>(range.segments[i + kPrefetchAhead].identity);
         prefetch_row(prototypes.row(soon), prototypes.dim);
@@ -253,10 +256,9 @@ void rescore(const HeadInputs& inputs, SolvedBatch& solved) {
             prototypes, inputs.batch, pair.row, static_cast<std::size_t>(segment.identity));
       }
     }
-    rows_read[index] = range.segments.size();
   });
-  for (const std::size_t rows : rows_read) {
-    solved.bytes_read += rows * prototypes.dim * sizeof(float);
+  for (const ClassRange& range : solved.by_class) {
+    solved.bytes_read += range.segments.size() * prototypes.dim * sizeof(float);
   }
 }
 
