@@ -83,8 +83,11 @@ export function checkBinary(file) {
       problems.push(`needs ${line.trim().replace(/.*\*UND\*\s+\S+\s+/, '')}`);
     }
   }
+  // Local ones are names of sections.
   const shown = symbols
-    .filter((line) => /^[0-9a-f]{8,} /.test(line) && !line.includes('*UND*'))
+    .filter(
+      (line) => /^[0-9a-f]{8,} [^l]/.test(line) && !line.includes('*UND*'),
+    )
     .map((line) => line.trim().split(/\s+/).at(-1));
   for (const name of shown) {
     if (!EXPORTS.includes(name)) problems.push(`shows ${name}`);

@@ -4,6 +4,7 @@
 //
 //   node scripts/test-package.mjs              the prebuilt binary of `npm run prebuilds`
 //   node scripts/test-package.mjs --cpu-only   a binary without CUDA, built here (a minute)
+//   … --arch x64 --arch arm64                  binaries for both; the other one's runs under qemu
 //
 // Versions of Node and the checkers come from npm into build/package-test/tools, once.
 import { execFileSync } from 'node:child_process';
@@ -23,6 +24,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { aarch64Tools } from './aarch64.mjs';
 import { reportBinary } from './check-binary.mjs';
 
 /** The oldest that package.json allows, and what was current of each later line. */
@@ -36,10 +38,25 @@ const CONTENTS = [
 const root = fileURLToPath(new URL('..', import.meta.url));
 const work = path.join(root, 'build', 'package-test');
 const { values } = parseArgs({
-  options: { 'cpu-only': { type: 'boolean', default: false } },
+  options: {
+    'cpu-only': { type: 'boolean', default: false },
+    arch: { type: 'string', multiple: true, default: [process.arch] },
+  },
 });
 const cpuOnly = values['cpu-only'];
-const platform = `${process.platform}-${process.arch}`;
+const archs = [...new Set(values.arch)];
+const platformOf = (arch) => `${process.platform}-${arch}`;
+/** What runs programs for another processor; the versions of Node tried there are the outermost two. */
+const foreign = archs.find((arch) => arch !== process.arch);
+const tools = foreign && aarch64Tools();
+const runs = [
+  ...NODES.map((version) => ({ version, arch: process.arch })),
+  ...(foreign ? [NODES.at(0), NODES.at(-1)] : []).map((version) => ({
+    version,
+    arch: foreign,
+  })),
+];
+const toolOf = ({ version, arch }) => `node-${arch}-${version}`;
 const manifest = JSON.parse(readFileSync(path.join(root, 'package.json')));
 
 let failed = 0;
@@ -85,12 +102,14 @@ const QUIET = ['--no-audit', '--no-fund', '--prefer-offline'];
 /** Installs what this script runs, unless it is there; returns its node_modules. */
 function installTools() {
   const folder = path.join(work, 'tools');
-  const binary = `npm:node-${platform}`;
   const wanted = JSON.stringify({
     private: true,
     dependencies: {
       ...Object.fromEntries(
-        NODES.map((version) => [`node-${version}`, `${binary}@${version}`]),
+        runs.map((one) => [
+          toolOf(one),
+          `npm:node-${platformOf(one.arch)}@${one.version}`,
+        ]),
       ),
       '@arethetypeswrong/cli': '0.18.5',
       publint: '0.3.25',
@@ -103,7 +122,9 @@ function installTools() {
     rmSync(folder, { recursive: true, force: true });
     mkdirSync(folder, { recursive: true });
     writeFileSync(file, wanted);
-    npm(['install', '--ignore-scripts', ...QUIET], { cwd: folder });
+    // By force: packages say which processor they are for.
+    const force = foreign ? ['--force'] : [];
+    npm(['install', '--ignore-scripts', ...force, ...QUIET], { cwd: folder });
   }
   return path.join(folder, 'node_modules');
 }
@@ -114,7 +135,8 @@ function stage() {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
   const script = path.join(root, 'scripts', 'prebuild.mjs');
-  run(process.execPath, [script, '--cpu-only', '--out', folder]);
+  const arch = archs.flatMap((name) => ['--arch', name]);
+  run(process.execPath, [script, '--cpu-only', ...arch, '--out', folder]);
   prepack(folder);
   for (const name of CONTENTS) {
     if (name === 'prebuilds') continue;
@@ -157,7 +179,9 @@ function checkContents(tarball) {
       name.startsWith('native/emulation/'),
   );
   if (strange.length > 0) throw new Error(`it has ${strange.join(', ')}`);
-  if (!paths.some((name) => name.startsWith(`prebuilds/${platform}/`))) {
+  for (const platform of archs.map(platformOf)) {
+    if (paths.some((name) => name.startsWith(`prebuilds/${platform}/`)))
+      continue;
     throw new Error(`it has no binary for ${platform}: run npm run prebuilds`);
   }
   const absent = CONTENTS.filter(
@@ -176,27 +200,38 @@ function checkContents(tarball) {
 }
 
 /** An environment with nothing but one Node on PATH. */
-function bareEnvironment(folder, node) {
+function bareEnvironment(folder, node, arch) {
   const bin = path.join(folder, 'bin');
   rmSync(bin, { recursive: true, force: true });
   mkdirSync(bin);
-  symlinkSync(node, path.join(bin, 'node'));
+  const program = path.join(bin, 'node');
+  if (arch === process.arch) {
+    symlinkSync(node, program);
+  } else {
+    const emulator = run('which', [tools.emulator]).trim();
+    const script = `#!/bin/sh\nexec ${emulator} -L ${tools.libraries} ${node} "$@"\n`;
+    writeFileSync(program, script, { mode: 0o755 });
+  }
   return { PATH: bin, HOME: folder, PREBUILDS_ONLY: '1' };
 }
 
 /** Trains in both module systems on one Node; returns what the steps gave. */
-function train(folder, node, version) {
-  const env = bareEnvironment(folder, node);
+function train(folder, { version, arch }) {
+  const node = path.join(installed, toolOf({ version, arch }), 'bin', 'node');
+  const env = bareEnvironment(folder, node, arch);
   const runNode = (...args) => run('node', args, { cwd: folder, env });
   const found = runNode('--version').trim();
-  if (found !== `v${version}`) throw new Error(`this is Node ${found}`);
+  const built = runNode('-p', 'process.arch').trim();
+  if (found !== `v${version}` || built !== arch) {
+    throw new Error(`this is Node ${found} for ${built}`);
+  }
   const [imported, required] = ['import.mjs', 'require.cjs'].map((program) =>
     runNode(program),
   );
   if (imported !== required) {
     throw new Error(`import: ${imported}require: ${required}`);
   }
-  const { addons, ...result } = JSON.parse(imported);
+  const { addons, cuda, ...result } = JSON.parse(imported);
   const home = path.join(folder, 'node_modules', 'alphamargin', 'prebuilds');
   if (addons.length !== 1 || !addons[0].startsWith(home)) {
     throw new Error(`loaded: ${addons}`);
@@ -205,8 +240,8 @@ function train(folder, node, version) {
     throw new Error(`the loss does not fall: ${imported}`);
   }
   if (result.emulation) throw new Error('the binary has the emulated device');
-  // Release runners for arm64 have no CUDA toolkit.
-  if (!cpuOnly && process.arch === 'x64' && !result.cuda) {
+  // There are no CUDA kernels for arm64.
+  if (!cpuOnly && arch === 'x64' && !cuda) {
     throw new Error('the binary has no CUDA kernels: nvcc was not found');
   }
   const info = runNode('node_modules/alphamargin/bin/alphamargin.mjs', 'info');
@@ -233,7 +268,7 @@ function compile(folder, file, options) {
   run(process.execPath, [compiler, '-p', name], { cwd: folder });
 }
 
-const tools = installTools();
+const installed = installTools();
 const tarball = pack();
 check('the tarball', () => checkContents(tarball));
 
@@ -245,26 +280,27 @@ try {
   writeFileSync(path.join(consumer, 'package.json'), '{"private":true}');
   const types = `@types/node@${manifest.devDependencies['@types/node']}`;
   check('it installs with nothing but node', () => {
-    const env = bareEnvironment(consumer, process.execPath);
+    const env = bareEnvironment(consumer, process.execPath, process.arch);
     const cache = npm(['config', 'get', 'cache']).trim();
     npm(['install', tarball.file, types, ...QUIET, '--cache', cache], {
       cwd: consumer,
       env,
     });
   });
-  const installed = path.join(consumer, 'node_modules', 'alphamargin');
-  const prebuilds = path.join(installed, 'prebuilds', platform);
-  const binaries = existsSync(prebuilds) ? readdirSync(prebuilds) : [];
-  for (const name of binaries) {
-    const file = path.join(prebuilds, name);
-    report(reportBinary(file), `${name} may be published`);
+  const home = path.join(consumer, 'node_modules', 'alphamargin', 'prebuilds');
+  for (const platform of archs.map(platformOf)) {
+    const folder = path.join(home, platform);
+    for (const name of existsSync(folder) ? readdirSync(folder) : []) {
+      const good = reportBinary(path.join(folder, name));
+      report(good, `${platform}/${name} may be published`);
+    }
   }
 
   const results = new Set();
-  for (const version of NODES) {
-    const node = path.join(tools, `node-${version}`, 'bin', 'node');
-    check(`a training step on Node ${version}`, () => {
-      const result = train(consumer, node, version);
+  for (const one of runs) {
+    const emulated = one.arch === process.arch ? '' : ` for ${one.arch}`;
+    check(`a training step on Node ${one.version}${emulated}`, () => {
+      const result = train(consumer, one);
       results.add(result);
       return result;
     });
@@ -300,7 +336,7 @@ try {
   rmSync(consumer, { recursive: true, force: true });
 }
 
-const bin = (name) => path.join(tools, '.bin', name);
+const bin = (name) => path.join(installed, '.bin', name);
 check('publint', () => {
   run(bin('publint'), [tarball.file, '--strict']);
 });
