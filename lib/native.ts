@@ -165,7 +165,10 @@ export interface CudaDevice {
 export interface NativeBackendInfo {
   readonly version: string;
   readonly compiler: string;
-  /** Kernels in use: 'amx', 'avx512-vnni', 'avx512', 'avx2', 'neon' or 'portable'. */
+  /**
+   * Kernels in use: 'amx', 'avx512-vnni', 'avx512', 'avx2', on arm64 'neon-i8mm', 'neon-dotprod', 'neon';
+   * or 'portable'.
+   */
   readonly instructionSet: string;
   readonly cpuFeatures: readonly string[];
   readonly threads: number;

@@ -47,7 +47,8 @@ const { status, stdout, stderr } = spawnSync(tools.emulator, [program], {
 });
 process.stdout.write(stdout);
 process.stderr.write(stderr);
-if (status !== 0 || !stdout.includes('neon: ')) {
+const sets = ['neon-i8mm', 'neon-dotprod', 'neon'];
+if (status !== 0 || !sets.every((set) => stdout.includes(`${set}: `))) {
   console.error(`the NEON kernels failed under ${tools.emulator}`);
   process.exitCode = 1;
 }

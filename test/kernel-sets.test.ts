@@ -53,7 +53,7 @@ describe('the kernel sets', () => {
     }
     const sets =
       process.arch === 'arm64'
-        ? ['neon']
+        ? ['neon', 'neon-dotprod', 'neon-i8mm']
         : ['avx2', 'avx512', 'avx512-vnni', 'amx'];
     for (const set of sets) {
       // A set this CPU lacks falls back to the best below it.

@@ -21,6 +21,8 @@ std::vector<std::string> cpu_features() {
   if (cpu_has_tiles()) features.push_back("amx-int8");
 #elif defined(__aarch64__)
   features.push_back("neon");
+  if (cpu_has_dotprod()) features.push_back("dotprod");
+  if (cpu_has_i8mm()) features.push_back("i8mm");
 #endif
   return features;
 }

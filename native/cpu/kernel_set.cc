@@ -7,6 +7,8 @@
 #include <cpuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#elif defined(__aarch64__)
+#include <sys/auxv.h>
 #endif
 
 namespace alphamargin {
@@ -49,6 +51,8 @@ constexpr Choice kChoices[] = {
     {amx_kernel_set, has_amx},       {avx512_vnni_kernel_set, has_avx512_vnni},
     {avx512_kernel_set, has_avx512}, {avx2_kernel_set, has_avx2},
 #elif defined(__aarch64__)
+    {neon_i8mm_kernel_set, cpu_has_i8mm},
+    {neon_dotprod_kernel_set, cpu_has_dotprod},
     {neon_kernel_set, always},
 #endif
     {portable_kernel_set, always},
@@ -80,6 +84,10 @@ bool cpu_has_tiles() {
   unsigned d = 0;
   return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & kTilesAndBytes) == kTilesAndBytes;
 }
+#elif defined(__aarch64__)
+// HWCAP_ASIMDDP and HWCAP2_I8MM, which older headers do not name.
+bool cpu_has_dotprod() { return (getauxval(AT_HWCAP) >> 20 & 1) != 0; }
+bool cpu_has_i8mm() { return (getauxval(AT_HWCAP2) >> 13 & 1) != 0; }
 #endif
 
 const KernelSet& kernel_set() {

@@ -166,7 +166,7 @@ struct KernelSet {
 };
 
 // The best set this CPU runs. `ALPHAMARGIN_INSTRUCTION_SET=` (portable, avx2, avx512, avx512-vnni,
-// amx or neon) lowers it.
+// amx; neon, neon-dotprod, neon-i8mm) lowers it.
 const KernelSet& kernel_set();
 
 // All sets this CPU runs, best first; the last is the portable one.
@@ -182,6 +182,11 @@ const KernelSet& amx_kernel_set();
 bool cpu_has_tiles();
 #elif defined(__aarch64__)
 const KernelSet& neon_kernel_set();
+const KernelSet& neon_dotprod_kernel_set();
+const KernelSet& neon_i8mm_kernel_set();
+// Products of four bytes, and of matrices of bytes.
+bool cpu_has_dotprod();
+bool cpu_has_i8mm();
 #endif
 
 }  // namespace alphamargin

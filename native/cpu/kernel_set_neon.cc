@@ -1,4 +1,6 @@
-// For aarch64, where every CPU has NEON: no flags, no check at run time.
+// For aarch64. Compiled three times: as it is, for every processor, and with the flags for two
+// extensions whose products of bytes shorten the filter; those are only called where the CPU has
+// them.
 #include <arm_neon.h>
 
 // eight_doubles.inl may use the intrinsics; the portable set, NEON code here too, does without.
@@ -10,6 +12,7 @@ namespace alphamargin {
 namespace {
 
 #include "cpu/eight_doubles.inl"
+#include "cpu/filter_neon.inl"
 #include "cpu/kernel_loops.inl"
 #include "cpu/kernel_updates.inl"
 
@@ -20,6 +23,14 @@ constexpr std::size_t kVectors = kColumns / 4;
 
 // Two products of bytes fit 16 bits.
 constexpr int kEmbeddingLevels = 127;
+
+#if defined(__ARM_FEATURE_MATMUL_INT8)
+constexpr const char* kName = "neon-i8mm";
+#elif defined(__ARM_FEATURE_DOTPROD)
+constexpr const char* kName = "neon-dotprod";
+#else
+constexpr const char* kName = "neon";
+#endif
 
 void multiply(std::size_t depth, const float* left, const float* right, float* tile) {
   float32x4_t sums[kRows][kVectors];
@@ -50,12 +61,6 @@ void multiply(std::size_t depth, const float* left, const float* right, float* t
 void multiply_long(std::size_t depth, const float* left, const float* right, float* out,
                    std::size_t stride) {
   multiply_in_blocks<kRows, kColumns>(multiply, depth, left, right, out, stride);
-}
-
-// Bit j where lane j of a comparison is all ones.
-inline std::uint32_t mask_of(uint32x4_t comparison) {
-  const uint32x4_t bits = {1, 2, 4, 8};
-  return vaddvq_u32(vandq_u32(comparison, bits));
 }
 
 bool select(const float* tile, const float* bounds, std::uint32_t* masks) {
@@ -139,67 +144,6 @@ Rounding quantize(const float* values, float factor, std::size_t count, std::siz
   return rounding;
 }
 
-// Four rows with one group: 16 accumulators of one class × 4 partial sums, four vectors of
-// embeddings, one of a class and the products.
-inline GroupMask filter_tile(const FilterBlock& block, std::size_t row, std::size_t group) {
-  constexpr std::size_t kTileRows = 4;
-  const std::int8_t* panel = block.panel + row * kChunk;
-  const std::uint8_t* classes = block.groups + group * block.chunks * kGroup * kChunk;
-  const uint8x16_t flip = vdupq_n_u8(kStoredZero);
-  int32x4_t sums[kGroup][kTileRows];
-#pragma GCC unroll 4
-  for (std::size_t j = 0; j < kGroup; ++j) {
-#pragma GCC unroll 4
-    for (std::size_t i = 0; i < kTileRows; ++i) sums[j][i] = vdupq_n_s32(0);
-  }
-  for (std::size_t chunk = 0; chunk < block.chunks; ++chunk) {
-    int8x16_t embeddings[kTileRows];
-#pragma GCC unroll 4
-    for (std::size_t i = 0; i < kTileRows; ++i) embeddings[i] = vld1q_s8(panel + i * kChunk);
-#pragma GCC unroll 4
-    for (std::size_t j = 0; j < kGroup; ++j) {
-      // Signed as they are meant: NEON multiplies no unsigned bytes by signed ones, and the sums
-      // need no offset.
-      const int8x16_t prototype =
-          vreinterpretq_s8_u8(veorq_u8(vld1q_u8(classes + j * kChunk), flip));
-#pragma GCC unroll 4
-      for (std::size_t i = 0; i < kTileRows; ++i) {
-        const int16x8_t low = vmull_s8(vget_low_s8(prototype), vget_low_s8(embeddings[i]));
-        sums[j][i] = vpadalq_s16(sums[j][i], vmlal_high_s8(low, prototype, embeddings[i]));
-      }
-    }
-    panel += block.rows * kChunk;
-    classes += kGroup * kChunk;
-  }
-  // Four partial sums each to one: a vector is then a class with its four rows.
-  const float32x4_t lower = vld1q_f32(block.lowers + row);
-  const float32x4_t spread = vld1q_f32(block.spreads + row);
-  const float* scales = block.scales + group * 2 * kGroup;
-  uint32x4_t passes[kGroup];
-  uint32x4_t any = vdupq_n_u32(0);
-#pragma GCC unroll 4
-  for (std::size_t j = 0; j < kGroup; ++j) {
-    const int32x4_t total =
-        vpaddq_s32(vpaddq_s32(sums[j][0], sums[j][1]), vpaddq_s32(sums[j][2], sums[j][3]));
-    const float32x4_t least =
-        vsubq_f32(vmulq_n_f32(lower, scales[j]), vmulq_n_f32(spread, scales[kGroup + j]));
-    passes[j] = vcgtq_f32(vcvtq_f32_s32(total), least);
-    any = vorrq_u32(any, passes[j]);
-  }
-  if (__builtin_expect(vmaxvq_u32(any) == 0, 1)) return 0;
-  GroupMask mask = 0;
-#pragma GCC unroll 4
-  for (std::size_t j = 0; j < kGroup; ++j) mask |= mask_of(passes[j]) << (j * kTileRows);
-  return mask;
-}
-
-void filter(const FilterBlock& block, GroupMask* masks) {
-  for (std::size_t group = 0; group < block.group_count; ++group) {
-    masks[group] = filter_tile(block, 0, group);
-    if (block.rows == kFilterRows) masks[group] |= filter_tile(block, 4, group) << 16;
-  }
-}
-
 // For every mask of four lanes, the bytes of the lanes that are set, moved to the front.
 struct FrontLanes {
   std::uint8_t bytes[16][16] = {};
@@ -265,7 +209,7 @@ float largest_vector(const float* values, std::size_t count) {
 }
 
 constexpr KernelSet kSet = {
-    .name = "neon",
+    .name = kName,
     .tile_rows = kRows,
     .tile_columns = kColumns,
     .embedding_levels = kEmbeddingLevels,
@@ -296,6 +240,12 @@ constexpr KernelSet kSet = {
 
 }  // namespace
 
+#if defined(__ARM_FEATURE_MATMUL_INT8)
+const KernelSet& neon_i8mm_kernel_set() { return kSet; }
+#elif defined(__ARM_FEATURE_DOTPROD)
+const KernelSet& neon_dotprod_kernel_set() { return kSet; }
+#else
 const KernelSet& neon_kernel_set() { return kSet; }
+#endif
 
 }  // namespace alphamargin
