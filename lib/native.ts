@@ -166,7 +166,7 @@ export interface NativeBackendInfo {
   readonly version: string;
   readonly compiler: string;
   /**
-   * Kernels in use: 'amx', 'avx512-vnni', 'avx512', 'avx2', on arm64 'neon-i8mm', 'neon-dotprod', 'neon';
+   * Kernels in use: 'amx', 'avx512-vnni', 'avx512', 'avx2-vnni', 'avx2', on arm64 'neon-i8mm', 'neon-dotprod', 'neon';
    * or 'portable'.
    */
   readonly instructionSet: string;

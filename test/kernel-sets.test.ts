@@ -54,7 +54,7 @@ describe('the kernel sets', () => {
     const sets =
       process.arch === 'arm64'
         ? ['neon', 'neon-dotprod', 'neon-i8mm']
-        : ['avx2', 'avx512', 'avx512-vnni', 'amx'];
+        : ['avx2', 'avx2-vnni', 'avx512', 'avx512-vnni', 'amx'];
     for (const set of sets) {
       // A set this CPU lacks falls back to the best below it.
       expect(run(set).results, set).toEqual(portable.results);

@@ -16,6 +16,7 @@ std::vector<std::string> cpu_features() {
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx2")) features.push_back("avx2");
   if (__builtin_cpu_supports("fma")) features.push_back("fma");
+  if (cpu_has_avx_vnni()) features.push_back("avx-vnni");
   if (__builtin_cpu_supports("avx512f")) features.push_back("avx512f");
   if (__builtin_cpu_supports("avx512vnni")) features.push_back("avx512vnni");
   if (cpu_has_tiles()) features.push_back("amx-int8");

@@ -24,6 +24,8 @@ bool always() { return true; }
 #if defined(__x86_64__)
 bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 
+bool has_avx2_vnni() { return has_avx2() && cpu_has_avx_vnni(); }
+
 bool has_avx512() {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
@@ -49,7 +51,8 @@ bool has_amx() {
 constexpr Choice kChoices[] = {
 #if defined(__x86_64__)
     {amx_kernel_set, has_amx},       {avx512_vnni_kernel_set, has_avx512_vnni},
-    {avx512_kernel_set, has_avx512}, {avx2_kernel_set, has_avx2},
+    {avx512_kernel_set, has_avx512}, {avx2_vnni_kernel_set, has_avx2_vnni},
+    {avx2_kernel_set, has_avx2},
 #elif defined(__aarch64__)
     {neon_i8mm_kernel_set, cpu_has_i8mm},
     {neon_dotprod_kernel_set, cpu_has_dotprod},
@@ -75,14 +78,25 @@ const KernelSet& choose() {
 }  // namespace
 
 #if defined(__x86_64__)
-// In the processor's own words: not every compiler knows the names.
-bool cpu_has_tiles() {
-  constexpr unsigned kTilesAndBytes = 1u << 24 | 1u << 25;
+namespace {
+
+// Of leaf 7, in the processor's own words: not every compiler knows the names.
+struct Features {
   unsigned a = 0;
   unsigned b = 0;
   unsigned c = 0;
   unsigned d = 0;
-  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & kTilesAndBytes) == kTilesAndBytes;
+  explicit Features(unsigned subleaf) {
+    if (__get_cpuid_count(7, subleaf, &a, &b, &c, &d) == 0) a = b = c = d = 0;
+  }
+};
+
+}  // namespace
+
+bool cpu_has_avx_vnni() { return (Features(1).a >> 4 & 1) != 0; }
+bool cpu_has_tiles() {
+  constexpr unsigned kTilesAndBytes = 1u << 24 | 1u << 25;
+  return (Features(0).d & kTilesAndBytes) == kTilesAndBytes;
 }
 #elif defined(__aarch64__)
 // HWCAP_ASIMDDP and HWCAP2_I8MM, which older headers do not name.

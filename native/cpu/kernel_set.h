@@ -165,8 +165,8 @@ struct KernelSet {
   void (*descend)(double rate, double decay, const double* gradient, std::size_t count, float* row);
 };
 
-// The best set this CPU runs. `ALPHAMARGIN_INSTRUCTION_SET=` (portable, avx2, avx512, avx512-vnni,
-// amx; neon, neon-dotprod, neon-i8mm) lowers it.
+// The best set this CPU runs. `ALPHAMARGIN_INSTRUCTION_SET=` (portable, avx2, avx2-vnni, avx512,
+// avx512-vnni, amx; neon, neon-dotprod, neon-i8mm) lowers it.
 const KernelSet& kernel_set();
 
 // All sets this CPU runs, best first; the last is the portable one.
@@ -175,9 +175,12 @@ std::vector<const KernelSet*> usable_kernel_sets();
 const KernelSet& portable_kernel_set();
 #if defined(__x86_64__)
 const KernelSet& avx2_kernel_set();
+const KernelSet& avx2_vnni_kernel_set();
 const KernelSet& avx512_kernel_set();
 const KernelSet& avx512_vnni_kernel_set();
 const KernelSet& amx_kernel_set();
+// Whether it has VNNI without AVX-512 (most of Intel's since 2021).
+bool cpu_has_avx_vnni();
 // Whether it has AMX for bytes. Linux must lend it besides.
 bool cpu_has_tiles();
 #elif defined(__aarch64__)

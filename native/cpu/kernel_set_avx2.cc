@@ -1,4 +1,5 @@
-// Compiled with -mavx2 -mfma; only called where the CPU has both.
+// Compiled twice, with -mavx2 -mfma: as it is, and with ALPHAMARGIN_AVX_VNNI, whose multiply-add of
+// bytes makes three instructions of the filter one. Only called where the CPU has them.
 #include <immintrin.h>
 
 #include "cpu/kernel_set.h"
@@ -14,8 +15,14 @@ namespace {
 constexpr std::size_t kRows = 6;
 constexpr std::size_t kColumns = 16;
 
+#ifdef ALPHAMARGIN_AVX_VNNI
+constexpr const char* kName = "avx2-vnni";
+constexpr int kEmbeddingLevels = 127;
+#else
+constexpr const char* kName = "avx2";
 // vpmaddubsw adds two products of an unsigned byte in 16 bits: 2·255·64 < 2^15.
 constexpr int kEmbeddingLevels = 64;
+#endif
 
 void multiply(std::size_t depth, const float* left, const float* right, float* tile) {
   __m256 sums[kRows][2];
@@ -98,17 +105,25 @@ Rounding quantize(const float* values, float factor, std::size_t count, std::siz
 // into the second. `length`: bytes of a group; `step`: bytes of the panel from a chunk to the next.
 inline void multiply_tile(const std::uint8_t* classes, std::size_t length, const std::int8_t* panel,
                           std::size_t step, const float* ahead, __m256i (&sums)[4][2]) {
-#define ALPHAMARGIN_CLEAR(sum) "vpxor %" #sum ", %" #sum ", %" #sum "\n"
+#define ALPHAMARGIN_CLEAR(sum) "vpxor %%ymm" #sum ", %%ymm" #sum ", %%ymm" #sum "\n"
+#define ALPHAMARGIN_STORE(sum) "vmovdqa %%ymm" #sum ", 32*" #sum "(%[sums])\n"
+#ifdef ALPHAMARGIN_AVX_VNNI
+// {vex} vpdpbusd %ymm10, %ymm8 (or %ymm9), %ymm`sum`: in bytes, for assemblers older than it.
+#define ALPHAMARGIN_ADD(sum, classes) \
+  ".byte 0xc4, 0xc2, 0x" #classes ", 0x50, 0xc2 + 8 * " #sum "\n"
+#define ALPHAMARGIN_PRODUCTS(low, high) ALPHAMARGIN_ADD(low, 3d) ALPHAMARGIN_ADD(high, 35)
+#else
+#define ALPHAMARGIN_PRODUCTS(low, high)       \
+  "vpmaddubsw %%ymm10, %%ymm8, %%ymm11\n"     \
+  "vpmaddubsw %%ymm10, %%ymm9, %%ymm12\n"     \
+  "vpmaddwd %%ymm13, %%ymm11, %%ymm11\n"      \
+  "vpmaddwd %%ymm13, %%ymm12, %%ymm12\n"      \
+  "vpaddd %%ymm11, %%ymm" #low ", %%ymm" #low \
+  "\n"                                        \
+  "vpaddd %%ymm12, %%ymm" #high ", %%ymm" #high "\n"
+#endif
 #define ALPHAMARGIN_ROW(offset, low, high) \
-  "vbroadcasti128 " #offset                \
-  "(%[panel]), %%ymm10\n"                  \
-  "vpmaddubsw %%ymm10, %%ymm8, %%ymm11\n"  \
-  "vpmaddubsw %%ymm10, %%ymm9, %%ymm12\n"  \
-  "vpmaddwd %%ymm13, %%ymm11, %%ymm11\n"   \
-  "vpmaddwd %%ymm13, %%ymm12, %%ymm12\n"   \
-  "vpaddd %%ymm11, %" #low ", %" #low      \
-  "\n"                                     \
-  "vpaddd %%ymm12, %" #high ", %" #high "\n"
+  "vbroadcasti128 " #offset "(%[panel]), %%ymm10\n" ALPHAMARGIN_PRODUCTS(low, high)
   asm volatile(
       ALPHAMARGIN_CLEAR(0) ALPHAMARGIN_CLEAR(1)
       ALPHAMARGIN_CLEAR(2) ALPHAMARGIN_CLEAR(3)
@@ -132,12 +147,18 @@ inline void multiply_tile(const std::uint8_t* classes, std::size_t length, const
       "add %[step], %[panel]\n"
       "cmp %[end], %[classes]\n"
       "jne 1b\n"
-      : "=&x"(sums[0][0]), "=&x"(sums[0][1]), "=&x"(sums[1][0]), "=&x"(sums[1][1]),
-        "=&x"(sums[2][0]), "=&x"(sums[2][1]), "=&x"(sums[3][0]), "=&x"(sums[3][1]),
-        [classes] "+r"(classes), [panel] "+r"(panel), [ahead] "+r"(ahead)
-      : [step] "r"(step), [behind] "r"(length), [end] "r"(classes + length)
-      : "memory", "cc", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13");
+      ALPHAMARGIN_STORE(0) ALPHAMARGIN_STORE(1)
+      ALPHAMARGIN_STORE(2) ALPHAMARGIN_STORE(3)
+      ALPHAMARGIN_STORE(4) ALPHAMARGIN_STORE(5)
+      ALPHAMARGIN_STORE(6) ALPHAMARGIN_STORE(7)
+      : [classes] "+r"(classes), [panel] "+r"(panel), [ahead] "+r"(ahead)
+      : [step] "r"(step), [behind] "r"(length), [end] "r"(classes + length), [sums] "r"(&sums[0][0])
+      : "memory", "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8",
+        "xmm9", "xmm10", "xmm11", "xmm12", "xmm13");
 #undef ALPHAMARGIN_ROW
+#undef ALPHAMARGIN_PRODUCTS
+#undef ALPHAMARGIN_ADD
+#undef ALPHAMARGIN_STORE
 #undef ALPHAMARGIN_CLEAR
 }
 
@@ -185,7 +206,7 @@ void filter(const FilterBlock& block, GroupMask* masks) {
 }
 
 constexpr KernelSet kSet = {
-    .name = "avx2",
+    .name = kName,
     .tile_rows = kRows,
     .tile_columns = kColumns,
     .embedding_levels = kEmbeddingLevels,
@@ -216,6 +237,10 @@ constexpr KernelSet kSet = {
 
 }  // namespace
 
+#ifdef ALPHAMARGIN_AVX_VNNI
+const KernelSet& avx2_vnni_kernel_set() { return kSet; }
+#else
 const KernelSet& avx2_kernel_set() { return kSet; }
+#endif
 
 }  // namespace alphamargin
