@@ -2,6 +2,7 @@ import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { invalidArgument } from './errors.js';
 import { checkWhole, findBinary, noBinary } from './find-binary.js';
 import type { LossSpecification } from './loss-specification.js';
 import type { OptimizerSpecification } from './optimizer.js';
@@ -331,6 +332,8 @@ export interface NativeAddon {
   backendInfo(): NativeBackendInfo;
   memory(): { readonly host: number; readonly device: number };
   setThreadCount(count: number): void;
+  /** Names of the kernels of this build, best first. */
+  readonly instructionSets: readonly string[];
 
   /** out [M, N] = left [M, K] · right [K, N], either one transposed in memory on request. */
   matrixProductSync(
@@ -392,10 +395,31 @@ function load(): NativeAddon {
   }
 }
 
+/** What the environment says of a variable; nothing where it is empty. */
+function wishOf(variable: string): string | undefined {
+  const wish = process.env[variable];
+  return wish === '' ? undefined : wish;
+}
+
 /** Threads to begin with: the environment's wish, else the cores this process may use. */
 function initialThreadCount(): number {
-  const wish = Number(process.env.ALPHAMARGIN_THREADS);
-  return Number.isInteger(wish) && wish >= 1 ? wish : availableParallelism();
+  const variable = 'ALPHAMARGIN_THREADS';
+  const wish = wishOf(variable);
+  if (wish === undefined) return availableParallelism();
+  if (!/^\d{1,4}$/.test(wish) || Number(wish) < 1 || Number(wish) > 1024) {
+    const expected = 'a whole number from 1 to 1024';
+    throw invalidArgument('alphamargin', variable, expected, wish);
+  }
+  return Number(wish);
+}
+
+/** The kernels themselves read what the environment says of them. */
+function checkInstructionSet({ instructionSets }: NativeAddon): void {
+  const variable = 'ALPHAMARGIN_INSTRUCTION_SET';
+  const wish = wishOf(variable);
+  if (wish === undefined || instructionSets.includes(wish)) return;
+  const expected = `one of ${instructionSets.join(', ')}`;
+  throw invalidArgument('alphamargin', variable, expected, wish);
 }
 
 let loaded: NativeAddon | undefined;
@@ -403,8 +427,10 @@ let loaded: NativeAddon | undefined;
 /** The addon, loaded on first use so that importing the package never fails. */
 export function native(): NativeAddon {
   if (loaded === undefined) {
-    loaded = load();
-    loaded.setThreadCount(initialThreadCount());
+    const addon = load();
+    checkInstructionSet(addon);
+    addon.setThreadCount(initialThreadCount());
+    loaded = addon;
   }
   return loaded;
 }

@@ -2,19 +2,29 @@ import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { backendInfo, type Device, entmaxSync, tensor } from '../lib/index.js';
+import {
+  type BackendInfo,
+  backendInfo,
+  type Device,
+  entmaxSync,
+  tensor,
+} from '../lib/index.js';
 
 const logits = tensor(Float32Array.of(2, 1, -1), [1, 3]);
 const root = fileURLToPath(new URL('..', import.meta.url));
 
-/** backendInfo(), or the error, of a process of its own with ALPHAMARGIN_DEVICE set. */
-function inEnvironment(device: string): string {
+/** A field of backendInfo(), or the error, of a process of its own with a variable set. */
+function inEnvironment(
+  variable: string,
+  value: string,
+  field: keyof BackendInfo = 'device',
+): string {
   const script = `
     import { backendInfo } from './dist/index.js';
-    try { console.log(backendInfo().device); } catch (e) { console.log(e.code, e.message); }`;
+    try { console.log(backendInfo().${field}); } catch (e) { console.log(e.code, e.message); }`;
   return execFileSync(process.execPath, ['--input-type=module', '-e', script], {
     cwd: root,
-    env: { ...process.env, ALPHAMARGIN_DEVICE: device },
+    env: { ...process.env, [variable]: value },
     encoding: 'utf8',
   }).trim();
 }
@@ -54,8 +64,38 @@ describe('the device option', () => {
 });
 
 describe.runIf(existsSync(`${root}/dist/index.js`))(
-  'ALPHAMARGIN_DEVICE',
+  'variables of the environment',
   () => {
+    it.each([
+      ['3', /^3$/],
+      ['', /^\d+$/],
+    ])('ALPHAMARGIN_THREADS %j', (wish, expected) => {
+      expect(inEnvironment('ALPHAMARGIN_THREADS', wish, 'threads')).toMatch(
+        expected,
+      );
+    });
+
+    it.each(['0', '-1', '1025', '2.5', 'many', ' 2'])(
+      'ALPHAMARGIN_THREADS %j is no number of threads',
+      (wish) => {
+        expect(inEnvironment('ALPHAMARGIN_THREADS', wish, 'threads')).toBe(
+          `ERR_INVALID_ARGUMENT alphamargin: expected ALPHAMARGIN_THREADS to be a whole number from 1 to 1024 but received '${wish}'`,
+        );
+      },
+    );
+
+    it.each([
+      ['portable', /^portable$/],
+      ['', /^[a-z0-9-]+$/],
+      [
+        'avx-512',
+        /^ERR_INVALID_ARGUMENT .*ALPHAMARGIN_INSTRUCTION_SET to be one of .*portable but received 'avx-512'/,
+      ],
+    ])('ALPHAMARGIN_INSTRUCTION_SET %j', (wish, expected) => {
+      const variable = 'ALPHAMARGIN_INSTRUCTION_SET';
+      expect(inEnvironment(variable, wish, 'instructionSet')).toMatch(expected);
+    });
+
     it.each([
       ['cpu', /^cpu$/],
       [
@@ -65,12 +105,14 @@ describe.runIf(existsSync(`${root}/dist/index.js`))(
       ['gpu', /^ERR_INVALID_ARGUMENT .*ALPHAMARGIN_DEVICE.*'gpu'/],
       ['', /^(cpu|cuda:\d+)$/],
       ['auto', /^(cpu|cuda:\d+)$/],
-    ])('%j', (device, expected) => {
-      expect(inEnvironment(device)).toMatch(expected);
+    ])('ALPHAMARGIN_DEVICE %j', (device, expected) => {
+      expect(inEnvironment('ALPHAMARGIN_DEVICE', device)).toMatch(expected);
     });
 
     it.runIf(backendInfo().emulation)('cuda-emulated, in test builds', () => {
-      expect(inEnvironment('cuda-emulated')).toBe('cuda-emulated');
+      expect(inEnvironment('ALPHAMARGIN_DEVICE', 'cuda-emulated')).toBe(
+        'cuda-emulated',
+      );
     });
   },
 );

@@ -104,6 +104,10 @@ void export_backend(Napi::Env env, Napi::Object exports) {
   exports.Set("backendInfo", Napi::Function::New(env, backend_info, "backendInfo"));
   exports.Set("backend", Napi::Function::New(env, backend, "backend"));
   exports.Set("memory", Napi::Function::New(env, memory, "memory"));
+  const auto sets = known_kernel_sets();
+  const Napi::Array names = Napi::Array::New(env, sets.size());
+  for (std::uint32_t i = 0; i < sets.size(); ++i) names.Set(i, sets[i]->name);
+  exports.Set("instructionSets", names);
   exports.Set("setThreadCount", Napi::Function::New(env, set_thread_count, "setThreadCount"));
 }
 

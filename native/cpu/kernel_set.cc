@@ -109,6 +109,12 @@ const KernelSet& kernel_set() {
   return chosen;
 }
 
+std::vector<const KernelSet*> known_kernel_sets() {
+  std::vector<const KernelSet*> sets;
+  for (const Choice& choice : kChoices) sets.push_back(&choice.set());
+  return sets;
+}
+
 std::vector<const KernelSet*> usable_kernel_sets() {
   std::vector<const KernelSet*> sets;
   for (const Choice& choice : kChoices) {

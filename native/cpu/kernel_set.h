@@ -172,6 +172,9 @@ const KernelSet& kernel_set();
 // All sets this CPU runs, best first; the last is the portable one.
 std::vector<const KernelSet*> usable_kernel_sets();
 
+// All sets of this build, best first.
+std::vector<const KernelSet*> known_kernel_sets();
+
 const KernelSet& portable_kernel_set();
 #if defined(__x86_64__)
 const KernelSet& avx2_kernel_set();
