@@ -2,14 +2,23 @@
 // bits, two of 256 or four of 128. One notation for all sets, and the same sums in all of them.
 // Included inside an anonymous namespace before the other .inl files.
 
+// What a file's flags allow, where it has the intrinsics (ALPHAMARGIN_X86). The portable set has
+// none, whatever all files are compiled with.
+#if defined(ALPHAMARGIN_X86) && defined(__AVX2__)
+#define ALPHAMARGIN_AVX2 1
 #if defined(__AVX512F__)
+#define ALPHAMARGIN_AVX512 1
+#endif
+#endif
+
+#if defined(ALPHAMARGIN_AVX512)
 typedef double DoubleVector __attribute__((vector_size(64)));
 typedef double DoubleAnywhere __attribute__((vector_size(64), aligned(8), may_alias));
 typedef float WholeVector __attribute__((vector_size(64)));
 typedef float WholeAnywhere __attribute__((vector_size(64), aligned(4), may_alias));
 typedef std::int64_t LongVector __attribute__((vector_size(64)));
 typedef float SingleVector __attribute__((vector_size(32), aligned(4), may_alias));
-#elif defined(__AVX2__)
+#elif defined(ALPHAMARGIN_AVX2)
 typedef double DoubleVector __attribute__((vector_size(32)));
 typedef double DoubleAnywhere __attribute__((vector_size(32), aligned(8), may_alias));
 typedef float WholeVector __attribute__((vector_size(32)));
@@ -59,9 +68,9 @@ struct Double8 {
   ALPHAMARGIN_INLINE static Double8 load(const float* values) {
     Double8 result;
     // GCC makes several instructions of the conversion at the end.
-#if defined(__AVX512F__)
+#if defined(ALPHAMARGIN_AVX512)
     result.part[0] = reinterpret_cast<DoubleVector>(_mm512_cvtps_pd(_mm256_loadu_ps(values)));
-#elif defined(__AVX2__)
+#elif defined(ALPHAMARGIN_AVX2)
     result.part[0] = reinterpret_cast<DoubleVector>(_mm256_cvtps_pd(_mm_loadu_ps(values)));
     result.part[1] = reinterpret_cast<DoubleVector>(_mm256_cvtps_pd(_mm_loadu_ps(values + 4)));
 #elif defined(ALPHAMARGIN_NEON)
@@ -142,14 +151,14 @@ ALPHAMARGIN_OPERATOR(Single16, *)
 // operation rounds like the two.
 ALPHAMARGIN_INLINE Double8 plus_exact_product(const Double8& sum, const Double8& a,
                                               const Double8& b) {
-#if defined(__AVX512F__) || defined(__FMA__) || defined(ALPHAMARGIN_NEON)
+#if defined(ALPHAMARGIN_AVX2) || defined(ALPHAMARGIN_NEON)
   Double8 result;
   for_parts([&](int i) __attribute__((always_inline)) {
-#if defined(__AVX512F__)
+#if defined(ALPHAMARGIN_AVX512)
     result.part[i] = reinterpret_cast<DoubleVector>(
         _mm512_fmadd_pd(reinterpret_cast<__m512d>(a.part[i]), reinterpret_cast<__m512d>(b.part[i]),
                         reinterpret_cast<__m512d>(sum.part[i])));
-#elif defined(__FMA__)
+#elif defined(ALPHAMARGIN_AVX2)
     result.part[i] = reinterpret_cast<DoubleVector>(
         _mm256_fmadd_pd(reinterpret_cast<__m256d>(a.part[i]), reinterpret_cast<__m256d>(b.part[i]),
                         reinterpret_cast<__m256d>(sum.part[i])));
@@ -169,11 +178,11 @@ ALPHAMARGIN_INLINE Double8 plus_exact_product(const Double8& sum, const Double8&
 ALPHAMARGIN_INLINE Single16 fused(const Single16& sum, const Single16& a, const Single16& b) {
   Single16 result;
   for_parts([&](int i) __attribute__((always_inline)) {
-#if defined(__AVX512F__)
+#if defined(ALPHAMARGIN_AVX512)
     result.part[i] = reinterpret_cast<WholeVector>(
         _mm512_fmadd_ps(reinterpret_cast<__m512>(a.part[i]), reinterpret_cast<__m512>(b.part[i]),
                         reinterpret_cast<__m512>(sum.part[i])));
-#elif defined(__FMA__)
+#elif defined(ALPHAMARGIN_AVX2)
     result.part[i] = reinterpret_cast<WholeVector>(
         _mm256_fmadd_ps(reinterpret_cast<__m256>(a.part[i]), reinterpret_cast<__m256>(b.part[i]),
                         reinterpret_cast<__m256>(sum.part[i])));
@@ -192,15 +201,15 @@ ALPHAMARGIN_INLINE Single16 fused(const Single16& sum, const Single16& a, const 
 
 // Lanes l and l + 8, then l + 4, l + 2, l + 1.
 ALPHAMARGIN_INLINE float sum_of_lanes(const Single16& sums) {
-#if defined(__AVX512F__)
+#if defined(ALPHAMARGIN_AVX512)
   const auto whole = reinterpret_cast<__m512>(sums.part[0]);
   const __m256 eight =
       _mm256_add_ps(_mm512_castps512_ps256(whole), _mm512_extractf32x8_ps(whole, 1));
-#elif defined(__AVX2__)
+#elif defined(ALPHAMARGIN_AVX2)
   const __m256 eight =
       _mm256_add_ps(reinterpret_cast<__m256>(sums.part[0]), reinterpret_cast<__m256>(sums.part[1]));
 #endif
-#if defined(__AVX2__)
+#if defined(ALPHAMARGIN_AVX2)
   const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
   const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
   return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));

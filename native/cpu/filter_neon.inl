@@ -30,7 +30,7 @@ inline GroupMask passing(const FilterBlock& block, std::size_t row, std::size_t 
   return mask << (row / 4 * 16);
 }
 
-#if defined(__ARM_FEATURE_MATMUL_INT8)
+#if defined(ALPHAMARGIN_NEON_I8MM)
 
 // A chunk of two neighbouring rows, or classes: the first halves of both, then the second ones.
 inline int8x16x2_t two_rows(const std::int8_t* rows) {
@@ -110,7 +110,7 @@ void filter(const FilterBlock& block, GroupMask* masks) {
 
 // Adds products of 16 bytes to four sums.
 inline int32x4_t add_bytes(int32x4_t sums, int8x16_t a, int8x16_t b) {
-#if defined(__ARM_FEATURE_DOTPROD)
+#if defined(ALPHAMARGIN_NEON_DOTPROD)
   return vdotq_s32(sums, a, b);
 #else
   const int16x8_t low = vmull_s8(vget_low_s8(a), vget_low_s8(b));

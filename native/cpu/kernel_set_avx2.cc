@@ -2,6 +2,9 @@
 // bytes makes three instructions of the filter one. Only called where the CPU has them.
 #include <immintrin.h>
 
+// eight_doubles.inl may use the intrinsics.
+#define ALPHAMARGIN_X86 1
+
 #include "cpu/kernel_set.h"
 
 namespace alphamargin {

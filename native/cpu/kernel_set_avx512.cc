@@ -2,6 +2,9 @@
 // of bytes makes three instructions of the filter one. Only called where the CPU has them.
 #include <immintrin.h>
 
+// eight_doubles.inl may use the intrinsics.
+#define ALPHAMARGIN_X86 1
+
 #include "cpu/kernel_set.h"
 
 namespace alphamargin {
@@ -16,7 +19,7 @@ namespace {
 constexpr std::size_t kRows = 12;
 constexpr std::size_t kColumns = 32;
 
-#ifdef __AVX512VNNI__
+#ifdef ALPHAMARGIN_AVX512_VNNI
 constexpr int kEmbeddingLevels = 127;
 #else
 // vpmaddubsw adds two products of an unsigned byte in 16 bits: 2·255·64 < 2^15.
@@ -283,7 +286,7 @@ std::size_t keep_above_vector(float bound, std::size_t count, std::int32_t* iden
   return kept;
 }
 
-#ifdef __AVX512VNNI__
+#ifdef ALPHAMARGIN_AVX512_VNNI
 #define ALPHAMARGIN_KERNEL_SET avx512_vnni_kernel_set
 constexpr const char* kName = "avx512-vnni";
 #else

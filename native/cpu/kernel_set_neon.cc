@@ -24,9 +24,9 @@ constexpr std::size_t kVectors = kColumns / 4;
 // Two products of bytes fit 16 bits.
 constexpr int kEmbeddingLevels = 127;
 
-#if defined(__ARM_FEATURE_MATMUL_INT8)
+#if defined(ALPHAMARGIN_NEON_I8MM)
 constexpr const char* kName = "neon-i8mm";
-#elif defined(__ARM_FEATURE_DOTPROD)
+#elif defined(ALPHAMARGIN_NEON_DOTPROD)
 constexpr const char* kName = "neon-dotprod";
 #else
 constexpr const char* kName = "neon";
@@ -240,9 +240,9 @@ constexpr KernelSet kSet = {
 
 }  // namespace
 
-#if defined(__ARM_FEATURE_MATMUL_INT8)
+#if defined(ALPHAMARGIN_NEON_I8MM)
 const KernelSet& neon_i8mm_kernel_set() { return kSet; }
-#elif defined(__ARM_FEATURE_DOTPROD)
+#elif defined(ALPHAMARGIN_NEON_DOTPROD)
 const KernelSet& neon_dotprod_kernel_set() { return kSet; }
 #else
 const KernelSet& neon_kernel_set() { return kSet; }

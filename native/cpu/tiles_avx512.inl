@@ -12,7 +12,7 @@ struct TileSource {
 //
 // A row of the tile: a chunk of an embedding, broadcast into zmm30, with a line of every group.
 // `stride`: bytes from a group to the next. Meanwhile rows are asked for (FilterBlock::ahead).
-#ifdef __AVX512VNNI__
+#ifdef ALPHAMARGIN_AVX512_VNNI
 #define ALPHAMARGIN_ADD_PRODUCTS(line, sum) "vpdpbusd %%zmm30, %%zmm" #line ", %" #sum "\n"
 #else
 // By name: an asm statement has no more operands than the tiles take already.

@@ -1,7 +1,8 @@
 #pragma once
 // The backward pass of rows solved sparsely, class by class: a prototype that concerns several rows
 // of the batch comes from memory once, gives its part of their ∂x, gets its own gradient, is
-// updated and goes back.
+// updated and goes back. With more threads than the sums of ∂x have parts these come first, and it
+// comes twice.
 
 #include "cpu/kernel_set.h"
 #include "head/head_gradient.h"
