@@ -167,8 +167,8 @@ export interface NativeBackendInfo {
   readonly version: string;
   readonly compiler: string;
   /**
-   * Kernels in use: 'amx', 'avx512-vnni', 'avx512', 'avx2-vnni', 'avx2', on arm64 'neon-i8mm', 'neon-dotprod', 'neon';
-   * or 'portable'.
+   * Kernels in use: 'amx', 'avx512-vnni', 'avx512', 'avx2-vnni', 'avx2', on arm64 'neon-i8mm',
+   * 'neon-dotprod', 'neon'; or 'portable'.
    */
   readonly instructionSet: string;
   readonly cpuFeatures: readonly string[];

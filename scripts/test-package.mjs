@@ -179,10 +179,14 @@ function checkContents(tarball) {
       name.startsWith('native/emulation/'),
   );
   if (strange.length > 0) throw new Error(`it has ${strange.join(', ')}`);
-  for (const platform of archs.map(platformOf)) {
-    if (paths.some((name) => name.startsWith(`prebuilds/${platform}/`)))
-      continue;
-    throw new Error(`it has no binary for ${platform}: run npm run prebuilds`);
+  const unbuilt = archs
+    .map(platformOf)
+    .find(
+      (platform) =>
+        !paths.some((name) => name.startsWith(`prebuilds/${platform}/`)),
+    );
+  if (unbuilt !== undefined) {
+    throw new Error(`it has no binary for ${unbuilt}: run npm run prebuilds`);
   }
   const absent = CONTENTS.filter(
     (name) =>
