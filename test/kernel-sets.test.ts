@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { backendInfo } from '../lib/index.js';
@@ -7,6 +8,20 @@ import { backendInfo } from '../lib/index.js';
 
 const program = fileURLToPath(
   new URL('../build/Release/kernel_sets_test', import.meta.url),
+);
+
+const SET_OF_FLAG = {
+  avx2: 'avx2',
+  avx_vnni: 'avx2-vnni',
+  avx512_vnni: 'avx512-vnni',
+  asimddp: 'neon-dotprod',
+  i8mm: 'neon-i8mm',
+};
+const cpuFlags = new Set(
+  readFileSync('/proc/cpuinfo', 'utf8')
+    .split('\n')
+    .find((line) => /^(flags|Features)\b/.test(line))
+    ?.split(/\s+/),
 );
 
 describe('the kernel sets', () => {
@@ -21,6 +36,10 @@ describe('the kernel sets', () => {
     // The tiles of AMX, on processors without them too.
     if (backendInfo().cpuFeatures.includes('avx512vnni')) {
       expect(stdout).toMatch(/^amx in software: /m);
+    }
+    // What the system says of the processor, which the addon asks by other ways.
+    for (const [flag, set] of Object.entries(SET_OF_FLAG)) {
+      if (cpuFlags.has(flag)) expect(stdout).toMatch(RegExp(`^${set}: `, 'm'));
     }
     expect(stdout).toContain('row solver: 4000 rows solved alike');
     expect(status).toBe(0);

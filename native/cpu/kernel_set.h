@@ -182,7 +182,7 @@ const KernelSet& avx2_vnni_kernel_set();
 const KernelSet& avx512_kernel_set();
 const KernelSet& avx512_vnni_kernel_set();
 const KernelSet& amx_kernel_set();
-// Whether it has VNNI without AVX-512 (most of Intel's since 2021).
+// Whether it has VNNI in vectors of 256 bits, which needs no AVX-512.
 bool cpu_has_avx_vnni();
 // Whether it has AMX for bytes. Linux must lend it besides.
 bool cpu_has_tiles();

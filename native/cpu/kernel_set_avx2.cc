@@ -115,7 +115,9 @@ inline void multiply_tile(const std::uint8_t* classes, std::size_t length, const
 #define ALPHAMARGIN_ADD(sum, classes) \
   ".byte 0xc4, 0xc2, 0x" #classes ", 0x50, 0xc2 + 8 * " #sum "\n"
 #define ALPHAMARGIN_PRODUCTS(low, high) ALPHAMARGIN_ADD(low, 3d) ALPHAMARGIN_ADD(high, 35)
+#define ALPHAMARGIN_ONES ""
 #else
+#define ALPHAMARGIN_ONES "vpcmpeqw %%ymm13, %%ymm13, %%ymm13\n vpsrlw $15, %%ymm13, %%ymm13\n"
 #define ALPHAMARGIN_PRODUCTS(low, high)       \
   "vpmaddubsw %%ymm10, %%ymm8, %%ymm11\n"     \
   "vpmaddubsw %%ymm10, %%ymm9, %%ymm12\n"     \
@@ -132,9 +134,7 @@ inline void multiply_tile(const std::uint8_t* classes, std::size_t length, const
       ALPHAMARGIN_CLEAR(2) ALPHAMARGIN_CLEAR(3)
       ALPHAMARGIN_CLEAR(4) ALPHAMARGIN_CLEAR(5)
       ALPHAMARGIN_CLEAR(6) ALPHAMARGIN_CLEAR(7)
-      // Ones.
-      "vpcmpeqw %%ymm13, %%ymm13, %%ymm13\n"
-      "vpsrlw $15, %%ymm13, %%ymm13\n"
+      ALPHAMARGIN_ONES
       ".p2align 5\n"
       "1:\n"
       "vmovdqa (%[classes]), %%ymm8\n"
@@ -160,6 +160,7 @@ inline void multiply_tile(const std::uint8_t* classes, std::size_t length, const
         "xmm9", "xmm10", "xmm11", "xmm12", "xmm13");
 #undef ALPHAMARGIN_ROW
 #undef ALPHAMARGIN_PRODUCTS
+#undef ALPHAMARGIN_ONES
 #undef ALPHAMARGIN_ADD
 #undef ALPHAMARGIN_STORE
 #undef ALPHAMARGIN_CLEAR

@@ -1,5 +1,6 @@
-// Compiled twice, with -mavx512f and friends: as it is, and with -mavx512vnni, whose multiply-add
-// of bytes makes three instructions of the filter one. Only called where the CPU has them.
+// Compiled twice, with -mavx512f and friends: as it is, and with ALPHAMARGIN_AVX512_VNNI, whose
+// multiply-add of bytes makes three instructions of the filter one. Only called where the CPU has
+// them.
 #include <immintrin.h>
 
 // eight_doubles.inl may use the intrinsics.

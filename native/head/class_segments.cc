@@ -9,7 +9,7 @@
 namespace alphamargin {
 namespace {
 
-// Of whole parts.
+// Where classes are cut into ranges: the parts, or equal pieces of them.
 class RangeCuts {
  public:
   RangeCuts(std::size_t identities, std::size_t threads) : identities_(identities) {
