@@ -121,8 +121,12 @@ async function resolveTarget(file: string): Promise<string> {
   return target;
 }
 
-/** Flushes a directory's entries; some network file systems cannot, and need not. */
+/**
+ * Flushes a directory's entries; some network file systems cannot, and need not. Nor can Windows, whose
+ * file system keeps a journal of them.
+ */
 async function flushDirectory(directory: string): Promise<void> {
+  if (process.platform === 'win32') return;
   const handle = await open(directory, 'r');
   try {
     await handle.sync();

@@ -5,28 +5,11 @@
 #include "binding/arguments.h"
 #include "binding/call.h"
 #include "binding/instance.h"
+#include "cpu/cpu_features.h"
 #include "cpu/kernel_set.h"
 
 namespace alphamargin::binding {
 namespace {
-
-std::vector<std::string> cpu_features() {
-  std::vector<std::string> features;
-#if defined(__x86_64__)
-  __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx2")) features.push_back("avx2");
-  if (__builtin_cpu_supports("fma")) features.push_back("fma");
-  if (cpu_has_avx_vnni()) features.push_back("avx-vnni");
-  if (__builtin_cpu_supports("avx512f")) features.push_back("avx512f");
-  if (__builtin_cpu_supports("avx512vnni")) features.push_back("avx512vnni");
-  if (cpu_has_tiles()) features.push_back("amx-int8");
-#elif defined(__aarch64__)
-  features.push_back("neon");
-  if (cpu_has_dotprod()) features.push_back("dotprod");
-  if (cpu_has_i8mm()) features.push_back("i8mm");
-#endif
-  return features;
-}
 
 Napi::Value backend_info(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();

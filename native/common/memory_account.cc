@@ -9,7 +9,7 @@
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
-#if defined(__GLIBC__)
+#if defined(__GLIBC__) || defined(_WIN32)
 #include <malloc.h>
 #endif
 
@@ -103,6 +103,10 @@ void free_aligned(void* memory, std::size_t bytes) noexcept {
     munmap(memory, whole_pages(bytes));
   }
 }
+#elif defined(_WIN32)
+void* allocate_aligned(std::size_t bytes) { return _aligned_malloc(bytes, kLine); }
+
+void free_aligned(void* memory, std::size_t) noexcept { _aligned_free(memory); }
 #else
 void* allocate_aligned(std::size_t bytes) { return std::aligned_alloc(kLine, bytes); }
 

@@ -182,17 +182,10 @@ const KernelSet& avx2_vnni_kernel_set();
 const KernelSet& avx512_kernel_set();
 const KernelSet& avx512_vnni_kernel_set();
 const KernelSet& amx_kernel_set();
-// Whether it has VNNI in vectors of 256 bits, which needs no AVX-512.
-bool cpu_has_avx_vnni();
-// Whether it has AMX for bytes. Linux must lend it besides.
-bool cpu_has_tiles();
 #elif defined(__aarch64__)
 const KernelSet& neon_kernel_set();
 const KernelSet& neon_dotprod_kernel_set();
 const KernelSet& neon_i8mm_kernel_set();
-// Products of four bytes, and of matrices of bytes.
-bool cpu_has_dotprod();
-bool cpu_has_i8mm();
 #endif
 
 }  // namespace alphamargin
