@@ -89,6 +89,33 @@ function finding(folder: string, tried: string | undefined, cause: Error) {
     : 'nothing';
 }
 
+/** What a build from source needs, by the system. */
+const NEEDED: Partial<Record<NodeJS.Platform, readonly string[]>> = {
+  linux: [
+    'This needs cmake 3.20 or newer, make or ninja, and a C++20 compiler',
+    '(on Debian: apt-get install cmake g++ make).',
+  ],
+  darwin: [
+    'This needs cmake 3.20 or newer and the compiler of Xcode',
+    '(xcode-select --install).',
+  ],
+};
+
+/** What helps where a package that is installed again does not. */
+function buildRemedy(packageRoot: string): readonly string[] {
+  const needed = NEEDED[process.platform];
+  if (needed === undefined) {
+    return process.platform === 'win32'
+      ? ['use Node for x64, which the binary for Windows is for.']
+      : ['use Linux, macOS or Windows.'];
+  }
+  return [
+    'build it from source:',
+    `cd ${packageRoot} && npm install && npm run build:native`,
+    ...needed,
+  ];
+}
+
 /**
  * The error for an addon that cannot be loaded: what was tried, what was found, and the remedy.
  *
@@ -110,10 +137,7 @@ export function noBinary(
     'ERR_NO_BINARY',
     `alphamargin: no native addon could be loaded for ${process.platform}-${process.arch}, ` +
       `Node ${process.version}.\n  tried: ${lines.join('\n         ')}\n` +
-      `  remedy: ${again}build it from source:\n` +
-      `          cd ${packageRoot} && npm install && npm run build:native\n` +
-      '          This needs Linux, cmake 3.20 or newer, make or ninja, and a C++20 compiler\n' +
-      '          (on Debian: apt-get install cmake g++ make).',
+      `  remedy: ${again}${buildRemedy(packageRoot).join('\n          ')}`,
     { cause },
   );
 }

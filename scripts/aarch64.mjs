@@ -23,7 +23,6 @@ export function aarch64Tools() {
     emulator,
     /** Where the emulator finds the C library. */
     libraries: `/usr/${PREFIX}`,
-    strip: `${PREFIX}-strip`,
     settings: {
       CMAKE_SYSTEM_NAME: 'Linux',
       CMAKE_SYSTEM_PROCESSOR: 'aarch64',

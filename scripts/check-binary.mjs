@@ -1,36 +1,25 @@
-// Whether a built addon may be published: which C library it needs, what it shows, how it is hardened.
-// Needs readelf and objdump, which come with the compiler.
+// Whether a built addon may be published: which system and libraries it needs, what it shows, how it is
+// hardened.
 //
 //   node scripts/check-binary.mjs FILE …
-import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
+import { readElf } from './binary-formats/elf.mjs';
+import { readMachO } from './binary-formats/mach-o.mjs';
+import { readPe } from './binary-formats/pe.mjs';
 import { CUDA_ARCHITECTURES } from './cuda-architectures.mjs';
-
-/**
- * Newest symbol versions a binary may ask for; what is not listed, it may not ask for at all. 2.34 is
- * the C library of RHEL 9, and older than those of Debian 12 and Ubuntu 22.04. GLIBCXX and CXXABI are
- * absent: the C++ library is part of the binary.
- */
-const FLOORS = { GLIBC: '2.34', GCC: '4.2.0' };
 
 const EXPORTS = [
   'napi_register_module_v1',
   'node_api_module_get_api_version_v1',
 ];
 
-/** Libraries that every system with the C library has, but libgcc_s, which Node itself asks for too. */
-const LIBRARIES =
-  /^(libc\.so\.6|libm\.so\.6|libgcc_s\.so\.1|ld-linux-(x86-64\.so\.2|aarch64\.so\.1)|lib(dl|pthread|rt)\.so\.\d)$/;
-
-function compareVersions(a, b) {
-  const [left, right] = [a, b].map((text) => text.split('.').map(Number));
-  for (let i = 0; i < Math.max(left.length, right.length); i += 1) {
-    const difference = (left[i] ?? 0) - (right[i] ?? 0);
-    if (difference !== 0) return difference;
-  }
-  return 0;
-}
+/** By the first bytes of a file. */
+const FORMATS = [
+  { start: Buffer.from([0x7f, 0x45, 0x4c, 0x46]), read: readElf },
+  { start: Buffer.from([0xcf, 0xfa, 0xed, 0xfe]), read: readMachO },
+  { start: Buffer.from([0x4d, 0x5a]), read: readPe },
+];
 
 /**
  * Architectures a binary has CUDA code for, as nvcc's fat binaries list them: a header of 16 bytes,
@@ -60,63 +49,22 @@ function cudaCode(bytes) {
 
 /** What a binary needs and shows, and what of it is not allowed. */
 export function checkBinary(file) {
-  const read = (command, ...options) =>
-    execFileSync(command, [...options, file], {
-      encoding: 'utf8',
-      maxBuffer: 2 ** 26,
-      env: { ...process.env, LC_ALL: 'C' },
-    });
-  const symbols = read('objdump', '-T').split('\n');
-  const segments = read('readelf', '-lW');
-  const dynamic = read('readelf', '-dW');
-
-  const needs = {};
-  const problems = [];
-  for (const line of symbols) {
-    const [, family, version] = /\(?\b([A-Z]+)_(\d[\d.]*)\)? /.exec(line) ?? [];
-    if (family === undefined || !line.includes('*UND*')) continue;
-    if (compareVersions(version, needs[family] ?? '0') > 0) {
-      needs[family] = version;
-    }
-    const floor = FLOORS[family];
-    if (floor === undefined || compareVersions(version, floor) > 0) {
-      problems.push(`needs ${line.trim().replace(/.*\*UND\*\s+\S+\s+/, '')}`);
-    }
-  }
-  // Local ones are names of sections.
-  const shown = symbols
-    .filter(
-      (line) => /^[0-9a-f]{8,} [^l]/.test(line) && !line.includes('*UND*'),
-    )
-    .map((line) => line.trim().split(/\s+/).at(-1));
+  const bytes = readFileSync(file);
+  const format = FORMATS.find(({ start }) => bytes.indexOf(start) === 0);
+  if (format === undefined) throw new Error(`${file}: not an addon`);
+  const { needs, shown, libraries, allowedLibraries, problems } =
+    format.read(file);
   for (const name of shown) {
     if (!EXPORTS.includes(name)) problems.push(`shows ${name}`);
   }
   for (const name of EXPORTS) {
     if (!shown.includes(name)) problems.push(`does not show ${name}`);
   }
-  const libraries = [...dynamic.matchAll(/\(NEEDED\).*\[(.*)\]/g)].map(
-    ([, name]) => name,
-  );
   for (const name of libraries) {
-    if (!LIBRARIES.test(name)) problems.push(`needs the library ${name}`);
+    if (!allowedLibraries.test(name)) {
+      problems.push(`needs the library ${name}`);
+    }
   }
-  if (!segments.includes('GNU_RELRO') || !dynamic.includes('BIND_NOW')) {
-    problems.push('leaves its tables of addresses writable (no full RELRO)');
-  }
-  const stack = /GNU_STACK(\s+0x\S+){5}\s+(\S+)/.exec(segments)?.[2];
-  if (stack !== 'RW') problems.push('asks for an executable stack (no NX)');
-  if (/LOAD.* RWE /.test(segments)) {
-    problems.push('has memory that is writable and executable');
-  }
-  if (dynamic.includes('TEXTREL')) problems.push('relocates its code');
-  if (!symbols.some((line) => line.includes('__stack_chk_fail'))) {
-    problems.push('does not guard its stack (no stack protector)');
-  }
-  if (/\((RPATH|RUNPATH)\)/.test(dynamic)) {
-    problems.push('looks for libraries in folders of its own');
-  }
-  const bytes = readFileSync(file);
   const cuda = cudaCode(bytes);
   const wanted = CUDA_ARCHITECTURES.map((name) => Number.parseInt(name, 10));
   const complete =
@@ -132,9 +80,7 @@ export function checkBinary(file) {
 export function reportBinary(file) {
   const { size, needs, shown, libraries, cuda, problems } = checkBinary(file);
   console.log(`${file}: ${(size / 1e6).toFixed(2)} MB`);
-  for (const [family, floor] of Object.entries(FLOORS)) {
-    console.log(`  ${family} ${needs[family] ?? 'none'} (at most ${floor})`);
-  }
+  for (const need of needs) console.log(`  ${need}`);
   console.log(`  libraries: ${libraries.join(', ')}`);
   console.log(`  shows: ${shown.join(', ')}`);
   console.log(

@@ -4,7 +4,9 @@
 //
 //   node scripts/test-package.mjs              the prebuilt binary of `npm run prebuilds`
 //   node scripts/test-package.mjs --cpu-only   a binary without CUDA, built here (a minute)
-//   … --arch x64 --arch arm64                  binaries for both; the other one's runs under qemu
+//   … --platform linux-x64 --platform NAME …   binaries for all of these (scripts/platforms.mjs): those for
+//                                              linux-arm64 train under qemu, for win32-x64 under wine, the
+//                                              others are looked at
 //
 // Versions of Node and the checkers come from npm into build/package-test/tools, once.
 import { execFileSync } from 'node:child_process';
@@ -13,7 +15,6 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
-  readdirSync,
   readFileSync,
   realpathSync,
   rmSync,
@@ -24,8 +25,9 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { aarch64Tools } from './aarch64.mjs';
 import { reportBinary } from './check-binary.mjs';
+import { LAUNCHERS } from './launchers.mjs';
+import { ownPlatform, platformOf } from './platforms.mjs';
 
 /** The oldest that package.json allows, and what was current of each later line. */
 const NODES = ['20.19.0', '22.23.3', '24.21.0', '26.10.0'];
@@ -40,23 +42,18 @@ const work = path.join(root, 'build', 'package-test');
 const { values } = parseArgs({
   options: {
     'cpu-only': { type: 'boolean', default: false },
-    arch: { type: 'string', multiple: true, default: [process.arch] },
+    platform: { type: 'string', multiple: true, default: [ownPlatform] },
   },
 });
 const cpuOnly = values['cpu-only'];
-const archs = [...new Set(values.arch)];
-const platformOf = (arch) => `${process.platform}-${arch}`;
-/** What runs programs for another processor; the versions of Node tried there are the outermost two. */
-const foreign = archs.find((arch) => arch !== process.arch);
-const tools = foreign && aarch64Tools();
-const runs = [
-  ...NODES.map((version) => ({ version, arch: process.arch })),
-  ...(foreign ? [NODES.at(0), NODES.at(-1)] : []).map((version) => ({
-    version,
-    arch: foreign,
-  })),
-];
-const toolOf = ({ version, arch }) => `node-${arch}-${version}`;
+const platforms = [...new Set(values.platform)].map(platformOf);
+/** Which Nodes train, of which platforms. */
+const runs = platforms.flatMap((platform) => {
+  const launcher = LAUNCHERS[platform.name];
+  const versions = platform.isOwn ? NODES : (launcher?.versions(NODES) ?? []);
+  return versions.map((version) => ({ version, platform }));
+});
+const toolOf = ({ version, platform }) => `node-${platform.name}-${version}`;
 const manifest = JSON.parse(readFileSync(path.join(root, 'package.json')));
 
 let failed = 0;
@@ -99,6 +96,11 @@ function npm(args, options) {
 }
 const QUIET = ['--no-audit', '--no-fund', '--prefer-offline'];
 
+/** What npm calls Node for a platform. */
+function packageOf({ platform, arch }) {
+  return platform === 'win32' ? `win-${arch}` : `${platform}-${arch}`;
+}
+
 /** Installs what this script runs, unless it is there; returns its node_modules. */
 function installTools() {
   const folder = path.join(work, 'tools');
@@ -108,7 +110,7 @@ function installTools() {
       ...Object.fromEntries(
         runs.map((one) => [
           toolOf(one),
-          `npm:node-${platformOf(one.arch)}@${one.version}`,
+          `npm:node-${packageOf(one.platform)}@${one.version}`,
         ]),
       ),
       '@arethetypeswrong/cli': '0.18.5',
@@ -123,7 +125,7 @@ function installTools() {
     mkdirSync(folder, { recursive: true });
     writeFileSync(file, wanted);
     // By force: packages say which processor they are for.
-    const force = foreign ? ['--force'] : [];
+    const force = runs.every((one) => one.platform.isOwn) ? [] : ['--force'];
     npm(['install', '--ignore-scripts', ...force, ...QUIET], { cwd: folder });
   }
   return path.join(folder, 'node_modules');
@@ -135,8 +137,8 @@ function stage() {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
   const script = path.join(root, 'scripts', 'prebuild.mjs');
-  const arch = archs.flatMap((name) => ['--arch', name]);
-  run(process.execPath, [script, '--cpu-only', ...arch, '--out', folder]);
+  const names = platforms.flatMap(({ name }) => ['--platform', name]);
+  run(process.execPath, [script, '--cpu-only', ...names, '--out', folder]);
   prepack(folder);
   for (const name of CONTENTS) {
     if (name === 'prebuilds') continue;
@@ -179,14 +181,13 @@ function checkContents(tarball) {
       name.startsWith('native/emulation/'),
   );
   if (strange.length > 0) throw new Error(`it has ${strange.join(', ')}`);
-  const unbuilt = archs
-    .map(platformOf)
-    .find(
-      (platform) =>
-        !paths.some((name) => name.startsWith(`prebuilds/${platform}/`)),
-    );
+  const unbuilt = platforms.find(
+    ({ file }) => !paths.includes(`prebuilds/${file}`),
+  );
   if (unbuilt !== undefined) {
-    throw new Error(`it has no binary for ${unbuilt}: run npm run prebuilds`);
+    throw new Error(
+      `it has no binary for ${unbuilt.name}: run npm run prebuilds`,
+    );
   }
   const absent = CONTENTS.filter(
     (name) =>
@@ -204,29 +205,38 @@ function checkContents(tarball) {
 }
 
 /** An environment with nothing but one Node on PATH. */
-function bareEnvironment(folder, node, arch) {
+function bareEnvironment(folder, node, launcher) {
   const bin = path.join(folder, 'bin');
   rmSync(bin, { recursive: true, force: true });
   mkdirSync(bin);
   const program = path.join(bin, 'node');
-  if (arch === process.arch) {
+  if (launcher === undefined) {
     symlinkSync(node, program);
   } else {
-    const emulator = run('which', [tools.emulator]).trim();
-    const script = `#!/bin/sh\nexec ${emulator} -L ${tools.libraries} ${node} "$@"\n`;
-    writeFileSync(program, script, { mode: 0o755 });
+    writeFileSync(program, launcher.script(node, folder), { mode: 0o755 });
   }
   return { PATH: bin, HOME: folder, PREBUILDS_ONLY: '1' };
 }
 
+/** A path of Windows as wine's drive of the whole system has it here. */
+function hostPath(file) {
+  return file.replace(/^Z:/, '').replaceAll('\\', '/');
+}
+
 /** Trains in both module systems on one Node; returns what the steps gave. */
-function train(folder, { version, arch }) {
-  const node = path.join(installed, toolOf({ version, arch }), 'bin', 'node');
-  const env = bareEnvironment(folder, node, arch);
-  const runNode = (...args) => run('node', args, { cwd: folder, env });
+function train(folder, { version, platform }) {
+  const launcher = platform.isOwn ? undefined : LAUNCHERS[platform.name];
+  const tool = path.join(installed, toolOf({ version, platform }));
+  const node = launcher?.program(tool) ?? path.join(tool, 'bin', 'node');
+  const env = bareEnvironment(folder, node, launcher);
+  const runNode = (...args) =>
+    run('node', args, { cwd: folder, env }).replaceAll('\r\n', '\n');
   const found = runNode('--version').trim();
-  const built = runNode('-p', 'process.arch').trim();
-  if (found !== `v${version}` || built !== arch) {
+  const built = runNode('-p', "process.platform + ' ' + process.arch").trim();
+  if (
+    found !== `v${version}` ||
+    built !== `${platform.platform} ${platform.arch}`
+  ) {
     throw new Error(`this is Node ${found} for ${built}`);
   }
   const [imported, required] = ['import.mjs', 'require.cjs'].map((program) =>
@@ -237,15 +247,18 @@ function train(folder, { version, arch }) {
   }
   const { addons, cuda, ...result } = JSON.parse(imported);
   const home = path.join(folder, 'node_modules', 'alphamargin', 'prebuilds');
-  if (addons.length !== 1 || !addons[0].startsWith(home)) {
+  if (
+    addons.length !== 1 ||
+    hostPath(addons[0]) !== path.join(home, platform.file)
+  ) {
     throw new Error(`loaded: ${addons}`);
   }
   if (!(result.second < result.first)) {
     throw new Error(`the loss does not fall: ${imported}`);
   }
   if (result.emulation) throw new Error('the binary has the emulated device');
-  // There are no CUDA kernels for arm64.
-  if (!cpuOnly && arch === 'x64' && !cuda) {
+  // Binaries that are built elsewhere have no CUDA kernels.
+  if (!cpuOnly && platform.name === 'linux-x64' && !cuda) {
     throw new Error('the binary has no CUDA kernels: nvcc was not found');
   }
   const info = runNode('node_modules/alphamargin/bin/alphamargin.mjs', 'info');
@@ -284,7 +297,7 @@ try {
   writeFileSync(path.join(consumer, 'package.json'), '{"private":true}');
   const types = `@types/node@${manifest.devDependencies['@types/node']}`;
   check('it installs with nothing but node', () => {
-    const env = bareEnvironment(consumer, process.execPath, process.arch);
+    const env = bareEnvironment(consumer, process.execPath);
     const cache = npm(['config', 'get', 'cache']).trim();
     npm(['install', tarball.file, types, ...QUIET, '--cache', cache], {
       cwd: consumer,
@@ -292,18 +305,16 @@ try {
     });
   });
   const home = path.join(consumer, 'node_modules', 'alphamargin', 'prebuilds');
-  for (const platform of archs.map(platformOf)) {
-    const folder = path.join(home, platform);
-    for (const name of existsSync(folder) ? readdirSync(folder) : []) {
-      const good = reportBinary(path.join(folder, name));
-      report(good, `${platform}/${name} may be published`);
-    }
+  for (const { name, file } of platforms) {
+    const binary = path.join(home, file);
+    if (!existsSync(binary)) continue;
+    report(reportBinary(binary), `the binary for ${name} may be published`);
   }
 
   const results = new Set();
   for (const one of runs) {
-    const emulated = one.arch === process.arch ? '' : ` for ${one.arch}`;
-    check(`a training step on Node ${one.version}${emulated}`, () => {
+    const elsewhere = one.platform.isOwn ? '' : ` for ${one.platform.name}`;
+    check(`a training step on Node ${one.version}${elsewhere}`, () => {
       const result = train(consumer, one);
       results.add(result);
       return result;

@@ -14,6 +14,7 @@ import { useTemporaryDirectory } from './io/temporary-directory.js';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const addon = path.join(root, 'build', 'Release', 'alphamargin.node');
 const here = `${process.platform}-${process.arch}`;
+const onLinux = process.platform === 'linux';
 const directory = useTemporaryDirectory();
 
 /** What the first call prints: its result, or the error's code and message. */
@@ -48,7 +49,8 @@ async function prebuilt(platform: string, name: string, bytes: Uint8Array) {
 describe('the addon', () => {
   it('is loaded from prebuilds, under the name that is published', async () => {
     const binary = await readFile(addon);
-    const folder = await prebuilt(here, 'alphamargin.glibc.node', binary);
+    const name = onLinux ? 'alphamargin.glibc.node' : 'alphamargin.node';
+    const folder = await prebuilt(here, name, binary);
     expect(await firstCall(folder, { LIBC: 'glibc' })).toBe('0.5,0.5');
   });
 });
@@ -64,9 +66,11 @@ describe('an addon that cannot be loaded', () => {
     }
     const beside = path.join(path.dirname(process.execPath), 'prebuilds', here);
     expect(said).toContain(`${beside}: nothing`);
-    expect(said).toContain('remedy: build it from source:');
-    expect(said).toContain('npm install && npm run build:native');
-    expect(said).toContain('apt-get install cmake g++ make');
+    if (onLinux) {
+      expect(said).toContain('remedy: build it from source:');
+      expect(said).toContain('npm install && npm run build:native');
+      expect(said).toContain('apt-get install cmake g++ make');
+    }
     expect(said).not.toContain('install the package again');
   });
 
@@ -79,11 +83,11 @@ describe('an addon that cannot be loaded', () => {
   it('says for which platforms there are binaries', async () => {
     const folder = await prebuilt('plan9-x64', 'a.node', new Uint8Array(1));
     expect(await firstCall(folder)).toContain(
-      `prebuilds/${here}: nothing; there are binaries for plan9-x64`,
+      `${path.join('prebuilds', here)}: nothing; there are binaries for plan9-x64`,
     );
   });
 
-  it.each([
+  it.runIf(onLinux).each([
     ['musl', 'glibc'],
     ['glibc', 'musl'],
   ])('says that a binary is for %s, on a system with %s', async (libc, own) => {
@@ -105,7 +109,7 @@ describe('an addon that cannot be loaded', () => {
       expect(said).toContain('ERR_NO_BINARY');
       expect(said).toContain('alphamargin.node cannot be loaded: ');
       expect(said).toContain('remedy: install the package again.');
-      if (length >= 64) {
+      if (onLinux && length >= 64) {
         expect(said).toContain(`truncated: ${length} of ${whole} bytes`);
       }
     }
@@ -114,6 +118,9 @@ describe('an addon that cannot be loaded', () => {
   it('says what the system says of a file that is no library', async () => {
     const text = new TextEncoder().encode('<!DOCTYPE html>'.repeat(100));
     const folder = await prebuilt(here, 'alphamargin.node', text);
-    expect(await firstCall(folder)).toContain('invalid ELF header');
+    // The words of glibc, musl, Windows, macOS.
+    expect(await firstCall(folder)).toMatch(
+      /cannot be loaded: .*(invalid ELF header|Exec format error|not a valid Win32|dlopen)/,
+    );
   });
 });

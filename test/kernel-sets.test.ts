@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { backendInfo } from '../lib/index.js';
@@ -17,8 +17,9 @@ const SET_OF_FLAG = {
   asimddp: 'neon-dotprod',
   i8mm: 'neon-i8mm',
 };
+const cpuInformation = '/proc/cpuinfo';
 const cpuFlags = new Set(
-  readFileSync('/proc/cpuinfo', 'utf8')
+  (existsSync(cpuInformation) ? readFileSync(cpuInformation, 'utf8') : '')
     .split('\n')
     .find((line) => /^(flags|Features)\b/.test(line))
     ?.split(/\s+/),

@@ -61,7 +61,6 @@ void Fibre::prepare(Entry entry, void* argument) {
   has_finished_ = false;
   own_fake_stack_ = nullptr;
 #endif
-#if defined(__x86_64__)
   // As continue_at() leaves a stack, with where to go on on top; below it what the function that is
   // entered takes for its return address, which leaves the stack as aligned as it expects.
   auto* top = reinterpret_cast<void**>(
@@ -70,13 +69,6 @@ void Fibre::prepare(Entry entry, void* argument) {
   *--top = nullptr;
   *--top = reinterpret_cast<void*>(&Fibre::trampoline);
   own_ = top;
-#else
-  getcontext(&own_);
-  own_.uc_stack.ss_sp = stack_;
-  own_.uc_stack.ss_size = stack_bytes_ - unused_bytes_;
-  own_.uc_link = nullptr;
-  makecontext(&own_, &Fibre::trampoline, 0);
-#endif
 }
 
 void Fibre::trampoline() { starting_->start(); }

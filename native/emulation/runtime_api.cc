@@ -71,8 +71,7 @@ char* back_guard(std::uintptr_t memory, std::size_t bytes) {
 // Whether an address belongs to memory of this process at all.
 bool is_mapped(std::uintptr_t address) {
   const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
-  unsigned char resident;
-  return mincore(reinterpret_cast<void*>(address & ~(page - 1)), 1, &resident) == 0;
+  return msync(reinterpret_cast<void*>(address & ~(page - 1)), page, MS_ASYNC) == 0;
 }
 
 void release(void* memory) {

@@ -209,7 +209,7 @@ test('train --init starts from a checkpoint and says so', async () => {
   const log = JSON.parse(await readFile(file('b.json'), 'utf8'));
   expect(log.from).toEqual({ path: a, projection: 'taken' });
 
-  // Stopped, it goes on with --resume alone.
+  // Stopped, it goes on with --resume alone. Windows has no signals to stop it by.
   let sent = false;
   const long = ['train', ...setOptions(set), '--epochs', '400', ...project];
   const parts = ['--out', file('parts.safetensors')];
@@ -219,10 +219,12 @@ test('train --init starts from a checkpoint and says so', async () => {
       if (!sent && stderr.includes('epoch 3/400')) sent = child.kill('SIGINT');
     },
   );
-  expect(stopped.code).toBe(130);
-  expect(stopped.stderr).toMatch(
-    /with --resume in place of --init to go on\n$/,
-  );
+  if (process.platform !== 'win32') {
+    expect(stopped.code).toBe(130);
+    expect(stopped.stderr).toMatch(
+      /with --resume in place of --init to go on\n$/,
+    );
+  }
 
   const wrong = await run('--init', a, '--out', file('c.safetensors'));
   expect(wrong.code).toBe(1);

@@ -77,45 +77,51 @@ test('train writes a checkpoint and a log, verify reads it', async () => {
   expect(await readFile(report, 'utf8')).toMatch(/^<!doctype html>/i);
 });
 
-test('stopping, resuming and going on gives the bits of one run', async () => {
-  const signals = [
-    ['q-margin', 'SIGINT', 130],
-    ['a3m', 'SIGTERM', 143],
-    ['cosface', 'SIGINT', 130],
-  ] as const;
-  // Threads of the emulated device run in turn: there one loss, for as long as a signal needs.
-  const [tried, epochs] = emulated ? [signals.slice(1, 2), 24] : [signals, 60];
-  for (const [loss, signal, code] of tried) {
-    const common = [
-      'train',
-      ...setOptions(set),
-      ...recipe(epochs),
-      ...['--loss', loss, '--reinitialize-at', `${epochs / 2}`],
-    ];
-    const whole = file(`whole-${loss}.safetensors`);
-    expect((await runCli([...common, '--out', whole])).code).toBe(0);
+// A process of Windows ends at once when another one signals to it.
+test.skipIf(process.platform === 'win32')(
+  'stopping, resuming and going on gives the bits of one run',
+  async () => {
+    const signals = [
+      ['q-margin', 'SIGINT', 130],
+      ['a3m', 'SIGTERM', 143],
+      ['cosface', 'SIGINT', 130],
+    ] as const;
+    // Threads of the emulated device run in turn: there one loss, for as long as a signal needs.
+    const [tried, epochs] = emulated
+      ? [signals.slice(1, 2), 24]
+      : [signals, 60];
+    for (const [loss, signal, code] of tried) {
+      const common = [
+        'train',
+        ...setOptions(set),
+        ...recipe(epochs),
+        ...['--loss', loss, '--reinitialize-at', `${epochs / 2}`],
+      ];
+      const whole = file(`whole-${loss}.safetensors`);
+      expect((await runCli([...common, '--out', whole])).code).toBe(0);
 
-    const parts = file(`parts-${loss}.safetensors`);
-    let sent = false;
-    const stopped = await runCli(
-      [...common, '--out', parts, '--checkpoint-every', '0'],
-      (child, stderr) => {
-        if (sent || !stderr.includes(`epoch 5/${epochs}`)) return;
-        sent = child.kill(signal);
-      },
-    );
-    expect(stopped.code).toBe(code);
-    expect(stopped.stderr).toMatch(
-      new RegExp(`stopped after step \\d+ of ${4 * epochs}\\b`),
-    );
-    expect(stopped.stderr).toMatch(/run the same command with --resume/);
+      const parts = file(`parts-${loss}.safetensors`);
+      let sent = false;
+      const stopped = await runCli(
+        [...common, '--out', parts, '--checkpoint-every', '0'],
+        (child, stderr) => {
+          if (sent || !stderr.includes(`epoch 5/${epochs}`)) return;
+          sent = child.kill(signal);
+        },
+      );
+      expect(stopped.code).toBe(code);
+      expect(stopped.stderr).toMatch(
+        new RegExp(`stopped after step \\d+ of ${4 * epochs}\\b`),
+      );
+      expect(stopped.stderr).toMatch(/run the same command with --resume/);
 
-    const resumed = await runCli([...common, '--out', parts, '--resume']);
-    expect(resumed.stderr).toMatch(/resuming after step \d+/);
-    expect(resumed.code).toBe(0);
-    expect(await contentOf(parts)).toEqual(await contentOf(whole));
-  }
-});
+      const resumed = await runCli([...common, '--out', parts, '--resume']);
+      expect(resumed.stderr).toMatch(/resuming after step \d+/);
+      expect(resumed.code).toBe(0);
+      expect(await contentOf(parts)).toEqual(await contentOf(whole));
+    }
+  },
+);
 
 test('the number of threads does not change a bit', async () => {
   const contents = [];

@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { cp, readFile, symlink } from 'node:fs/promises';
+import { sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { useTemporaryDirectory } from '../io/temporary-directory.js';
@@ -156,7 +157,7 @@ test('the command is there before it is built, and says so', async () => {
   expect(command(file('unbuilt'))).toMatchObject({
     status: 1,
     stdout: '',
-    stderr: `alphamargin: not built yet: run "npm ci && npm run build" in ${file('unbuilt')}/\n`,
+    stderr: `alphamargin: not built yet: run "npm ci && npm run build" in ${file('unbuilt')}${sep}\n`,
   });
 });
 

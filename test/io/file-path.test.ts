@@ -113,7 +113,10 @@ test('what names no file of this machine is refused', async () => {
     'a\0b',
     3,
     new URL('https://example.org/x.npy'),
-    new URL('file://elsewhere/x.npy'),
+    // To Windows that is a file on another machine.
+    ...(process.platform === 'win32'
+      ? []
+      : [new URL('file://elsewhere/x.npy')]),
     new URL('file:///a%00b'),
     Object.create(URL.prototype),
     new Proxy(url('x.npy'), {}),
