@@ -67,7 +67,9 @@ export function readElf(file) {
     problems.push('has memory that is writable and executable');
   }
   if (dynamic.includes('TEXTREL')) problems.push('relocates its code');
-  if (!symbols.some((line) => line.includes('__stack_chk_fail'))) {
+  // Zig's compiler brings a guard of its own, inside, for some targets.
+  const hasGuard = symbols.some((line) => line.includes('__stack_chk_fail'));
+  if (!hasGuard && !isMusl) {
     problems.push('does not guard its stack (no stack protector)');
   }
   if (/\((RPATH|RUNPATH)\)/.test(dynamic)) {

@@ -14,6 +14,7 @@ const COMMANDS = {
   version: 0x32,
 };
 const MACOS = 1;
+const ARM64 = 0x0100000c;
 
 /**
  * What Zig's linker always shows: marks of its own, and operator new and delete, which the system
@@ -49,7 +50,9 @@ export function readMachO(file) {
     problems.push('looks for libraries in folders of its own');
   }
   // Processors of Apple run nothing that is not signed, if only by nobody.
-  if (all(COMMANDS.signature).length === 0) problems.push('is not signed');
+  if (word(4) === ARM64 && all(COMMANDS.signature).length === 0) {
+    problems.push('is not signed');
+  }
 
   const [symbols] = all(COMMANDS.symbols);
   const shown = [];

@@ -104,7 +104,9 @@ describe('train refuses', () => {
   test('paths that are spelled in another way', async () => {
     const relative = path.relative(process.cwd(), set.embeddings);
     const roundabout = path.join(file('.'), 'no', '..', 'x.npy');
-    for (const out of [relative, `./${relative}`, roundabout]) {
+    // On another drive of Windows there is no relative one.
+    const dotted = path.isAbsolute(relative) ? relative : `./${relative}`;
+    for (const out of [relative, dotted, roundabout]) {
       const args = [...setOptions(set), '--out', out];
       await expectRefusal(train, args, /would replace --embeddings/);
     }
@@ -163,8 +165,10 @@ test('demo refuses a report without a name', () =>
   expectRefusal(demo, ['--report', ''], /--report needs the name of a file/));
 
 test('what cannot be looked at is left to who reads or writes it', async () => {
-  const args = [...setOptions(set), '--out', file('loop')];
-  await expect(train(args)).rejects.toMatchObject({ code: 'ERR_CHECKPOINT' });
+  if (hasLinks) {
+    const args = [...setOptions(set), '--out', file('loop')];
+    await expect(train(args)).rejects.toMatchObject({ code: 'ERR_CHECKPOINT' });
+  }
   const absent = given({ embeddings: 'no.scp', labels: 'y.npy', out: 'a.st' });
   await expect(train([...absent, '--overwrite'])).rejects.toMatchObject({
     code: 'ERR_CHECKPOINT',
