@@ -28,6 +28,19 @@ function aboutOf(comparison) {
   return { name, along, setting, threads };
 }
 
+/** Those of a row that are asked for. */
+function chosenPrograms(contenders) {
+  const { programs } = options;
+  if (programs === undefined) return contenders;
+  const unknown = programs.find((name) => !Object.hasOwn(contenders, name));
+  if (unknown !== undefined) {
+    const known = Object.keys(contenders).join(', ');
+    console.error(`there is no program '${unknown}' (${known})`);
+    process.exit(2);
+  }
+  return Object.fromEntries(programs.map((name) => [name, contenders[name]]));
+}
+
 async function measure(part, comparison) {
   const about = aboutOf(comparison);
   const { name, setting, threads } = about;
@@ -41,7 +54,7 @@ async function measure(part, comparison) {
   }
   const { device } = options;
   const whole = { ...comparison, setting, device };
-  const contenders = part.contenders(whole, threads);
+  const contenders = chosenPrograms(part.contenders(whole, threads));
   const how = {
     seconds: options.seconds ?? part.seconds ?? SECONDS,
     smallestSamples: options.smallestSamples,

@@ -20,6 +20,7 @@ show "–".
 
   --quick           small sizes, a minute or so; writes files only with --out
   --setting NAME    only this row; may be repeated
+  --program NAME    only this program of each row, as the results file calls it; may be repeated
   --batch, --identities, --dim, --alpha, --scale, --margin, --loss
                     change the settings (loss: ${LOSS_NAMES.join(', ')})
   --shadow S        what our filter reads: auto or none
@@ -50,6 +51,7 @@ function parse() {
         quick: { type: 'boolean', default: false },
         resume: { type: 'boolean', default: false },
         setting: { type: 'string', multiple: true },
+        program: { type: 'string', multiple: true },
         ...Object.fromEntries(NUMBERS.map((name) => [name, text])),
         loss: text,
         shadow: text,
@@ -140,6 +142,7 @@ export function readOptions() {
     quick,
     resume,
     settings: setting,
+    programs: values.program,
     changes,
     threads: number('threads', backendInfo().threads),
     device,
@@ -152,6 +155,7 @@ export function readOptions() {
       !quick &&
       device !== 'cuda-emulated' &&
       setting === undefined &&
+      values.program === undefined &&
       Object.keys(changes).length === 0,
   };
 }
