@@ -18,7 +18,10 @@ const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..');
 process.chdir(root);
 
 const OLDEST_CMAKE = [3, 20];
-const PACKAGES = 'apt-get install cmake g++ make';
+const PACKAGES =
+  process.platform === 'darwin'
+    ? 'On macOS: xcode-select --install, and cmake from Homebrew'
+    : 'On Debian and Ubuntu: apt-get install cmake g++ make';
 
 /** What is built, from what, into what. */
 const PARTS = [
@@ -118,6 +121,12 @@ function hasCompiler() {
 }
 
 function checkToolchain() {
+  if (process.platform === 'win32') {
+    fail(
+      'the native addon is not built on Windows. On Linux npm run prebuilds -- --platform win32-x64 ' +
+        'makes the binary of the package (docs/builds.md)',
+    );
+  }
   const missing = [];
   if (!hasCmake()) missing.push(`cmake (${OLDEST_CMAKE.join('.')} or newer)`);
   if (!hasCompiler()) missing.push('a C++20 compiler');
@@ -128,7 +137,7 @@ function checkToolchain() {
   if (missing.length === 0) return;
   fail(
     `the native addon cannot be built: ${missing.join(', ')} not found. ` +
-      `On Debian and Ubuntu: ${PACKAGES}`,
+      PACKAGES,
   );
 }
 
