@@ -3,12 +3,19 @@
 import { aarch64Tools } from './aarch64.mjs';
 import { zigSettings } from './zig.mjs';
 
-const OLDEST_MACOS = '12.0';
+export const OLDEST_MACOS = '12.0';
 
 const linux = { platform: 'linux', libc: 'glibc' };
 const musl = { platform: 'linux', libc: 'musl' };
+const darwin = {
+  platform: 'darwin',
+  settings: { CMAKE_OSX_DEPLOYMENT_TARGET: OLDEST_MACOS },
+};
 
-/** `cross`: what CMake is told to build it elsewhere; `strip`: what strips it then, unless the linker did. */
+/**
+ * `settings`: what CMake is told to build it there; `cross`: to build it elsewhere; `strip`: what strips it
+ * then, unless the linker did.
+ */
 const PLATFORMS = {
   'linux-x64': { ...linux, arch: 'x64' },
   'linux-arm64': {
@@ -25,11 +32,11 @@ const PLATFORMS = {
     cross: () => zigSettings('aarch64-linux-musl', 'Linux'),
   },
   'darwin-x64': {
-    ...{ platform: 'darwin', arch: 'x64' },
+    ...{ ...darwin, arch: 'x64' },
     cross: () => zigSettings(`x86_64-macos.${OLDEST_MACOS}`, 'Darwin'),
   },
   'darwin-arm64': {
-    ...{ platform: 'darwin', arch: 'arm64' },
+    ...{ ...darwin, arch: 'arm64' },
     cross: () => zigSettings(`aarch64-macos.${OLDEST_MACOS}`, 'Darwin'),
   },
   'win32-x64': {

@@ -36,7 +36,7 @@ function settingsOf(cpuOnly, platform) {
   return {
     ALPHAMARGIN_EMULATION: 'OFF',
     ...(cpuOnly ? { ALPHAMARGIN_CUDA: 'OFF' } : { CMAKE_CUDA_ARCHITECTURES }),
-    ...(platform.isOwn ? {} : platform.cross()),
+    ...(platform.isOwn ? platform.settings : platform.cross()),
   };
 }
 
@@ -44,6 +44,9 @@ function settingsOf(cpuOnly, platform) {
 async function build(name) {
   const platform = platformOf(name);
   const { isOwn, arch, libc } = platform;
+  if (process.platform === 'win32') {
+    throw new Error('binaries for Windows are built on Linux: docs/builds.md');
+  }
   if (!isOwn && platform.cross === undefined) {
     throw new Error(`${name}: this is built on that platform only`);
   }

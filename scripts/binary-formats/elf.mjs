@@ -11,8 +11,9 @@ const FLOORS = { GLIBC: '2.34', GCC: '4.2.0' };
 /** Libraries that every system with the C library has, but libgcc_s, which Node itself asks for too. */
 const GLIBC_LIBRARIES =
   /^(libc\.so\.6|libm\.so\.6|libgcc_s\.so\.1|ld-linux-(x86-64\.so\.2|aarch64\.so\.1)|lib(dl|pthread|rt)\.so\.\d)$/;
-/** musl takes its name without a version for itself. */
-const MUSL_LIBRARIES = /^libc\.so$/;
+/** Zig's name of musl, which musl takes for itself, and Alpine's. */
+const MUSL = /^libc\.(so|musl-\w+\.so\.1)$/;
+const MUSL_LIBRARIES = /^(libc\.(so|musl-\w+\.so\.1)|libgcc_s\.so\.1)$/;
 
 function compareVersions(a, b) {
   const [left, right] = [a, b].map((text) => text.split('.').map(Number));
@@ -57,7 +58,7 @@ export function readElf(file) {
   const libraries = [...dynamic.matchAll(/\(NEEDED\).*\[(.*)\]/g)].map(
     ([, name]) => name,
   );
-  const isMusl = libraries.includes('libc.so');
+  const isMusl = libraries.some((name) => MUSL.test(name));
   if (!segments.includes('GNU_RELRO') || !dynamic.includes('BIND_NOW')) {
     problems.push('leaves its tables of addresses writable (no full RELRO)');
   }

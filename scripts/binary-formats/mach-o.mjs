@@ -1,9 +1,9 @@
 // What an addon for macOS needs and shows, from the load commands of the file.
 import { readFileSync } from 'node:fs';
+import { OLDEST_MACOS } from '../platforms.mjs';
 
-const OLDEST = '12.0';
-/** The C library; the one of C++ is part of the binary. */
-const LIBRARIES = /^\/usr\/lib\/libSystem\.B\.dylib$/;
+/** The C library, and what Xcode takes of C++: every Mac has them. Zig puts that into the binary. */
+const LIBRARIES = /^\/usr\/lib\/lib(System\.B|c\+\+\.1)\.dylib$/;
 
 const COMMANDS = {
   symbols: 0x2,
@@ -45,7 +45,9 @@ export function readMachO(file) {
     version !== undefined && word(version + 8) === MACOS
       ? `${word(version + 12) >> 16}.${(word(version + 12) >> 8) & 0xff}`
       : 'unknown';
-  if (oldest !== OLDEST) problems.push(`needs macOS ${oldest}, not ${OLDEST}`);
+  if (oldest !== OLDEST_MACOS) {
+    problems.push(`needs macOS ${oldest}, not ${OLDEST_MACOS}`);
+  }
   if (all(COMMANDS.searchPath).length > 0) {
     problems.push('looks for libraries in folders of its own');
   }
