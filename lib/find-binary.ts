@@ -105,9 +105,13 @@ const NEEDED: Partial<Record<NodeJS.Platform, readonly string[]>> = {
 function buildRemedy(packageRoot: string): readonly string[] {
   const needed = NEEDED[process.platform];
   if (needed === undefined) {
-    return process.platform === 'win32'
-      ? ['use Node for x64, which the binary for Windows is for.']
-      : ['use Linux, macOS or Windows.'];
+    if (process.platform !== 'win32') return ['use Linux, macOS or Windows.'];
+    return process.arch === 'x64'
+      ? [
+          'make the binary on Linux, in a clone, before the package is packed:',
+          'npm run prebuilds -- --platform win32-x64',
+        ]
+      : ['use Node for x64, which the binary for Windows is for.'];
   }
   return [
     'build it from source:',

@@ -3,6 +3,7 @@
 import { spawnSync } from 'node:child_process';
 
 const PREFIX = 'aarch64-linux-gnu';
+export const AARCH64_STRIP = `${PREFIX}-strip`;
 const EMULATORS = ['qemu-aarch64-static', 'qemu-aarch64'];
 
 function isThere(program) {

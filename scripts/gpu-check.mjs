@@ -57,9 +57,27 @@ function sanitizer() {
   return existsSync(usual) ? usual : 'compute-sanitizer';
 }
 
-const OURS = ['evaluate', 'step', 'stepFast'];
-const OURS_ON_HOPPER = ['evaluateWgmma', 'stepWgmma', 'stepWgmmaFast'];
-const ALL = ['gemm', ...OURS, ...OURS_ON_HOPPER];
+const gpu = spawnSync(
+  'nvidia-smi',
+  [
+    '--query-gpu=name,driver_version,compute_cap,memory.total',
+    '--format=csv,noheader',
+  ],
+  { encoding: 'utf8' },
+);
+console.log(gpu.stdout?.trim() || 'nvidia-smi says nothing');
+/** Whether the kernels with the instructions of Hopper are measured, too. */
+const onHopper = emulated || / 9\.0,/.test(gpu.stdout ?? '');
+
+/** Programs of the benchmark; the second list is for Hopper alone. */
+const withHopper = (programs, forHopper) => [
+  ...programs,
+  ...(onHopper ? forHopper : []),
+];
+const ALL = withHopper(
+  ['gemm', 'eager', 'evaluate', 'step', 'stepFast'],
+  ['evaluateWgmma', 'stepWgmma', 'stepWgmmaFast'],
+);
 /** The files that compare every filter, every loss and the products with the references. */
 const KERNELS = [
   ...(emulated ? [] : ['test/gpu.test.ts', 'test/device-tiers.test.ts']),
@@ -77,30 +95,31 @@ const PARTS = [
   {
     name: 'speed-1m',
     limit: 150,
-    command: bench('1m', 'gpu-1m-d512-b1024', [...ALL, 'eager']),
+    command: bench('1m', 'gpu-1m-d512-b1024', ALL),
   },
   {
     name: 'speed-1m-trained',
     limit: 150,
-    command: bench('1m-trained', 'gpu-1m-d512-b1024-trained', [
-      ...ALL,
-      'eager',
-    ]),
+    command: bench('1m-trained', 'gpu-1m-d512-b1024-trained', ALL),
   },
   {
     name: 'speed-10m',
     limit: 150,
-    command: bench('10m', 'gpu-10m-d512-b1024', [
-      'gemm',
-      'stepFast',
-      'stepWgmmaFast',
-    ]),
+    command: bench(
+      '10m',
+      'gpu-10m-d512-b1024',
+      withHopper(['gemm', 'stepFast'], ['stepWgmmaFast']),
+    ),
   },
   {
     name: 'thirty-million',
     limit: 120,
     command: bench(
-      ...['30m', 'gpu-10m-d512-b1024', ['stepSplit', 'stepWgmmaSplit']],
+      ...[
+        '30m',
+        'gpu-10m-d512-b1024',
+        withHopper(['stepSplit'], ['stepWgmmaSplit']),
+      ],
       ...['--identities', '30000000'],
     ),
   },
@@ -166,16 +185,6 @@ if (unknown !== undefined) {
   process.exit(2);
 }
 mkdirSync(out, { recursive: true });
-const gpu = spawnSync(
-  'nvidia-smi',
-  [
-    '--query-gpu=name,driver_version,compute_cap,memory.total',
-    '--format=csv,noheader',
-  ],
-  { encoding: 'utf8' },
-);
-console.log(gpu.stdout?.trim() || 'nvidia-smi says nothing');
-
 const results = [];
 for (const part of PARTS) {
   if (values.only !== undefined && !values.only.includes(part.name)) continue;

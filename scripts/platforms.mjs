@@ -1,6 +1,5 @@
-// The platforms a release has binaries for, by the names of their folders in prebuilds/, and what builds
-// each of them here.
-import { aarch64Tools } from './aarch64.mjs';
+// The platforms a release has binaries for, and what builds each of them here.
+import { AARCH64_STRIP, aarch64Tools } from './aarch64.mjs';
 import { zigSettings } from './zig.mjs';
 
 export const OLDEST_MACOS = '12.0';
@@ -21,7 +20,7 @@ const PLATFORMS = {
   'linux-arm64': {
     ...{ ...linux, arch: 'arm64' },
     cross: () => aarch64Tools().settings,
-    strip: 'aarch64-linux-gnu-strip',
+    strip: AARCH64_STRIP,
   },
   'linux-x64-musl': {
     ...{ ...musl, arch: 'x64' },

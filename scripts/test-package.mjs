@@ -27,6 +27,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { reportBinary } from './check-binary.mjs';
 import { LAUNCHERS } from './launchers.mjs';
+import { installPackages } from './npm-packages.mjs';
 import { ownPlatform, platformOf } from './platforms.mjs';
 
 /** The oldest that package.json allows, and what was current of each later line. */
@@ -101,12 +102,11 @@ function packageOf({ platform, arch }) {
   return platform === 'win32' ? `win-${arch}` : `${platform}-${arch}`;
 }
 
-/** Installs what this script runs, unless it is there; returns its node_modules. */
+/** What this script runs: its node_modules. */
 function installTools() {
-  const folder = path.join(work, 'tools');
-  const wanted = JSON.stringify({
-    private: true,
-    dependencies: {
+  return installPackages(
+    path.join(work, 'tools'),
+    {
       ...Object.fromEntries(
         runs.map((one) => [
           toolOf(one),
@@ -116,19 +116,8 @@ function installTools() {
       '@arethetypeswrong/cli': '0.18.5',
       publint: '0.3.25',
     },
-  });
-  const file = path.join(folder, 'package.json');
-  const lock = path.join(folder, 'node_modules', '.package-lock.json');
-  const isCurrent = existsSync(lock) && readFileSync(file, 'utf8') === wanted;
-  if (!isCurrent) {
-    rmSync(folder, { recursive: true, force: true });
-    mkdirSync(folder, { recursive: true });
-    writeFileSync(file, wanted);
-    // By force: packages say which processor they are for.
-    const force = runs.every((one) => one.platform.isOwn) ? [] : ['--force'];
-    npm(['install', '--ignore-scripts', ...force, ...QUIET], { cwd: folder });
-  }
-  return path.join(folder, 'node_modules');
+    { force: !runs.every((one) => one.platform.isOwn) },
+  );
 }
 
 /** A copy of what is packed with a binary of its own: prebuilds/ stays as it is. */

@@ -2,9 +2,10 @@
 // libraries of each. From npm into build/zig, once (400 MB; the standard library of a target is compiled
 // on first use, which takes a minute or two).
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { installPackages } from './npm-packages.mjs';
 
 const VERSION = '0.16.0';
 const PACKAGES = ['lib', `linux-${process.arch}`].map(
@@ -14,27 +15,15 @@ const PACKAGES = ['lib', `linux-${process.arch}`].map(
 const root = fileURLToPath(new URL('..', import.meta.url));
 const folder = path.join(root, 'build', 'zig');
 
-/** Installs the compiler unless it is there; returns its node_modules. */
+/** The compiler's node_modules. */
 function install() {
   if (process.platform !== 'linux') {
     throw new Error('binaries for other systems are built on Linux');
   }
-  const modules = path.join(folder, 'node_modules');
-  const manifest = path.join(folder, 'package.json');
-  const wanted = JSON.stringify({
-    private: true,
-    dependencies: Object.fromEntries(PACKAGES.map((name) => [name, VERSION])),
-  });
-  const lock = path.join(modules, '.package-lock.json');
-  if (existsSync(lock) && readFileSync(manifest, 'utf8') === wanted) {
-    return modules;
-  }
-  mkdirSync(folder, { recursive: true });
-  writeFileSync(manifest, wanted);
-  const quiet = ['--ignore-scripts', '--no-audit', '--no-fund'];
-  const install = ['install', ...quiet, '--prefer-offline'];
-  execFileSync('npm', install, { cwd: folder, stdio: ['ignore', 2, 2] });
-  return modules;
+  return installPackages(
+    folder,
+    Object.fromEntries(PACKAGES.map((name) => [name, VERSION])),
+  );
 }
 
 /** What Windows is told of Node: the names of its functions. The program must be called node.exe. */
