@@ -2,10 +2,9 @@
 // docs/devices.md ("What a tile costs"). PTX of one slab of a warp's (mma) or a warpgroup's (wgmma)
 // part of a tile: what belongs to it is unrolled, so every instruction is counted
 // once.
-import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { promisify } from 'node:util';
+import { writePtx } from './nvcc.mjs';
 
 const STEPS = 2; // of 32 bytes in a slab
 const COLUMNS = 8; // tiles of 8 classes in a warp's 64
@@ -155,17 +154,8 @@ function countsOf(text, { starts }) {
 
 async function countsOfFamily(nvcc, root, folder, family) {
   const output = path.join(folder, `${path.basename(family.source)}.ptx`);
-  await promisify(execFile)(nvcc, [
-    '-std=c++20',
-    '-O3',
-    '--fmad=false',
-    `-I${root}native`,
-    `-arch=compute_${family.architecture}`,
-    '-ptx',
-    path.join(root, 'native', 'cuda', family.source),
-    '-o',
-    output,
-  ]);
+  const source = path.join(root, 'native', 'cuda', family.source);
+  await writePtx(nvcc, root, source, family.architecture, output);
   const entries = readFileSync(output, 'utf8').split(
     /(?=^\.entry |^\.visible \.entry )/m,
   );

@@ -7,13 +7,14 @@
 //   node scripts/kernel-report.mjs [--arch=90a] [--only=filter] [--json FILE]
 //   node scripts/kernel-report.mjs --counts        the instructions only, in seconds
 import { execFile, execFileSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
 import { CUDA_ARCHITECTURES } from './cuda-architectures.mjs';
 import { instructionCounts, reportCounts } from './instruction-counts.mjs';
+import { cudaSources, findNvcc, nvccOptions } from './nvcc.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
@@ -26,28 +27,6 @@ const { values } = parseArgs({
   },
 });
 const architectures = values.arch ? values.arch.split(',') : CUDA_ARCHITECTURES;
-
-function findNvcc() {
-  for (const nvcc of ['nvcc', '/usr/local/cuda/bin/nvcc']) {
-    try {
-      execFileSync(nvcc, ['--version'], { stdio: 'ignore' });
-      return nvcc;
-    } catch {
-      // The next place.
-    }
-  }
-  console.error('kernel-report: nvcc was not found (CUDA toolkit 13 or newer)');
-  process.exit(1);
-}
-
-/** The CUDA sources, in folders and below. */
-function sources(folder) {
-  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
-    const file = path.join(folder, entry.name);
-    if (entry.isDirectory()) return sources(file);
-    return entry.name.endsWith('.cu') ? [file] : [];
-  });
-}
 
 /** ptxas -v of one source for one architecture, as [{ kernel, … }]. */
 function parseReport(text, architecture) {
@@ -77,12 +56,8 @@ async function compile(nvcc, source, architecture, output) {
   const { stderr, stdout } = await promisify(execFile)(
     nvcc,
     [
-      '-std=c++20',
-      '-O3',
-      '--fmad=false',
-      '-Werror=all-warnings',
+      ...nvccOptions(root),
       '-Xptxas=-v',
-      `-I${root}native`,
       `-gencode=arch=compute_${architecture},code=sm_${architecture}`,
       // Without the host's half, which takes three times as long and is the same for all.
       '-cubin',
@@ -114,14 +89,14 @@ function demangle(kernels) {
   });
 }
 
-const nvcc = findNvcc();
+const nvcc = findNvcc('kernel-report');
 const folder = mkdtempSync(path.join(tmpdir(), 'kernel-report-'));
 if (values.counts) {
   const counts = await instructionCounts(nvcc, root, folder);
   rmSync(folder, { recursive: true });
   process.exit(reportCounts(counts) ? 0 : 1);
 }
-const jobs = sources(path.join(root, 'native', 'cuda'))
+const jobs = cudaSources(root)
   .filter((source) => path.basename(source).includes(values.only))
   .flatMap((source) =>
     architectures.map((architecture) => ({ source, architecture })),
