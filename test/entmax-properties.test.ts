@@ -9,6 +9,7 @@ import {
   rowsOf,
 } from './helpers/arbitraries.js';
 import { contract, largestDifference } from './helpers/contract.js';
+import { onDevice } from './helpers/emulation.js';
 import { permutation } from './helpers/random.js';
 import { referencePosterior } from './helpers/reference.js';
 
@@ -126,10 +127,13 @@ describe('entmax', () => {
       const slope = Math.max(
         ...softmax.map((p, j) => (p * (mean + squares[j]!)) / 2),
       );
+      // Rounding; and on a device e^x is off by 3e-7 of itself (native/cuda/short_exp.cuh), which moves
+      // p by 2·3e-7·p·(1 − p) at most.
+      const rounding = 1.2e-7 + (onDevice ? 1.5e-7 : 0);
       for (const excess of [1e-3, 1e-5, 1e-7, 1e-8, 1e-10]) {
         const near = entmaxSync(logits, { alpha: 1 + excess }).data;
         expect(largestDifference(near, softmax)).toBeLessThanOrEqual(
-          1.1 * excess * slope + 1.2e-7,
+          1.1 * excess * slope + rounding,
         );
       }
     },

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { entmaxSync } from '../../lib/index.js';
 import { entmax } from '../../lib/tfjs/index.js';
-import { relativeError } from '../helpers/contract.js';
+import { contract, relativeError } from '../helpers/contract.js';
 import {
   type BadCall,
   expectFailure,
@@ -86,9 +86,10 @@ describe('entmax of tfjs', () => {
       const theirs = tf.valueAndGrad((v: tf.Tensor) =>
         weigh(tf.softmax(v), weights),
       )(x);
+      // Squares of posteriors: twice what these may be off, theirs being float32 throughout.
       expect(
         relativeError(ours.value.dataSync(), theirs.value.dataSync()),
-      ).toBeLessThan(1e-6);
+      ).toBeLessThan(2 * contract.posterior);
       expect(
         relativeError(ours.grad.dataSync(), theirs.grad.dataSync()),
       ).toBeLessThan(1e-5);
