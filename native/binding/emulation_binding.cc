@@ -14,7 +14,7 @@ std::size_t setting(const Napi::Object& object, const char* name, std::size_t pr
   return value.IsUndefined() ? previous : read_size(value, name);
 }
 
-// ({ seed?, memoryBytes?, computeCapability?, staleBounds? }) → the settings before
+// ({ seed?, memoryBytes?, computeCapability?, staleBounds?, interval? }) → the settings before
 Napi::Value configure_emulation(const Napi::CallbackInfo& info) {
   const emulated::DeviceSettings previous = emulated::device_settings();
   if (!info[0].IsObject()) {
@@ -27,12 +27,14 @@ Napi::Value configure_emulation(const Napi::CallbackInfo& info) {
   settings.compute_capability = static_cast<int>(
       setting(wanted, "computeCapability", static_cast<std::size_t>(settings.compute_capability)));
   settings.stale_bounds = setting(wanted, "staleBounds", settings.stale_bounds ? 1 : 0) != 0;
+  settings.interval = setting(wanted, "interval", settings.interval);
   emulated::configure_device(settings);
   const Napi::Object result = Napi::Object::New(info.Env());
   result.Set("seed", static_cast<double>(previous.seed));
   result.Set("memoryBytes", static_cast<double>(previous.memory_bytes));
   result.Set("computeCapability", previous.compute_capability);
   result.Set("staleBounds", previous.stale_bounds ? 1 : 0);
+  result.Set("interval", static_cast<double>(previous.interval));
   return result;
 }
 

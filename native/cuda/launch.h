@@ -2,11 +2,15 @@
 // The one way to launch a kernel: checked under nvcc, and a run on the emulated device elsewhere,
 // where every pointer among the arguments must be device memory.
 
+#include <array>
 #include <memory>
 #include <tuple>
 #include <type_traits>
 
 #include "cuda/device_context.h"
+#if !defined(__CUDACC__)
+#include "emulation/ptx/interpreter.h"
+#endif
 
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 
@@ -48,8 +52,19 @@ void launch(DeviceContext& context, const char* name, void (*kernel)(Parameters.
           (require_device_pointers(name, &argument, sizeof argument), ...);
         },
         *packed);
-    Launch running(name, shape.grid, shape.block, shape.shared_bytes, device_seed(), shape.cluster);
-    running.run([kernel, &packed] { std::apply(kernel, *packed); });
+    if (ptx::is_wanted()) {
+      const auto run = [&](const auto&... argument) {
+        const std::array<ptx::Argument, sizeof...(argument)> list{
+            ptx::Argument{&argument, sizeof argument}...};
+        ptx::launch_instead(name, reinterpret_cast<const void*>(kernel),
+                            {shape.grid, shape.block, shape.shared_bytes, shape.cluster}, list);
+      };
+      std::apply(run, *packed);
+    } else {
+      Launch running(name, shape.grid, shape.block, shape.shared_bytes, device_seed(),
+                     shape.cluster);
+      running.run([kernel, &packed] { std::apply(kernel, *packed); });
+    }
     check_guards(name);
   });
 #endif

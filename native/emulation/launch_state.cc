@@ -147,6 +147,7 @@ void Launch::run_cluster() {
     if (thread == nullptr) continue;
     thread->done = false;
     thread->waiting = Waiting::kNothing;
+    thread->instruction = nullptr;
     thread->copies.clear();
     thread->copy_group = 0;
     thread->products.clear();
@@ -231,6 +232,7 @@ bool Launch::release_lanes(std::size_t warp) {
         break;
       }
       if (thread.mask != leader.mask || thread.bytes != leader.bytes ||
+          thread.instruction != leader.instruction ||
           !is_same_text(thread.operation, leader.operation)) {
         fault(std::string("lanes of a warp wait at different operations: ") + leader.operation +
               " at " + describe(leader.place) + " and " + thread.operation + " at " +
@@ -244,6 +246,7 @@ bool Launch::release_lanes(std::size_t warp) {
       Thread& thread = *threads_[first + other];
       std::memcpy(snapshot[other], thread.value, leader.bytes);
       thread.seen = snapshot;
+      thread.instruction = nullptr;
       thread.waiting = Waiting::kNothing;
     }
     if (leader.combine != nullptr) leader.combine(snapshot);
@@ -282,7 +285,16 @@ bool Launch::release_blocks() {
       }
     }
     if (!complete) continue;
-    for (Thread* thread : threads) thread->waiting = Waiting::kNothing;
+    for (const Thread* thread : threads) {
+      const Thread* const leader = threads[thread->linear / kWarp * kWarp];
+      if (thread->instruction == leader->instruction) continue;
+      fault("lanes of a warp wait at different barriers of the block (thread " +
+            std::to_string(thread->linear) + ")");
+    }
+    for (Thread* thread : threads) {
+      thread->waiting = Waiting::kNothing;
+      thread->instruction = nullptr;
+    }
     released = true;
   }
   return released;

@@ -59,9 +59,10 @@ struct Thread {
   unsigned linear = 0;  // within its block
   bool done = false;
   Waiting waiting = Waiting::kNothing;
-  std::source_location place;  // of the barrier or warp operation it waits at
-  const char* operation = "";  // its name
-  unsigned mask = 0;           // lanes that take part
+  std::source_location place;         // of the barrier or warp operation it waits at
+  const char* operation = "";         // its name
+  const void* instruction = nullptr;  // in PTX, of what must be the same for all lanes
+  unsigned mask = 0;                  // lanes that take part
   void (*combine)(unsigned char (*lanes)[kLaneBytes]) = nullptr;  // once, when all have arrived
   std::size_t bytes = 0;
   alignas(16) unsigned char value[kLaneBytes];  // what this lane hands over

@@ -51,13 +51,9 @@ cudaError_t fail(cudaError_t error) {
 }
 
 bool inside_allocation(const void* address, std::size_t bytes) {
-  Device& card = device();
-  const std::lock_guard lock(card.memory_mutex);
   const auto place = reinterpret_cast<std::uintptr_t>(address);
-  auto next = card.allocations.upper_bound(place);
-  if (next == card.allocations.begin()) return false;
-  --next;
-  return place + bytes <= next->first + next->second;
+  const auto [begin, length] = allocation_around(place);
+  return length > 0 && place + bytes <= begin + length;
 }
 
 // In front of an allocation a guard and its alignment, behind it a guard.
@@ -238,6 +234,16 @@ void enqueue(cudaStream_t stream, std::function<void()> work) {
 
 std::uint64_t device_seed() { return device_settings().seed; }
 std::uint64_t host_waits() { return waits.load(); }
+
+std::pair<std::uintptr_t, std::size_t> allocation_around(std::uintptr_t address) {
+  Device& card = device();
+  const std::lock_guard lock(card.memory_mutex);
+  auto next = card.allocations.upper_bound(address);
+  if (next == card.allocations.begin()) return {0, 0};
+  --next;
+  if (address >= next->first + next->second) return {0, 0};
+  return *next;
+}
 
 void require_device_memory(const char* kernel, const void* address, std::size_t bytes) {
   if (address == nullptr || inside_allocation(address, bytes)) return;

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <utility>
 
 #include "emulation/launch_state.h"
 
@@ -61,6 +62,8 @@ std::uint64_t host_waits();
 void require_device_memory(const char* kernel, const void* address, std::size_t bytes);
 // The same for every word of an argument that is the address of mapped memory.
 void require_device_pointers(const char* kernel, const void* argument, std::size_t bytes);
+// Where the allocation begins that has the address, and its bytes; 0 bytes when there is none.
+std::pair<std::uintptr_t, std::size_t> allocation_around(std::uintptr_t address);
 // Throws DeviceFault when a kernel has written beyond either end of a live allocation.
 void check_guards(const char* kernel);
 
@@ -71,6 +74,10 @@ struct DeviceSettings {
   int compute_capability = 90;  // which tiers of kernels are chosen
   bool stale_bounds = false;    // whether kernels see bounds as they were before they were raised
   bool pinned_memory = true;    // whether cudaMallocHost has any
+  // Accesses to memory between two interruptions of a thread on average, where kernels are
+  // interpreted (ptx/interpreter.h). 0, and elsewhere: threads switch at barriers and operations of
+  // a warp only.
+  std::size_t interval = 0;
 };
 void configure_device(const DeviceSettings& settings);
 DeviceSettings device_settings();

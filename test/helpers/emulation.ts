@@ -10,6 +10,10 @@ import { type EmulationSettings, native } from '../../lib/native.js';
 /** Whether the suite runs on the emulated device. */
 export const emulated = backendInfo().device === 'cuda-emulated';
 
+/** Whether the emulated device interprets nvcc's PTX (scripts/test-ptx.mjs). */
+export const interpreted =
+  emulated && process.env.ALPHAMARGIN_EMULATED_PTX !== undefined;
+
 /** Whether it runs on a GPU, emulated or not. */
 export const onDevice = backendInfo().device !== 'cpu';
 

@@ -15,10 +15,11 @@ namespace alphamargin::emulated {
 using test::expect;
 
 // emulation_hopper_test.cc, emulation_mistakes_test.cc, emulation_products_test.cc,
-// emulation_tensor_cores_test.cc, emulation_transfers_test.cc
+// emulation_ptx_test.cc, emulation_tensor_cores_test.cc, emulation_transfers_test.cc
 extern const test::Cases kHopperCases;
 extern const test::Cases kMistakeCases;
 extern const test::Cases kProductCases;
+extern const test::Cases kPtxCases;
 extern const test::Cases kTensorCoreCases;
 extern const test::Cases kTransferCases;
 

@@ -275,8 +275,8 @@ test::Cases all_cases() {
       {"a missing synchronisation", &test_missing_synchronize},
       {"memory that runs out", &test_out_of_memory},
   };
-  for (const test::Cases* more :
-       {&kHopperCases, &kTensorCoreCases, &kProductCases, &kTransferCases, &kMistakeCases}) {
+  for (const test::Cases* more : {&kHopperCases, &kTensorCoreCases, &kProductCases, &kTransferCases,
+                                  &kMistakeCases, &kPtxCases}) {
     cases.insert(cases.end(), more->begin(), more->end());
   }
   return cases;
