@@ -85,6 +85,9 @@ function million(count) {
   return (count / 1e6).toFixed(3);
 }
 
+/** What is no instruction in machine code: names of registers, operands from the bank of constants. */
+const FREE = /^(mov|cvta|ld\.param)/;
+
 const COUNTS = ['executed', 'requests', 'bytes', 'units', 'least'];
 
 /** Sums of COUNTS by what `keyOf` says of an instruction. */
@@ -197,6 +200,11 @@ if (values['in-child']) {
   );
   if (status !== 0) process.exit(status ?? 1);
   const kernels = JSON.parse(readFileSync(output, 'utf8'));
+  for (const kernel of kernels) {
+    kernel.instructions = kernel.instructions.filter(
+      ({ opcode }) => !FREE.test(opcode),
+    );
+  }
   rmSync(folder, { recursive: true });
   const text = spawnSync('c++filt', [], {
     input: kernels.map(({ kernel }) => kernel).join('\n'),

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cpu/byte_vectors.h"
+#include "math/slope_in_single.h"
 #include "math/threshold.h"
 
 namespace alphamargin {

@@ -84,19 +84,13 @@ struct SlopeInDouble {
   const double decay_of_one;
 };
 
-// The same in float32, which has a third of the instructions, where that loses little: for a few
-// pairs that do not nearly cancel. x̂ − c ŵ does when x̂ and w are aligned, and a rounding of float32
-// then is many times as large beside it; at the limit below about twenty times.
-//
-//   ∂w + decay·w = (decay − Σ g c/‖w‖²) w + Σ_i (g_i/‖w‖) x̂_i
+// The same in float32, which has a third of the instructions, where that loses little
+// (math/slope_in_single.h).
 struct SlopeInSingle {
-  static constexpr std::size_t kMostPairs = 16;
-  static constexpr double kMostAligned = 0.999;  // |Σ g c| beside Σ |g|
-
   SlopeInSingle(const ClassGradient& gradient, double decay) : pairs(gradient.pairs) {
     const double inverse = gradient.inverse_norm;
     const double own = decay - gradient.projection * inverse * inverse;
-    serves = gradient.initial == nullptr && pairs <= kMostPairs && fits(own);
+    serves = gradient.initial == nullptr && pairs <= kMostSinglePairs && fits(own);
     if (!serves) return;
     of_row = static_cast<float>(own);
     double sizes = 0;
@@ -109,9 +103,9 @@ struct SlopeInSingle {
     serves = serves && size_of(gradient.projection) <= kMostAligned * sizes;
   }
   static double size_of(double value) { return value < 0 ? -value : value; }
-  // Factors at the ends of the range of float32 would lose digits or overflow; zero does neither.
   static bool fits(double factor) {
-    return factor == 0 || (size_of(factor) > 0x1p-60 && size_of(factor) < 0x1p60);
+    return factor == 0 ||
+           (size_of(factor) > kLeastSingleFactor && size_of(factor) < kMostSingleFactor);
   }
 
   ALPHAMARGIN_INLINE Single16 operator()(std::size_t k, const float* row) const {
@@ -136,7 +130,7 @@ struct SlopeInSingle {
   const std::size_t pairs;
   bool serves;
   float of_row = 0;
-  Term terms[kMostPairs];
+  Term terms[kMostSinglePairs];
 };
 
 // Inlined, so that the slope is a local of which the compiler knows that no store changes it. A

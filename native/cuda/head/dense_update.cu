@@ -84,30 +84,32 @@ struct ChunkGradients {
   const std::uint32_t* work;  // [count]
 };
 
-// A warp per class; D ≤ 32 · kColumns. Registers for 16 or 20 warps a multiprocessor.
-template <unsigned kColumns>
-__global__ void __launch_bounds__(kUpdateThreads, kColumns > 8 ? 4 : 5)
+// A warp per class; D ≤ 32 · Shape::kColumns. Registers for 16 or 20 warps a multiprocessor.
+template <class Shape>
+__global__ void __launch_bounds__(kUpdateThreads, Shape::kColumns > 8 ? 4 : 5)
     update_narrow_chunk_kernel(PrototypeArrays prototypes, BatchArrays batch,
                                SupportArrays supports, const RowState* rows, PairArrays pairs,
                                GradientFactors factors, DeviceOptimizer optimizer,
                                ChunkGradients chunk) {
   constexpr unsigned kWarps = kUpdateThreads / kWarpSize;
-  ALPHAMARGIN_SHARED(float, fresh, kUpdateThreads* kColumns);
+  ALPHAMARGIN_SHARED(float, fresh, kUpdateThreads* Shape::kColumns);
   const unsigned warp = threadIdx.x / kWarpSize;
   const std::size_t j = std::size_t{blockIdx.x} * kWarps + warp;
   if (j >= chunk.count) return;
   const std::uint32_t work = chunk.work[j];
   if (work == kNothing) return;
-  WarpRow<kColumns> row(prototypes, optimizer, chunk.begin + j);
-  row.begin_with(chunk.gradients + j * prototypes.dim);
+  WarpRow<Shape> row(prototypes, optimizer, chunk.begin + j);
+  typename WarpRow<Shape>::Sums sums;
+  row.begin(chunk.gradients + j * prototypes.dim, sums);
   double projection = chunk.projections[j];
   if (work != kDenseRowsAlone) {
     projection += for_segment_of_warp(pairs, work, supports, rows, batch, factors,
                                       [&](unsigned count, double coefficient, std::size_t place) {
-                                        row.add(batch.unit, count, coefficient, place);
+                                        row.add(batch.unit, count, coefficient, place, sums);
                                       });
   }
-  row.finish(projection, fresh + warp * kWarpSize * kColumns);
+  row.step(projection, sums);
+  row.store(fresh + warp * kWarpSize * Shape::kColumns);
 }
 
 // The same for any D: a block takes one class at a time. `wide_sums` [blocks, D], or nullptr:
@@ -170,9 +172,8 @@ void ChunkUpdate::update(const ChunkArrays& chunk, const float* coefficients,
   const ChunkGradients own{chunk.begin, chunk.count, gradients_.data(), projections_.data(),
                            work_.data()};
   if (is_narrow(dim)) {
-    with_row_columns(dim, [&](auto columns) {
-      launch(context, "update_narrow_chunk_kernel",
-             &update_narrow_chunk_kernel<decltype(columns)::value>,
+    with_row_shape(dim, [&](auto shape) {
+      launch(context, "update_narrow_chunk_kernel", &update_narrow_chunk_kernel<decltype(shape)>,
              {blocks_for(chunk.count, kUpdateThreads / kWarpSize), kUpdateThreads},
              call_.prototypes, call_.batch, supports_.arrays(), call_.rows, pairs, factors,
              DeviceOptimizer::of(optimizer_), own);

@@ -60,6 +60,8 @@ class PrototypeRow {
       split_.set(k, value);
     }
   }
+  __device__ float* whole() const { return whole_; }  // nullptr: in halves
+  __device__ const SplitRow& split() const { return split_; }
   // read(row) with what the row is, so that a loop need not ask for every element.
   template <class Read>
   __device__ double with(const Read& read) const {

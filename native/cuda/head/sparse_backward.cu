@@ -5,9 +5,9 @@
 //   ∂w_j = (Σ_i g_ij x̂_i − (Σ_i g_ij c_ij) ŵ_j)/‖w_j‖
 //
 // Shapes: pairs [Σ support]; one block per (row, 512 columns of D), a warp or a block per segment.
-// Accumulation: float64, classes and rows ascending, the target of a row last. ∂x has the CPU's
-// order, so equal posteriors give equal bits; ∂w of few rows is a float32 sum there
-// (cpu/kernel_updates.inl). No atomics.
+// Accumulation: float64, classes and rows ascending, the target of a row last; ∂w of few rows in
+// float32 (math/slope_in_single.h). Both have the CPU's order, so equal posteriors give equal bits,
+// ∂w where a warp has the whole row. No atomics.
 // Traffic: O(Σ support · D): a prototype row once per row it supports, a unit embedding (in L2)
 // once per pair; the update reads and writes a touched prototype once.
 
@@ -140,26 +140,42 @@ __global__ void embedding_gradient_kernel(PrototypeArrays prototypes, BatchArray
   }
 }
 
-// A warp takes one segment at a time; D ≤ 32 · kColumns. Registers for 16 or 20 of them a
+// A warp takes one segment at a time; D ≤ 32 · Shape::kColumns. Registers for 16 or 20 of them a
 // multiprocessor, without spilling.
-template <unsigned kColumns>
-__global__ void __launch_bounds__(kThreads, kColumns > 8 ? 4 : 5)
+template <class Shape>
+__global__ void __launch_bounds__(kThreads, Shape::kColumns > 8 ? 4 : 5)
     update_narrow_segments_kernel(PrototypeArrays prototypes, BatchArrays batch,
                                   SupportArrays supports, const RowState* rows, PairArrays pairs,
                                   GradientFactors factors, DeviceOptimizer optimizer) {
   constexpr unsigned kWarps = kThreads / kWarpSize;
-  ALPHAMARGIN_SHARED(float, fresh, kThreads* kColumns);
+  ALPHAMARGIN_SHARED(float, fresh, kThreads* Shape::kColumns);
   const unsigned warp = threadIdx.x / kWarpSize;
+  const unsigned lane = threadIdx.x % kWarpSize;
   const std::size_t segments = *pairs.segments;
   for (std::size_t segment = std::size_t{blockIdx.x} * kWarps + warp; segment < segments;
        segment += std::size_t{gridDim.x} * kWarps) {
-    WarpRow<kColumns> row(prototypes, optimizer, pairs.identities[pairs.starts[segment]]);
-    const double projection =
-        for_segment_of_warp(pairs, segment, supports, rows, batch, factors,
-                            [&](unsigned count, double coefficient, std::size_t place) {
-                              row.add(batch.unit, count, coefficient, place);
-                            });
-    row.finish(projection, fresh + warp * kWarpSize * kColumns);
+    const std::size_t first = pairs.starts[segment];
+    const std::size_t count = end_of_segment(pairs, segment) - first;
+    WarpRow<Shape> row(prototypes, optimizer, pairs.identities[first]);
+    bool is_done = false;
+    if (count <= kMostSinglePairs) {
+      PairTerm term;
+      if (lane < count) {
+        term = PairTerm::of(pairs.sources[first + lane], supports, rows, batch, factors);
+      }
+      is_done = row.step_in_single(batch.unit, static_cast<unsigned>(count), term);
+    }
+    if (!is_done) {
+      typename WarpRow<Shape>::Sums sums;
+      row.begin(nullptr, sums);
+      const double projection =
+          for_segment_of_warp(pairs, segment, supports, rows, batch, factors,
+                              [&](unsigned some, double coefficient, std::size_t place) {
+                                row.add(batch.unit, some, coefficient, place, sums);
+                              });
+      row.step(projection, sums);
+    }
+    row.store(fresh + warp * kWarpSize * Shape::kColumns);
   }
 }
 
@@ -244,9 +260,9 @@ void update_sparse(const HeadCall& call, const Supports& supports, const SortedP
   const GradientFactors factors =
       GradientFactors::of(call.loss, call.counted, call.prototypes.identities);
   if (call.prototypes.dim <= kWarpSize * kMostRowColumns) {
-    with_row_columns(call.prototypes.dim, [&](auto columns) {
+    with_row_shape(call.prototypes.dim, [&](auto shape) {
       launch(call.context, "update_narrow_segments_kernel",
-             &update_narrow_segments_kernel<decltype(columns)::value>,
+             &update_narrow_segments_kernel<decltype(shape)>,
              {blocks_for(pairs.pairs, kThreads / kWarpSize, kUpdateBlocks), kThreads},
              call.prototypes, call.batch, supports.arrays(), call.rows, PairArrays::of(pairs),
              factors, DeviceOptimizer::of(optimizer));
