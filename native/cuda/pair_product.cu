@@ -209,7 +209,9 @@ __device__ void store_sums(const Sums& totals, const PairProduct& product, float
         const float first = totals[m][n][2 * half] * kUnitInverse * inverse;
         const float second = totals[m][n][2 * half + 1] * kUnitInverse * inverse;
         if (j + 1 < columns && columns % 2 == 0) {
-          *reinterpret_cast<float2*>(own + j) = {first, second};
+          // As one number: of a float2 nvcc stores some in two halves.
+          *reinterpret_cast<std::uint64_t*>(own + j) =
+              std::uint64_t{__float_as_uint(second)} << 32 | __float_as_uint(first);
         } else {
           if (j < columns) own[j] = first;
           if (j + 1 < columns) own[j + 1] = second;
