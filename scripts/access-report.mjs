@@ -88,16 +88,21 @@ function million(count) {
 /** What is no instruction in machine code: names of registers, operands from the bank of constants. */
 const FREE = /^(mov|cvta|ld\.param)/;
 
-const COUNTS = ['executed', 'requests', 'bytes', 'units', 'least'];
-
-/** Sums of COUNTS by what `keyOf` says of an instruction. */
+/** Sums by what `keyOf` says of an instruction: { key, executed, global, shared }. */
 function sumsBy(instructions, keyOf) {
   const sums = new Map();
   for (const instruction of instructions) {
     const key = keyOf(instruction);
-    const sum = sums.get(key) ?? { ...instruction, key };
-    if (sums.has(key)) {
-      for (const name of COUNTS) sum[name] += instruction[name];
+    const sum = sums.get(key) ?? {
+      key,
+      executed: 0,
+      global: { units: 0, least: 0 },
+      shared: { units: 0, least: 0 },
+    };
+    sum.executed += instruction.executed;
+    for (const memory of ['global', 'shared']) {
+      sum[memory].units += instruction[memory].units;
+      sum[memory].least += instruction[memory].least;
     }
     sums.set(key, sum);
   }
@@ -116,43 +121,41 @@ function printRow(cells) {
   );
 }
 
+const cellsOf = ({ units, least }) => [million(units), ratio(units, least)];
+
 /** A kernel's row of the table. */
 function printKernel({ name, launches, instructions }) {
   const [all] = sumsBy(instructions, () => '');
-  const of = (shared) =>
-    sumsBy(
-      instructions.filter((one) => one.requests > 0 && one.shared === shared),
-      () => '',
-    )[0] ?? { units: 0, least: 0 };
-  const cells = [of(false), of(true)].flatMap(({ units, least }) => [
-    million(units),
-    ratio(units, least),
-  ]);
   printRow([
     name.slice(0, WIDTHS[0] - 2),
     String(launches),
     million(all.executed / 32),
-    ...cells,
+    ...cellsOf(all.global),
+    ...cellsOf(all.shared),
   ]);
 }
 
 /** Lines of the source whose accesses take more than they need. */
 function printAccesses({ instructions }) {
-  const reaching = instructions.filter(({ requests }) => requests > 0);
-  const lines = sumsBy(reaching, (one) => `${one.source} ${one.opcode}`);
-  for (const line of lines.sort((a, b) => b.units - a.units)) {
-    const all = lines
-      .filter(({ shared }) => shared === line.shared)
-      .reduce((sum, { units }) => sum + units, 0);
-    if (line.units < 0.01 * all) continue;
-    if (line.units < Number(values.lines) * line.least) continue;
-    const cells = [million(line.units), ratio(line.units, line.least)];
-    printRow([
-      `    ${line.key}`.slice(0, 42),
-      '',
-      '',
-      ...(line.shared ? ['', '', ...cells] : cells),
-    ]);
+  const [all] = sumsBy(instructions, () => '');
+  const lines = sumsBy(instructions, (one) => `${one.source} ${one.opcode}`);
+  for (const memory of ['global', 'shared']) {
+    const wasteful = lines.filter(
+      ({ [memory]: { units, least } }) =>
+        units >= Math.max(1, 0.01 * all[memory].units) &&
+        units >= Number(values.lines) * least,
+    );
+    for (const line of wasteful.sort(
+      (a, b) => b[memory].units - a[memory].units,
+    )) {
+      printRow([
+        `    ${line.key}`.slice(0, WIDTHS[0] - 2),
+        '',
+        '',
+        ...(memory === 'shared' ? ['', ''] : []),
+        ...cellsOf(line[memory]),
+      ]);
+    }
   }
 }
 

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "emulation/half.h"
+#include "emulation/ptx/access_report.h"
 #include "emulation_bench.h"
 
 namespace alphamargin::emulated {
@@ -314,6 +315,38 @@ void test_interruptions() {
   }
 }
 
+// Lanes of a warp that are `stride` bytes apart.
+void test_costs() {
+  struct Cost {
+    std::uint64_t stride, bytes;
+    std::uint32_t lanes;
+    std::uint64_t sectors, least_sectors, passes, least_passes;
+  };
+  for (const Cost& cost : std::initializer_list<Cost>{
+           {4, 4, ~0u, 4, 4, 1, 1},
+           {0, 4, ~0u, 1, 1, 1, 1},
+           {8, 4, ~0u, 8, 4, 2, 1},
+           {128, 4, ~0u, 32, 4, 32, 1},
+           {132, 4, ~0u, 32, 4, 1, 1},
+           {8, 8, ~0u, 8, 8, 2, 2},
+           {16, 16, ~0u, 16, 16, 4, 4},
+           {16, 16, 0xffu, 4, 4, 1, 1},
+           {2, 2, ~0u, 2, 2, 1, 1},
+           {4, 4, 1u, 1, 1, 1, 1},
+       }) {
+    std::array<std::uint64_t, kWarp> addresses;
+    for (unsigned lane = 0; lane < kWarp; ++lane) addresses[lane] = 1024 + lane * cost.stride;
+    const ptx::AccessCounts sectors = ptx::sectors_of(addresses, cost.lanes, cost.bytes);
+    const ptx::AccessCounts passes = ptx::passes_of(addresses, cost.lanes, cost.bytes);
+    const std::string what = std::to_string(cost.stride) + " bytes apart: ";
+    expect(
+        sectors.units == cost.sectors && sectors.least == cost.least_sectors,
+        what + std::to_string(sectors.units) + " sectors, least " + std::to_string(sectors.least));
+    expect(passes.units == cost.passes && passes.least == cost.least_passes,
+           what + std::to_string(passes.units) + " passes, least " + std::to_string(passes.least));
+  }
+}
+
 }  // namespace
 
 const test::Cases kPtxCases = {
@@ -325,6 +358,7 @@ const test::Cases kPtxCases = {
     {"PTX: launches and texts that are wrong", &test_launch_mistakes},
     {"PTX: lanes that part", &test_divergence},
     {"PTX: a race between barriers", &test_interruptions},
+    {"PTX: what accesses of a warp cost", &test_costs},
 };
 
 }  // namespace alphamargin::emulated

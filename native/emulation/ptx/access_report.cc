@@ -1,7 +1,6 @@
 #include "emulation/ptx/access_report.h"
 
 #include <algorithm>
-#include <bit>
 #include <cstdlib>
 #include <fstream>
 #include <set>
@@ -14,28 +13,37 @@ namespace {
 constexpr std::uint64_t kSectorBytes = 32;
 constexpr std::uint64_t kBankBytes = 4;
 constexpr std::uint64_t kBanks = 32;
-constexpr unsigned kInstructionBits = 20;
+constexpr unsigned kInstructionBits = 20;  // and one more: whether it is shared memory
 constexpr unsigned kTimeBits = 32;
 
 std::size_t index_of(const Frame& frame, const Instruction& instruction) {
   return static_cast<std::size_t>(&instruction - frame.execution.kernel.code.data());
 }
 
-// Bytes that differ, and the sectors that have them.
-AccessCounts sectors_of(const std::vector<std::uint64_t>& addresses, std::uint64_t bytes) {
-  const std::set<std::uint64_t> places(addresses.begin(), addresses.end());
+void write_counts(std::ostream& file, const char* name, const AccessCounts& counts) {
+  file << R"(,")" << name << R"(":{"requests":)" << counts.requests << R"(,"bytes":)"
+       << counts.bytes << R"(,"units":)" << counts.units << R"(,"least":)" << counts.least << "}";
+}
+
+}  // namespace
+
+AccessCounts sectors_of(const std::array<std::uint64_t, kWarp>& addresses, std::uint32_t lanes,
+                        std::uint64_t bytes) {
+  std::set<std::uint64_t> places;
   std::set<std::uint64_t> sectors;
-  for (const std::uint64_t place : places) {
-    for (std::uint64_t byte = place / kSectorBytes; byte * kSectorBytes < place + bytes; ++byte) {
-      sectors.insert(byte);
+  for (unsigned lane = 0; lane < kWarp; ++lane) {
+    if ((lanes >> lane & 1u) == 0) continue;
+    places.insert(addresses[lane]);
+    const std::uint64_t end = addresses[lane] + bytes;
+    for (std::uint64_t sector = addresses[lane] / kSectorBytes; sector * kSectorBytes < end;
+         ++sector) {
+      sectors.insert(sector);
     }
   }
   const std::uint64_t different = places.size() * bytes;
   return {1, different, sectors.size(), (different + kSectorBytes - 1) / kSectorBytes};
 }
 
-// Lanes whose words fill the banks once go together: a half warp for 8 bytes, a quarter for 16. A
-// pass gives every bank one word, to all who want it.
 AccessCounts passes_of(const std::array<std::uint64_t, kWarp>& addresses, std::uint32_t lanes,
                        std::uint64_t bytes) {
   const unsigned at_once = static_cast<unsigned>(kWarp * kBankBytes / std::max(bytes, kBankBytes));
@@ -60,8 +68,6 @@ AccessCounts passes_of(const std::array<std::uint64_t, kWarp>& addresses, std::u
   }
   return counts;
 }
-
-}  // namespace
 
 AccessReport* AccessReport::wanted() {
   static AccessReport* const report = [] {
@@ -90,13 +96,13 @@ std::uint64_t* AccessReport::executed(const Frame& frame) {
 }
 
 void AccessReport::begin_thread(const Frame& frame) {
-  times_[&Launch::current().running()].assign(frame.function.code.size(), 0);
+  times_[&Launch::current().running()].assign(2 * frame.function.code.size(), 0);
 }
 
 void AccessReport::record(const Frame& frame, const Instruction& instruction, std::uint64_t address,
                           std::size_t bytes, bool is_shared) {
   if (&frame.function != &frame.execution.kernel) return;
-  const std::size_t index = index_of(frame, instruction);
+  const std::size_t index = 2 * index_of(frame, instruction) + (is_shared ? 1 : 0);
   const Thread& thread = Launch::current().running();
   const std::uint64_t time = times_[&thread][index]++;
   const std::uint64_t warp = thread.block->rank * 32u + thread.linear / kWarp;
@@ -106,12 +112,11 @@ void AccessReport::record(const Frame& frame, const Instruction& instruction, st
   request.addresses[thread.linear % kWarp] = address;
   request.lanes |= 1u << (thread.linear % kWarp);
   request.bytes = static_cast<std::uint8_t>(bytes);
-  request.is_shared = is_shared;
 }
 
 void AccessReport::record_tile(const Frame& frame, const Instruction& instruction,
                                std::size_t bytes) {
-  AccessCounts& counts = kernel_of(frame).lines[index_of(frame, instruction)].counts;
+  AccessCounts& counts = kernel_of(frame).lines[index_of(frame, instruction)].global;
   ++counts.requests;
   counts.bytes += bytes;
   counts.units += bytes / kSectorBytes;
@@ -134,22 +139,16 @@ void AccessReport::end_thread(const Frame& frame) {
 void AccessReport::sum_up(Kernel& kernel) {
   for (const auto& [key, request] : requests_) {
     const auto index = static_cast<std::size_t>(key >> kTimeBits & ((1u << kInstructionBits) - 1));
-    AccessCounts counts;
-    if (request.is_shared) {
-      counts = passes_of(request.addresses, request.lanes, request.bytes);
-    } else {
-      std::vector<std::uint64_t> addresses;
-      for (unsigned lane = 0; lane < kWarp; ++lane) {
-        if ((request.lanes >> lane & 1u) != 0) addresses.push_back(request.addresses[lane]);
-      }
-      counts = sectors_of(addresses, request.bytes);
-    }
-    Line& line = kernel.lines[index];
-    line.is_shared = request.is_shared;
-    line.counts.requests += counts.requests;
-    line.counts.bytes += counts.bytes;
-    line.counts.units += counts.units;
-    line.counts.least += counts.least;
+    const bool is_shared = index % 2 == 1;
+    Line& line = kernel.lines[index / 2];
+    AccessCounts& sum = is_shared ? line.shared : line.global;
+    const AccessCounts counts = is_shared
+                                    ? passes_of(request.addresses, request.lanes, request.bytes)
+                                    : sectors_of(request.addresses, request.lanes, request.bytes);
+    sum.requests += counts.requests;
+    sum.bytes += counts.bytes;
+    sum.units += counts.units;
+    sum.least += counts.least;
   }
   requests_.clear();
 }
@@ -165,12 +164,12 @@ void AccessReport::write(const std::string& path) const {
     for (std::size_t i = 0; i < kernel.lines.size(); ++i) {
       if (kernel.executed[i] == 0) continue;
       const Instruction& instruction = function->code[i];
-      const auto& [counts, is_shared] = kernel.lines[i];
       file << inner << R"({"opcode":")" << instruction.opcode << R"(","source":")"
            << instruction.source << ":" << instruction.source_line << R"(","executed":)"
-           << kernel.executed[i] << R"(,"shared":)" << (is_shared ? "true" : "false")
-           << R"(,"requests":)" << counts.requests << R"(,"bytes":)" << counts.bytes
-           << R"(,"units":)" << counts.units << R"(,"least":)" << counts.least << "}";
+           << kernel.executed[i];
+      write_counts(file, "global", kernel.lines[i].global);
+      write_counts(file, "shared", kernel.lines[i].shared);
+      file << "}";
       inner = ",\n ";
     }
     file << "]}";

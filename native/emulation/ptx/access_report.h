@@ -29,6 +29,15 @@ struct AccessCounts {
   std::uint64_t least = 0;     // that so many bytes need
 };
 
+// Of one access of a warp, by the lanes in the mask, `bytes` each. Device memory: the sectors that
+// have them.
+AccessCounts sectors_of(const std::array<std::uint64_t, kWarp>& addresses, std::uint32_t lanes,
+                        std::uint64_t bytes);
+// Shared memory. Lanes whose words fill the banks once go together: a half warp for 8 bytes, a
+// quarter for 16. A pass gives every bank one word, to all who want it.
+AccessCounts passes_of(const std::array<std::uint64_t, kWarp>& addresses, std::uint32_t lanes,
+                       std::uint64_t bytes);
+
 class AccessReport {
  public:
   // Null unless it is wanted.
@@ -48,11 +57,10 @@ class AccessReport {
     std::array<std::uint64_t, kWarp> addresses;
     std::uint32_t lanes = 0;
     std::uint8_t bytes = 0;
-    bool is_shared = false;
   };
   struct Line {
-    AccessCounts counts;
-    bool is_shared = false;
+    AccessCounts global;
+    AccessCounts shared;
   };
   struct Kernel {
     std::uint64_t launches = 0;

@@ -21,11 +21,12 @@ void yield(Frame&, const Instruction&) { Launch::current().yield(); }
 void copy(Frame& frame, const Instruction& instruction) {
   const Operand* operands = instruction.operands;
   const std::size_t bytes = value_of<std::uint32_t>(frame, operands[2]);
-  unsigned char* const target =
-      shared_memory(frame, instruction, value_of<std::uint64_t>(frame, operands[0]), bytes, bytes);
-  const unsigned char* const source =
-      global_memory(frame, instruction, value_of<std::uint64_t>(frame, operands[1]), bytes, bytes);
-  Launch::current().copy_async(target, source, bytes);
+  const auto to = value_of<std::uint64_t>(frame, operands[0]);
+  const auto from = value_of<std::uint64_t>(frame, operands[1]);
+  report_access(frame, instruction, to, bytes, true);
+  report_access(frame, instruction, from, bytes, false);
+  Launch::current().copy_async(shared_memory(frame, instruction, to, bytes, bytes),
+                               global_memory(frame, instruction, from, bytes, bytes), bytes);
 }
 void commit_copies(Frame&, const Instruction&) { Launch::current().copy_async_commit(); }
 void wait_for_copies(Frame& frame, const Instruction& instruction) {

@@ -12,8 +12,6 @@
 namespace alphamargin::emulated::ptx {
 namespace {
 
-constexpr std::size_t kLargestAccess = 16;  // of an instruction; a tile is not one access
-
 std::string described(std::uint64_t address, std::size_t bytes) {
   return std::to_string(bytes) + " bytes at address " + std::to_string(address);
 }
@@ -35,9 +33,6 @@ unsigned char* shared_memory(Frame& frame, const Instruction& instruction, std::
                              std::size_t bytes, std::size_t alignment) {
   const auto offset = static_cast<std::uint32_t>(address);
   check_alignment(frame, instruction, offset, bytes, alignment);
-  if (frame.execution.accesses != nullptr && bytes <= kLargestAccess) {
-    frame.execution.accesses->record(frame, instruction, offset, bytes, true);
-  }
   for (const SharedArray& array : frame.execution.shared) {
     if (is_within(offset, bytes, array.offset, array.bytes)) return shared_base() + offset;
   }
@@ -47,9 +42,6 @@ unsigned char* shared_memory(Frame& frame, const Instruction& instruction, std::
 unsigned char* global_memory(Frame& frame, const Instruction& instruction, std::uint64_t address,
                              std::size_t bytes, std::size_t alignment) {
   check_alignment(frame, instruction, address, bytes, alignment);
-  if (frame.execution.accesses != nullptr) {
-    frame.execution.accesses->record(frame, instruction, address, bytes, false);
-  }
   auto* const place = reinterpret_cast<unsigned char*>(address);
   Reach& reach = instruction.reach;
   if (reach.launch == frame.execution.number &&
@@ -82,6 +74,7 @@ unsigned char* memory(Frame& frame, const Instruction& instruction, const Operan
   } else {
     interrupt(frame);
     if constexpr (kSpace == Space::kShared) {
+      report_access(frame, instruction, address, bytes, true);
       return shared_memory(frame, instruction, address, bytes, bytes);
     } else {
       if constexpr (kSpace == Space::kGeneric) {
@@ -91,6 +84,7 @@ unsigned char* memory(Frame& frame, const Instruction& instruction, const Operan
         const std::uint64_t shared = begin(shared_base());
         if (shared != 0 &&
             is_within(address, bytes, shared, Launch::current().dynamic_shared_bytes())) {
+          report_access(frame, instruction, address - shared, bytes, true);
           return shared_memory(frame, instruction, address - shared, bytes, bytes);
         }
         if (is_within(address, bytes, begin(frame.local), frame.function.local_bytes) ||
@@ -99,6 +93,7 @@ unsigned char* memory(Frame& frame, const Instruction& instruction, const Operan
           return reinterpret_cast<unsigned char*>(address);
         }
       }
+      report_access(frame, instruction, address, bytes, false);
       return global_memory(frame, instruction, address, bytes, bytes);
     }
   }

@@ -108,8 +108,9 @@ template <void (*kLoad)(std::uint32_t (&)[4], const void*)>
 void load_fragments(Frame& frame, const Instruction& instruction) {
   constexpr std::size_t kRowBytes = 16;
   const Operand* operands = instruction.operands;
-  const unsigned char* const row = shared_memory(
-      frame, instruction, value_of<std::uint64_t>(frame, operands[4]), kRowBytes, kRowBytes);
+  const auto address = value_of<std::uint64_t>(frame, operands[4]);
+  report_access(frame, instruction, address, kRowBytes, true);
+  const unsigned char* const row = shared_memory(frame, instruction, address, kRowBytes, kRowBytes);
   std::uint32_t words[4];
   align(instruction);
   kLoad(words, row);
