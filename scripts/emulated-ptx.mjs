@@ -59,13 +59,15 @@ function kernelsOfPtx() {
   return kernels;
 }
 
-/** Functions of the addon: [{ address, name }]. */
+/** Functions of the addon's emulated device: [{ address, name }]. */
 function functionsOfAddon() {
   const text = execFileSync('nm', [addon], {
     encoding: 'utf8',
     maxBuffer: 2 ** 28,
   });
-  const symbols = [...text.matchAll(/^([\da-f]+) [tTwW] (\S+)$/gm)];
+  const symbols = [
+    ...text.matchAll(/^([\da-f]+) [tTwW] (_ZN11alphamargin8emulated\S+)$/gm),
+  ];
   const names = plainNames(symbols.map(([, , name]) => name));
   return symbols.map(([, address], i) => ({
     address: BigInt(`0x${address}`),
@@ -86,7 +88,7 @@ function writeIndex() {
       ? []
       : [`${address - begin.address} ${kernel.file} ${kernel.entry}`];
   });
-  // The probe of a device's code (device_context.cu) is not launched by the emulated one.
+  // The probe of a device's code (cuda_backend.cu) is not launched by the emulated one.
   if (lines.length !== kernels.size - 1) {
     throw new Error(
       `of ${kernels.size} kernels ${lines.length} are in the addon`,

@@ -21,20 +21,35 @@ constexpr unsigned kThreads = 128;
 // Blocks that share the candidates of a row, whose lists differ in length.
 constexpr unsigned kRescoreParts = 4;
 
-// Blocks (row, part), half a warp per candidate: exact cosines from the originals.
+// Widest embedding that a block keeps as float64.
+constexpr std::size_t kMostWideDim = 1024;
+
+// Blocks (row, part), half a warp per candidate: exact cosines from the originals. The embedding is
+// converted once for all of a block's candidates (kIsWide: it fits the shared memory given).
+template <bool kIsWide>
 __global__ void __launch_bounds__(kThreads, kBlocksOfProcessor)
     rescore_kernel(PrototypeArrays prototypes, BatchArrays batch, CandidateArrays candidates,
                    SupportArrays supports) {
+  ALPHAMARGIN_DYNAMIC_SHARED(double, wide);
   const std::size_t row = blockIdx.x;
   const std::size_t count = candidates.counts[row];
+  const float* const embedding = batch.values + row * batch.dim;
+  const double norm = batch.norms[row];
+  const std::size_t step = blockDim.x / kDotLanes;
+  if (blockIdx.y * step >= count) return;
+  if constexpr (kIsWide) {
+    for (std::size_t k = threadIdx.x; k < batch.dim; k += blockDim.x) wide[k] = embedding[k];
+    __syncthreads();
+  }
   const Candidate* list = candidates.lists + row * candidates.capacity;
   const std::size_t first = supports.offsets[row];
-  const std::size_t step = blockDim.x / kDotLanes;
   for (std::size_t base = blockIdx.y * step; base < count; base += step * gridDim.y) {
     const std::size_t own = base + threadIdx.x / kDotLanes;
     const std::size_t j = own < count ? own : count - 1;
     const std::int32_t identity = list[j].identity;
-    const double cosine = exact_cosine(prototypes, batch, row, static_cast<std::size_t>(identity));
+    const auto place = static_cast<std::size_t>(identity);
+    const double cosine = kIsWide ? exact_cosine(prototypes, wide, norm, place)
+                                  : exact_cosine(prototypes, embedding, norm, place);
     if (own < count && threadIdx.x % kDotLanes == 0) {
       supports.identities[first + j] = identity;
       supports.cosines[first + j] = cosine;
@@ -207,9 +222,11 @@ Supports solve_sparse_rows(const HeadCall& call) {
     launch(context, "keep_cosines_kernel", &keep_cosines_kernel,
            {static_cast<unsigned>(rows), kThreads}, candidates, supports.arrays());
   } else if (entries > 0) {
-    launch(context, "rescore_kernel", &rescore_kernel,
-           {dim3(static_cast<unsigned>(rows), kRescoreParts), kThreads}, call.prototypes,
-           call.batch, candidates, supports.arrays());
+    const bool is_wide = call.batch.dim <= kMostWideDim;
+    launch(context, "rescore_kernel", is_wide ? &rescore_kernel<true> : &rescore_kernel<false>,
+           {dim3(static_cast<unsigned>(rows), kRescoreParts), kThreads,
+            is_wide ? call.batch.dim * sizeof(double) : 0},
+           call.prototypes, call.batch, candidates, supports.arrays());
   }
   launch(context, "finish_kernel", &finish_kernel, {static_cast<unsigned>(rows), kThreads},
          call.loss, call.prototypes.reference, supports.arrays(), stream.counts(), call.top,
