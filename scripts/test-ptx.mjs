@@ -13,9 +13,13 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { emulatedPtx } from './emulated-ptx.mjs';
 
-/** Runs of vitest, side by side: every filter with two blocks of rows, and the other kernels. */
+/**
+ * Runs of vitest, side by side: every filter with two blocks of rows; and posteriors, losses, steps of a
+ * head, identification.
+ */
 const QUICK = [
-  ['test/device-tiers', '-t', 'B 131'],
+  ['test/device-tiers', '-t', 'wgmma\\S* B 131'],
+  ['test/device-tiers', '-t', ', (mma\\S*|simt) B 131'],
   [
     'test/entmax-backward',
     'test/head-checkpoint',

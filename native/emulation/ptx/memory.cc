@@ -59,9 +59,10 @@ unsigned char* global_memory(Frame& frame, const Instruction& instruction, std::
 
 namespace {
 
+// Not inlined: into hundreds of loads and stores that would take long to compile.
 template <Space kSpace>
-unsigned char* memory(Frame& frame, const Instruction& instruction, const Operand& operand,
-                      std::size_t bytes) {
+[[gnu::noinline]] unsigned char* memory(Frame& frame, const Instruction& instruction,
+                                        const Operand& operand, std::size_t bytes) {
   const auto address = value_of<std::uint64_t>(frame, operand);
   if constexpr (kSpace == Space::kParameter || kSpace == Space::kLocal) {
     constexpr bool kIsLocal = kSpace == Space::kLocal;
