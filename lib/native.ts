@@ -197,10 +197,7 @@ export interface EmulationSettings {
   readonly computeCapability: number;
   /** 1: half of the filter's bounds are seen as they were before any was raised; 0: none. */
   readonly staleBounds: number;
-  /**
-   * Accesses to memory between two interruptions of a thread on average, where kernels are interpreted
-   * (scripts/test-ptx.mjs); 0, and elsewhere: threads switch at barriers and operations of a warp only.
-   */
+  /** Mean accesses to memory between interruptions of interpreted threads; 0: none. */
   readonly interval: number;
 }
 

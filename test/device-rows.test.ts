@@ -7,7 +7,7 @@ import {
   PrototypeHead,
   sgd,
 } from '../lib/index.js';
-import { relativeError } from './helpers/contract.js';
+import { contract, relativeError } from './helpers/contract.js';
 import { filterTiers, onDevice } from './helpers/emulation.js';
 import { lossFamilies } from './helpers/losses.js';
 import {
@@ -56,8 +56,7 @@ async function expectSameMoves(run: Run, most = 0.01): Promise<void> {
     movesOf('auto', run),
   ]);
   expect(cpu.some((move) => move !== 0)).toBe(true);
-  // A rounding of float32 beside a prototype, on moves a thousandth as large.
-  expect(relativeError(device, cpu)).toBeLessThan(1e-4);
+  expect(relativeError(device, cpu)).toBeLessThan(contract.headGradient);
   const different = cpu.filter((move, k) => move !== device[k]).length;
   expect(different).toBeLessThanOrEqual(most * cpu.length);
 }

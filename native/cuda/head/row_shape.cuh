@@ -14,7 +14,6 @@ namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 template <unsigned columns, unsigned together>
 struct RowShape {
   static constexpr unsigned kColumns = columns;
-  static constexpr unsigned kTogether = together;
   static constexpr bool kIsWhole = together > 1;
   static_assert(together == 1 || together == 2 || together == 4);
   static_assert(columns % together == 0);

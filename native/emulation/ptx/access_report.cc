@@ -21,8 +21,8 @@ std::size_t index_of(const Frame& frame, const Instruction& instruction) {
 }
 
 void write_counts(std::ostream& file, const char* name, const AccessCounts& counts) {
-  file << R"(,")" << name << R"(":{"requests":)" << counts.requests << R"(,"bytes":)"
-       << counts.bytes << R"(,"units":)" << counts.units << R"(,"least":)" << counts.least << "}";
+  file << R"(,")" << name << R"(":{"units":)" << counts.units << R"(,"least":)" << counts.least
+       << "}";
 }
 
 }  // namespace
@@ -41,13 +41,13 @@ AccessCounts sectors_of(const std::array<std::uint64_t, kWarp>& addresses, std::
     }
   }
   const std::uint64_t different = places.size() * bytes;
-  return {1, different, sectors.size(), (different + kSectorBytes - 1) / kSectorBytes};
+  return {sectors.size(), (different + kSectorBytes - 1) / kSectorBytes};
 }
 
 AccessCounts passes_of(const std::array<std::uint64_t, kWarp>& addresses, std::uint32_t lanes,
                        std::uint64_t bytes) {
   const unsigned at_once = static_cast<unsigned>(kWarp * kBankBytes / std::max(bytes, kBankBytes));
-  AccessCounts counts{1, 0, 0, 0};
+  AccessCounts counts;
   for (unsigned first = 0; first < kWarp; first += at_once) {
     std::array<std::set<std::uint64_t>, kBanks> words;
     for (unsigned lane = first; lane < first + at_once; ++lane) {
@@ -62,7 +62,6 @@ AccessCounts passes_of(const std::array<std::uint64_t, kWarp>& addresses, std::u
       most = std::max(most, bank.size());
       all += bank.size();
     }
-    counts.bytes += all * kBankBytes;
     counts.units += most;
     counts.least += (all + kBanks - 1) / kBanks;
   }
@@ -117,8 +116,6 @@ void AccessReport::record(const Frame& frame, const Instruction& instruction, st
 void AccessReport::record_tile(const Frame& frame, const Instruction& instruction,
                                std::size_t bytes) {
   AccessCounts& counts = kernel_of(frame).lines[index_of(frame, instruction)].global;
-  ++counts.requests;
-  counts.bytes += bytes;
   counts.units += bytes / kSectorBytes;
   counts.least += bytes / kSectorBytes;
 }
@@ -145,8 +142,6 @@ void AccessReport::sum_up(Kernel& kernel) {
     const AccessCounts counts = is_shared
                                     ? passes_of(request.addresses, request.lanes, request.bytes)
                                     : sectors_of(request.addresses, request.lanes, request.bytes);
-    sum.requests += counts.requests;
-    sum.bytes += counts.bytes;
     sum.units += counts.units;
     sum.least += counts.least;
   }

@@ -23,10 +23,8 @@ struct Instruction;
 
 // Of all accesses of an instruction.
 struct AccessCounts {
-  std::uint64_t requests = 0;  // of a warp
-  std::uint64_t bytes = 0;     // that differ
-  std::uint64_t units = 0;     // sectors, or passes
-  std::uint64_t least = 0;     // that so many bytes need
+  std::uint64_t units = 0;  // sectors, or passes
+  std::uint64_t least = 0;  // that as many bytes need
 };
 
 // Of one access of a warp, by the lanes in the mask, `bytes` each. Device memory: the sectors that

@@ -86,13 +86,11 @@ void move_packed(Frame& frame, const Instruction& instruction) {
 
 // What the hardware gives is some number near the right one, always the same for an operand. Here
 // it is off by two digits at most, as the manual allows, in a way that depends on the operand.
-template <class T>
-T nearly(T value, std::uint64_t operand) {
-  using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
+float nearly(float value, std::uint32_t operand) {
   if (!std::isnormal(value)) return value;
   const std::uint64_t mixed = operand * 0x9e3779b97f4a7c15u;
-  const auto off = static_cast<Bits>(static_cast<std::int64_t>((mixed >> 32) % 5) - 2);
-  return std::bit_cast<T>(static_cast<Bits>(std::bit_cast<Bits>(value) + off));
+  const auto off = static_cast<std::uint32_t>((mixed >> 32) % 5) - 2;
+  return std::bit_cast<float>(std::bit_cast<std::uint32_t>(value) + off);
 }
 
 void approximate_exp2(Frame& frame, const Instruction& instruction) {

@@ -8,7 +8,6 @@
 #include <string>
 
 #include "emulation/ptx/frame.h"
-#include "emulation/ptx/memory.h"
 #include "emulation/runtime_api.h"
 
 namespace alphamargin::emulated::ptx {
@@ -63,7 +62,7 @@ class Library {
   std::map<std::string, std::unique_ptr<Module>> modules_;
 };
 
-// As in the hardware, behind what the kernel itself declares.
+// Where the kernel expects them.
 std::vector<unsigned char> parameters_of(const Function& kernel,
                                          std::span<const Argument> arguments) {
   if (arguments.size() != kernel.parameters.size()) {

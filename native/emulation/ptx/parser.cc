@@ -357,9 +357,7 @@ Operand Parser::operand(std::string_view token, Instruction& instruction) {
   if (is_digit(token[0])) return {kZero, number(token)};
   if (find_name(token, result)) return result;
   if (module_.bodies_.contains(token)) {
-    const std::unique_ptr<Function>& known = module_.functions_[token];
-    if (!known) module_.functions_[token] = function(module_, token);
-    instruction.callee = module_.functions_[token].get();
+    instruction.callee = module_.entry(token);
     return result;
   }
   fail("the name " + std::string(token) + " is not known");

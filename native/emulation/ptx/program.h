@@ -112,8 +112,8 @@ class Module {
   Module& operator=(const Module&) = delete;
 
   const std::string& file() const { return file_; }
-  // Null when there is none of that name. Prepared when asked for: what is not launched may use
-  // instructions that are not known here.
+  // A kernel or a function; null when there is none of that name. Prepared when asked for: what is
+  // not launched may use instructions that are not known here.
   const Function* entry(std::string_view name);
   // Whether an address belongs to a variable of the module.
   bool has_variable(std::uintptr_t address, std::size_t bytes) const;

@@ -84,11 +84,10 @@ void block_barrier(Frame& frame, const Instruction& instruction) {
 }
 
 // Of all lanes; nothing is handed over.
-void arrive(const Instruction& instruction) {
+void aligned(Frame&, const Instruction& instruction) {
   align(instruction);
   Launch::current().exchange("an aligned instruction", kFullMask, nullptr, 0, Place::current());
 }
-void aligned(Frame&, const Instruction& instruction) { arrive(instruction); }
 
 template <class Sum, void (*kMultiply)(Sum (&)[4], const MmaA&, const MmaB&)>
 void multiply(Frame& frame, const Instruction& instruction) {
