@@ -34,7 +34,7 @@ export interface PrototypeHeadOptions {
   /** Seed of the random prototypes, a whole number ≥ 0. Default 0. */
   seed?: number | undefined;
   /**
-   * Prototypes K of each identity (CPU only). An identity's cosine is the largest of theirs, ties go
+   * Prototypes K of each identity, 1 to 256. An identity's cosine is the largest of theirs, ties go
    * to the first, and the gradient flows to that one alone: noisy samples of an identity may gather
    * at a sub-centre of their own. Prototypes are then rows [C·K, D], an identity's K one after
    * another. Memory and time are those of C·K identities. Default 1.
@@ -212,7 +212,7 @@ export function scratchBudgetOf(
 const LARGEST_COUNT = 2 ** 31 - 1;
 
 /** Most sub-centres of an identity. */
-const LARGEST_SUB_CENTRES = 256;
+export const LARGEST_SUB_CENTRES = 256;
 
 /** Checks a whole number in a range. */
 export function checkWhole(
@@ -326,9 +326,6 @@ export function readHeadOptions(name: string, options: PrototypeHeadOptions) {
     1,
     LARGEST_SUB_CENTRES,
   );
-  if (subCentres > 1 && backend.name !== 'cpu') {
-    throw invalidArgument(name, 'subCentres', '1 on a GPU', subCentres);
-  }
   if (identities * subCentres > LARGEST_COUNT) {
     throw invalidArgument(
       name,

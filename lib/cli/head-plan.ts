@@ -73,7 +73,7 @@ const CHUNK_ELEMENTS = 11 * 2 ** 20;
 /** Rows of products are filled up to slabs; sums over classes come in pieces. */
 const SLAB = 32;
 const PIECE = 512;
-const ROW_STATE_BYTES = 200;
+const ROW_STATE_BYTES = 208;
 /** What the kernels take whatever the sizes. */
 const FIXED_BYTES = 2 * 2 ** 20;
 

@@ -1,20 +1,22 @@
 import { parseArgs } from 'node:util';
 import { type BackendInfo, backendInfo } from '../backend-info.js';
 import { planReport } from './plan-report.js';
-import { OptionReader, UsageError } from './usage.js';
+import { OptionReader, readSubCentres, UsageError } from './usage.js';
 
 /** Text of `alphamargin info --help`. */
-export const help = `Usage: alphamargin info [--plan C,D [--batch B]]
+export const help = `Usage: alphamargin info [--plan C,D [--batch B] [--sub-centres K]]
 
 Says which backend was loaded, for which processor, and why CUDA is or is not used.
 
-  --plan C,D  what a head of C identities and width D needs, on the CPU and on a GPU, for each rule
-              of update, and how many identities fit here
-  --batch B   rows of its batches (128)`;
+  --plan C,D       what a head of C identities and width D needs, on the CPU and on a GPU, for each
+                   rule of update, and how many identities fit here
+  --batch B        rows of its batches (128)
+  --sub-centres K  prototypes of each identity, 1 to 256 (1)`;
 
 const OPTIONS = {
   plan: { type: 'string' },
   batch: { type: 'string' },
+  'sub-centres': { type: 'string' },
 } as const;
 
 const DEFAULT_BATCH = 128;
@@ -40,12 +42,24 @@ export async function run(args: string[]): Promise<number> {
   const reader = new OptionReader(values);
   const batch = reader.integer('batch', 1);
   const planned = reader.text('plan');
-  if (planned === undefined && batch !== undefined) {
-    throw new UsageError('--batch needs --plan C,D');
+  const subCentres = readSubCentres(reader);
+  for (const name of ['batch', 'sub-centres'] as const) {
+    if (planned === undefined && values[name] !== undefined) {
+      throw new UsageError(`--${name} needs --plan C,D`);
+    }
   }
   const info = backendInfo();
   if (planned !== undefined) {
-    const sizes = { ...readPlan(planned), batch: batch ?? DEFAULT_BATCH };
+    const sizes = {
+      ...readPlan(planned),
+      batch: batch ?? DEFAULT_BATCH,
+      subCentres,
+    };
+    if (sizes.identities * subCentres > LARGEST_COUNT) {
+      throw new UsageError(
+        `a head has at most ${LARGEST_COUNT} prototypes, not ${sizes.identities} times ${subCentres}`,
+      );
+    }
     console.log(planReport(sizes, info.cuda.devices).join('\n'));
     return 0;
   }

@@ -41,12 +41,16 @@ function memories(devices: readonly CudaDevice[]) {
 
 /** What a head of these sizes needs, and what fits here, as lines for people. */
 export function planReport(
-  sizes: Pick<PlanSizes, 'identities' | 'dim' | 'batch'>,
+  sizes: Pick<PlanSizes, 'identities' | 'dim' | 'batch'> & {
+    readonly subCentres?: number;
+  },
   devices: readonly CudaDevice[],
 ): string[] {
-  const { identities, dim, batch } = sizes;
+  const { identities, dim, batch, subCentres = 1 } = sizes;
   const places = Object.keys(PLACES) as PlanPlace[];
-  const plans = places.map((place) => planHead(place, sizes));
+  // A prototype of its own for each sub-centre.
+  const planned = { dim, batch, identities: identities * subCentres };
+  const plans = places.map((place) => planHead(place, planned));
   const row = (name: string, cells: readonly number[]) => [
     name,
     ...cells.map(size),
@@ -84,14 +88,17 @@ export function planReport(
             rule === ''
               ? PLACES[place]
               : thousands(
-                  mostIdentities(place, sizes, rule as PlanRule, bytes),
+                  Math.floor(
+                    mostIdentities(place, planned, rule as PlanRule, bytes) /
+                      subCentres,
+                  ),
                 ),
           ),
       ]),
     ),
   ]);
   return [
-    `A head of ${thousands(identities)} identities, width ${dim}, batches of ${batch}`,
+    `A head of ${thousands(identities)} identities${subCentres > 1 ? ` with ${subCentres} sub-centres each` : ''}, width ${dim}, batches of ${batch}`,
     '',
     ...needs,
     ...fits,

@@ -5,7 +5,13 @@ import { chooseLoss, LOSS_NAMES, parseInterTopK } from './loss-options.js';
 import { parseSampler, SAMPLER_NAMES } from './sampling.js';
 import { parseLearningRateSchedule, parseMarginRamp } from './schedules.js';
 import type { TrainingRecipe } from './training-recipe.js';
-import { asUsage, OptionReader, readThreads, UsageError } from './usage.js';
+import {
+  asUsage,
+  OptionReader,
+  readSubCentres,
+  readThreads,
+  UsageError,
+} from './usage.js';
 
 /** What `alphamargin train` was asked to do. */
 export interface TrainArguments {
@@ -26,9 +32,6 @@ export interface TrainArguments {
   readonly checkpointEvery: number;
   readonly recipe: TrainingRecipe;
 }
-
-/** As the library has it. */
-const MOST_SUB_CENTRES = 256;
 
 const text = { type: 'string' } as const;
 
@@ -108,7 +111,7 @@ Loss
                         identities, K >= 1                                    (off)
   --logit-adjustment T  reference measure n^T for an identity of n rows, T >= 0; with alpha 1
                         logit adjustment                                      (off)
-  --sub-centres K       prototypes of each identity, 1 to 256; above 1 on the CPU only   (1)
+  --sub-centres K       prototypes of each identity, 1 to 256                    (1)
   --reinitialize-at N   after N epochs, replace each prototype by its class mean
 
 Projection
@@ -178,25 +181,20 @@ export function parseTrainArguments(args: string[]): TrainArguments {
     init,
     resume,
     overwrite,
-    device: parseDevice(read.text('device') ?? 'auto', recipe),
+    device: parseDevice(read.text('device') ?? 'auto'),
     threads: readThreads(read),
     checkpointEvery: read.integer('checkpoint-every', 0) ?? 1,
     recipe,
   };
 }
 
-/** The device asked for. Sub-centres are there on the CPU only, so that is what auto means then. */
-function parseDevice(text: string, { subCentres }: TrainingRecipe): Device {
+function parseDevice(text: string): Device {
   if (!/^(auto|cpu|cuda|cuda:\d+)$/.test(text)) {
     throw new UsageError(
       `--device must be auto, cpu, cuda or cuda:N, not '${text}'`,
     );
   }
-  if (subCentres === 1) return text as Device;
-  if (text === 'auto' || text === 'cpu') return 'cpu';
-  throw new UsageError(
-    `--sub-centres ${subCentres} needs --device cpu (or auto, which means it then), not ${text}`,
-  );
+  return text as Device;
 }
 
 function parseRecipe(read: OptionReader): TrainingRecipe {
@@ -250,15 +248,9 @@ function parseRecipe(read: OptionReader): TrainingRecipe {
   }
   const start = read.choice('project-init', ['identity', 'random'], 'identity');
   const projectionRate = positive('project-lr') ?? learningRate;
-  const subCentres = read.number(
-    'sub-centres',
-    `a whole number from 1 to ${MOST_SUB_CENTRES}`,
-    (value) =>
-      Number.isInteger(value) && value >= 1 && value <= MOST_SUB_CENTRES,
-  );
   return {
     loss,
-    subCentres: subCentres ?? 1,
+    subCentres: readSubCentres(read),
     logitAdjustment: atLeastZero('logit-adjustment') ?? null,
     optimizer: asUsage(() =>
       read.choice('optimizer', ['sgd', 'adagrad'], 'sgd') === 'sgd'

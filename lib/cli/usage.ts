@@ -1,4 +1,5 @@
 import { AlphaMarginError } from '../errors.js';
+import { LARGEST_SUB_CENTRES } from '../head-options.js';
 
 /** Most threads the backend starts. */
 const LARGEST_THREAD_COUNT = 1024;
@@ -81,12 +82,17 @@ export class OptionReader {
     return value;
   }
 
-  /** A whole number of at least `least`, or undefined when the option was not given. */
-  integer(name: string, least: number): number | undefined {
+  /** A whole number in [least, most], or undefined when the option was not given. */
+  integer(
+    name: string,
+    least: number,
+    most = Number.MAX_SAFE_INTEGER,
+  ): number | undefined {
+    const hasMost = most < Number.MAX_SAFE_INTEGER;
     return this.number(
       name,
-      `a whole number >= ${least}`,
-      (value) => Number.isSafeInteger(value) && value >= least,
+      `a whole number ${hasMost ? `from ${least} to ${most}` : `>= ${least}`}`,
+      (value) => Number.isInteger(value) && value >= least && value <= most,
     );
   }
 
@@ -107,12 +113,12 @@ export class OptionReader {
   }
 }
 
+/** `--sub-centres`: prototypes of each identity. */
+export function readSubCentres(read: OptionReader): number {
+  return read.integer('sub-centres', 1, LARGEST_SUB_CENTRES) ?? 1;
+}
+
 /** Number of threads for the kernels, or undefined when the option was not given. */
 export function readThreads(read: OptionReader): number | undefined {
-  return read.number(
-    'threads',
-    `a whole number from 1 to ${LARGEST_THREAD_COUNT}`,
-    (value) =>
-      Number.isInteger(value) && value >= 1 && value <= LARGEST_THREAD_COUNT,
-  );
+  return read.integer('threads', 1, LARGEST_THREAD_COUNT);
 }

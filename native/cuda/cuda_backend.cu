@@ -159,11 +159,6 @@ class CudaBackend : public Backend {
   }
 
   std::shared_ptr<Head> make_head(const HeadSettings& settings) override {
-    if (settings.sub_centres != 1) {
-      throw Failure(FailureCode::kInvalidArgument,
-                    "expected subCentres to be 1 on a GPU but received " +
-                        std::to_string(settings.sub_centres));
-    }
     pool_->activate();
     return make_device_head(runtime_, pool_, settings);
   }

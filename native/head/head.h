@@ -44,7 +44,7 @@ struct HeadSettings {
   const float* reference = nullptr;  // [C] or nullptr; copied
   ScratchBudget scratch_budget;
   ShadowKind shadow = ShadowKind::kBytes;
-  std::size_t sub_centres = 1;  // prototypes of each identity; more than 1 on the CPU only
+  std::size_t sub_centres = 1;            // prototypes of each identity
   FilterTier filter = FilterTier::kAuto;  // on a GPU
   bool fast = false;                      // on a GPU: keep the filter's cosines (float16 filters)
 };

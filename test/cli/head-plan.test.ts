@@ -99,6 +99,25 @@ describe('what fits', () => {
     expect(stdout).toMatch(/Most identities in [\d.]+ GB, this machine:/);
   });
 
+  it('counts sub-centres', async () => {
+    const lines = async (...args: string[]) =>
+      (await runCli(['info', '--plan', ...args])).stdout.split('\n');
+    const three = await lines('100000,512', '--sub-centres', '3');
+    expect(three[0]).toBe(
+      'A head of 100,000 identities with 3 sub-centres each, width 512, batches of 128',
+    );
+    const plain = await lines('300000,512');
+    const own = (all: string[]) => all.slice(1, 9);
+    expect(own(three)).toEqual(own(plain));
+    const most = (all: string[]) =>
+      all
+        .slice(11)
+        .flatMap((line) => line.match(/\b\d[\d,]{5,}/g) ?? [])
+        .map((text) => Number(text.replaceAll(',', '')));
+    expect(most(three)).toEqual(most(plain).map((n) => Math.floor(n / 3)));
+    expect(most(three).length).toBeGreaterThan(5);
+  });
+
   it('is what the documentation says', async () => {
     const sizes = { identities: 10_000_000, dim: 512, batch: 1024 };
     const printed = planReport(sizes, [])

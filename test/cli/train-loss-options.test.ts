@@ -59,7 +59,6 @@ async function trainDirectly(
     dim: dataset.dim,
     optimizer: sgd({ learningRate: 0.1, momentum: 0.9, weightDecay: 5e-4 }),
     seed,
-    ...(options.subCentres !== undefined && { device: 'cpu' }),
     reference:
       exponent === undefined
         ? null
@@ -105,9 +104,7 @@ test.each([
     ...['--out', out],
   ]);
   expect(result).toMatchObject({ code: 0, stdout: '' });
-  using head = await PrototypeHead.load(out, {
-    ...('subCentres' in direct && { device: 'cpu' }),
-  });
+  using head = await PrototypeHead.load(out);
   const expected = await trainDirectly(direct, exponent);
   expect((await head.prototypes()).data).toEqual(expected);
   const plain = await trainDirectly({ loss: qMargin() });

@@ -32,6 +32,12 @@ test.each([
   [['info', '--plan', '10,0'], /two whole numbers >= 1, not '10,0'/],
   [['info', '--plan', '1e9,5'], /not '1e9,5'/],
   [['info', '--batch', '8'], /--batch needs --plan C,D/],
+  [['info', '--sub-centres', '8'], /--sub-centres needs --plan C,D/],
+  [['info', '--plan', '9,9', '--sub-centres', '0'], /from 1 to 256, not '0'/],
+  [
+    ['info', '--plan', '1000000000,5', '--sub-centres', '3'],
+    /at most 2147483647 prototypes, not 1000000000 times 3/,
+  ],
   [['train'], /--embeddings is required/],
   [['train', '--embeddings'], /argument missing/],
   [['train', ...files, '--alpha', '0.5'], /--alpha must be a number >= 1/],
@@ -64,10 +70,6 @@ test.each([
   [['train', ...files, '--inter-top-k', '2:2.5'], /\[0, 2\], not '2:2.5'/],
   [['train', ...files, '--logit-adjustment=-1'], /a number >= 0, not '-1'/],
   [['train', ...files, '--sub-centres', '257'], /from 1 to 256, not '257'/],
-  [
-    ['train', ...files, '--sub-centres', '2', '--device', 'cuda:0'],
-    /--sub-centres 2 needs --device cpu .*, not cuda:0/,
-  ],
   [
     ['train', ...files, '--init', 'i', '--resume'],
     /either --init, which starts a new run, or --resume/,

@@ -7,6 +7,9 @@
 // within a group and do not depend on the order of a list, so the order in which survivors arrive
 // does not matter.
 //
+// With sub-centres thresholds are solved on one cosine for each identity (head/sub_centres.h),
+// which are found in lists sorted by row.
+//
 // Shapes: lists [B, capacity]; a block per row. Traffic: the shadow once; the lists three times for
 // each group.
 
@@ -14,6 +17,7 @@
 
 #include "cuda/head/candidate_stream.h"
 #include "cuda/head/sorted_list.cuh"
+#include "cuda/head/sub_centres.cuh"
 #include "cuda/head/threshold_bins.cuh"
 #include "cuda/launch.h"
 
@@ -48,8 +52,10 @@ constexpr std::size_t kBytesPerCandidate = 2 * sizeof(Candidate) + sizeof(std::i
 
 struct ListedMeasure {
   const Candidate* list;
-  const float* reference;
-  __device__ double operator()(std::size_t j) const { return reference[list[j].identity]; }
+  const PrototypeArrays& prototypes;
+  __device__ double operator()(std::size_t j) const {
+    return prototypes.measure(static_cast<std::size_t>(list[j].identity));
+  }
 };
 
 // What a tightening goes by.
@@ -73,13 +79,13 @@ __device__ float filter_bound(double threshold, double slack) {
 
 // With measures of their own: solved on the sorted list. Where those seen so far leave float64,
 // later ones may not: the last solution decides.
+template <class Certain>
 __device__ double measured_threshold(const DeviceLoss& loss, const DeviceTarget& target,
-                                     const float* reference, std::size_t count,
-                                     const ListedCosine& certain, double known) {
+                                     const ListedMeasure& measure, std::size_t count,
+                                     const Certain& certain, double known) {
   bool out_of_range = false;
   const RowSolution solution =
-      solve_row(loss, target, count, count, true, certain, ListedMeasure{certain.list, reference},
-                kBoundTolerance, out_of_range);
+      solve_row(loss, target, count, count, true, certain, measure, kBoundTolerance, out_of_range);
   return out_of_range ? known : max(known, solution.reference - solution.upper / loss.beta);
 }
 
@@ -89,6 +95,7 @@ __global__ void begin_kernel(RowProgress* progress, std::size_t rows, std::uint6
 }
 
 // A block per row: from the row's list a new bound, and from the bound a shorter list.
+template <bool kHasSubCentres>
 __global__ void __launch_bounds__(kThreads, kBlocksOfProcessor)
     tighten_kernel(DeviceLoss loss, PrototypeArrays prototypes, BatchArrays batch,
                    StreamLimits limits, CandidateArrays candidates, RowState* rows,
@@ -117,12 +124,18 @@ __global__ void __launch_bounds__(kThreads, kBlocksOfProcessor)
   float bound = INFINITY;
   if (!dense) {
     const ListedCosine certain(list, slack, prototypes, batch, row);
-    if (prototypes.reference != nullptr) {
-      if (arrived > before.solved) sort_by_identity(list, arrived, room);
-      threshold =
-          measured_threshold(loss, state.target, prototypes.reference, arrived, certain, threshold);
+    const bool is_sorted = kHasSubCentres || prototypes.reference != nullptr;
+    if (is_sorted && arrived > before.solved) sort_by_identity(list, arrived, room);
+    const auto raise = [&](const auto& cosine) {
+      threshold = prototypes.reference == nullptr
+                      ? binned_threshold(loss, state.target, arrived, cosine, threshold)
+                      : measured_threshold(loss, state.target, ListedMeasure{list, prototypes},
+                                           arrived, cosine, threshold);
+    };
+    if constexpr (kHasSubCentres) {
+      raise(CertainOfIdentity{certain, arrived, prototypes.sub_centres});
     } else {
-      threshold = binned_threshold(loss, state.target, arrived, certain, threshold);
+      raise(certain);
     }
     const double reached = before.assuming != 0 ? max(threshold, limits.assumed) : threshold;
     // A class that the inter-top-K penalty may raise is kept from the penalty below the threshold.
@@ -215,7 +228,7 @@ void CandidateStream::stream(bool again) {
     begin = end;
     tighten(begin == identities);
   }
-  if (call_.prototypes.reference == nullptr) {
+  if (!is_sorted()) {
     launch(call_.context, "order_kernel", &order_kernel, {static_cast<unsigned>(rows_), kThreads},
            candidates());
   }
@@ -224,9 +237,10 @@ void CandidateStream::stream(bool again) {
 void CandidateStream::tighten(bool is_last) {
   const StreamLimits limits{row_limit_, call_.top.penalty, call_.assumed, call_.fast ? 1u : 0u,
                             is_last ? 1u : 0u};
-  launch(call_.context, "tighten_kernel", &tighten_kernel, {static_cast<unsigned>(rows_), kThreads},
-         call_.loss, call_.prototypes, call_.batch, limits, candidates(), call_.rows,
-         progress_.data(), restarts_.data());
+  launch(call_.context, "tighten_kernel",
+         call_.prototypes.sub_centres > 1 ? &tighten_kernel<true> : &tighten_kernel<false>,
+         {static_cast<unsigned>(rows_), kThreads}, call_.loss, call_.prototypes, call_.batch,
+         limits, candidates(), call_.rows, progress_.data(), restarts_.data());
 }
 
 // What the host must know before it goes on: how much is left.

@@ -34,6 +34,10 @@ class CandidateStream {
  private:
   void stream(bool again);
   void tighten(bool is_last);
+  // Whether tightening leaves the lists sorted.
+  bool is_sorted() const {
+    return call_.prototypes.reference != nullptr || call_.prototypes.sub_centres > 1;
+  }
   void fetch();
 
   const HeadCall& call_;

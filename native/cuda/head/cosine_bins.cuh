@@ -14,14 +14,14 @@ struct CosineRange {
   double largest = -INFINITY;
 };
 
-// Of cosine(j) for `count` entries. Called by all threads, like the rest.
+// Of cosine(j) for `count` entries; −∞ takes no part. Called by all threads, like the rest.
 template <class Cosine>
 __device__ CosineRange range_of(std::size_t count, const Cosine& cosine) {
   CosineRange range;
   for (std::size_t j = threadIdx.x; j < count; j += blockDim.x) {
     const double value = cosine(j);
     range.largest = max(range.largest, value);
-    range.smallest = min(range.smallest, value);
+    if (value > -INFINITY) range.smallest = min(range.smallest, value);
   }
   return {block_smallest(range.smallest), block_largest(range.largest)};
 }

@@ -28,7 +28,7 @@ __global__ void __launch_bounds__(kChunkThreads)
   const std::size_t i = blockIdx.x;
   const RowState& row = rows[indices[i]];
   const bool has_target = row.label >= 0;
-  const std::size_t label = has_target ? static_cast<std::size_t>(row.label) : 0;
+  const std::size_t label = has_target ? static_cast<std::size_t>(row.label_row) : 0;
   const double coefficient = has_target ? target_coefficient(factors, row) : 0;
   const double weight = coefficient / prototypes.norms[label];
   const PrototypeRow prototype(prototypes, label);
@@ -39,20 +39,25 @@ __global__ void __launch_bounds__(kChunkThreads)
 }
 
 // A block per dense row: coefficients of the chunk but for the target's, and Σ g c of the row.
-// Takes the penalty off the chunk's cosines.
+// Takes the penalty off the chunk's cosines; those of −∞, which take no part, are 0 from now on.
 __global__ void __launch_bounds__(kChunkThreads)
     coefficients_kernel(DeviceLoss loss, PrototypeArrays prototypes, ChunkArrays chunk,
                         const RowState* rows, GradientFactors factors, TopArrays top,
                         float* coefficients, double* projections) {
   const std::size_t i = blockIdx.x;
   const RowState& row = rows[chunk.indices[i]];
-  const DenseRow classes{chunk, prototypes, i, row.label};
+  const DenseRow classes(chunk, prototypes, i, rows);
   const RowSolution solution = row.solution;
   float* const own = coefficients + i * chunk.count;
   classes.for_sums([&](std::size_t first, std::size_t end) {
     double projection = 0;
     for (std::size_t j = first + threadIdx.x; j < end; j += blockDim.x) {
       const double cosine = classes.cosine(j);
+      if (cosine == -INFINITY) {
+        own[j] = 0;
+        chunk.cosines[i * chunk.count + j] = 0;
+        continue;
+      }
       double coefficient = 0;
       if (!classes.is_target(j)) {
         const double p = posterior_of(loss, solution, cosine, classes.measure(j));
@@ -64,12 +69,14 @@ __global__ void __launch_bounds__(kChunkThreads)
     projection = block_sum(projection);
     if (threadIdx.x != 0) return;
     // The penalty is in the logits, not in the cosines.
-    top.for_row(chunk.indices[i], [&](std::int32_t identity) {
-      const auto place = static_cast<std::size_t>(identity);
+    top.for_row(chunk.indices[i], [&](std::int32_t of_top) {
+      const std::size_t place = static_cast<std::size_t>(of_top) * prototypes.sub_centres;
       if (place < chunk.begin + first || place >= chunk.begin + end) return;
-      const std::size_t j = place - chunk.begin;
-      projection -= own[j] * top.penalty;
-      chunk.cosines[i * chunk.count + j] -= static_cast<float>(top.penalty);
+      const std::size_t begin = place - chunk.begin;
+      for (std::size_t j = begin; j < begin + prototypes.sub_centres; ++j) {
+        projection -= own[j] * top.penalty;
+        chunk.cosines[i * chunk.count + j] -= static_cast<float>(top.penalty);
+      }
     });
     projections[i] += projection;
   });
@@ -108,7 +115,8 @@ void dense_backward(const HeadCall& call, const std::vector<std::uint32_t>& dens
   if (optimizer != nullptr) prototypes.emplace(call, supports, pairs, *optimizer, chunk_classes);
   chunks.products().reserve_gradients(grad_embeddings != nullptr, optimizer != nullptr);
 
-  const GradientFactors factors = GradientFactors::of(call.loss, call.counted, identities);
+  const GradientFactors factors =
+      GradientFactors::of(call.loss, call.counted, call.prototypes.classes());
   const LaunchShape per_row{static_cast<unsigned>(rows), kChunkThreads};
   launch(context, "target_terms_kernel", &target_terms_kernel, per_row, call.prototypes,
          chunks.indices(), call.rows, factors, projections.data(), sums.data());

@@ -13,12 +13,14 @@
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 namespace {
 
-// float32 posterior of a class of a dense row, the target's included.
+// float32 posterior of a prototype of a dense row, the target's own included.
 __device__ float dense_posterior(const DeviceLoss& loss, const DenseRow& row, const RowState& state,
                                  std::size_t j) {
-  return static_cast<float>(
-      row.is_target(j) ? state.own
-                       : posterior_of(loss, state.solution, row.cosine(j), row.measure(j)));
+  if (row.is_target(j)) {
+    const bool is_own = static_cast<std::int64_t>(row.chunk.begin + j) == state.label_row;
+    return is_own ? static_cast<float>(state.own) : 0.0f;
+  }
+  return static_cast<float>(posterior_of(loss, state.solution, row.cosine(j), row.measure(j)));
 }
 
 __global__ void __launch_bounds__(kChunkThreads)
@@ -26,7 +28,7 @@ __global__ void __launch_bounds__(kChunkThreads)
                        const RowState* rows, std::uint32_t* counts) {
   const std::size_t i = blockIdx.x;
   const RowState& state = rows[chunk.indices[i]];
-  const DenseRow row{chunk, prototypes, i, state.label};
+  const DenseRow row(chunk, prototypes, i, rows);
   unsigned count = 0;
   for (std::size_t j = threadIdx.x; j < chunk.count; j += blockDim.x) {
     count += dense_posterior(loss, row, state, j) > 0 ? 1 : 0;
@@ -41,14 +43,15 @@ __global__ void __launch_bounds__(kChunkThreads)
                       float* values) {
   const std::size_t i = blockIdx.x;
   const RowState& state = rows[chunk.indices[i]];
-  const DenseRow row{chunk, prototypes, i, state.label};
+  const DenseRow row(chunk, prototypes, i, rows);
   std::size_t place = offsets[i];
   for (std::size_t base = 0; base < chunk.count; base += blockDim.x) {
     const std::size_t j = base + threadIdx.x;
     const float p = j < chunk.count ? dense_posterior(loss, row, state, j) : 0.0f;
     const BlockOffsets found = block_offsets(p > 0 ? 1 : 0);
     if (p > 0) {
-      columns[place + found.before] = static_cast<std::int32_t>(chunk.begin + j);
+      columns[place + found.before] =
+          static_cast<std::int32_t>(prototypes.class_of(chunk.begin + j));
       values[place + found.before] = p;
     }
     place += found.total;

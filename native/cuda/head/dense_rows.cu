@@ -9,13 +9,13 @@
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 namespace {
 
-__global__ void losses_kernel(DeviceLoss loss, std::size_t identities, RowState* rows,
+__global__ void losses_kernel(DeviceLoss loss, std::size_t classes, RowState* rows,
                               std::size_t count) {
   const std::size_t i = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (i >= count) return;
   RowState& row = rows[i];
   if (row.label < 0) return;
-  row.pull = target_pull(loss.smoothing, static_cast<double>(identities), row.others);
+  row.pull = target_pull(loss.smoothing, static_cast<double>(classes), row.others);
   row.loss = row.smoothing;
   if (!(row.others > 0)) return;
   row.loss += loss_of(loss, row.target, row.solution, loss.scale * row.excess_cosine);
@@ -36,7 +36,7 @@ void solve_dense_rows(const HeadCall& call, const std::vector<std::uint32_t>& de
 void finish_losses(const HeadCall& call) {
   launch(call.context, "losses_kernel", &losses_kernel,
          {blocks_for(call.batch.rows, kChunkThreads), kChunkThreads}, call.loss,
-         call.prototypes.identities, call.rows, call.batch.rows);
+         call.prototypes.classes(), call.rows, call.batch.rows);
 }
 
 }  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE

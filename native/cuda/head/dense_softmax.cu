@@ -28,7 +28,7 @@ __global__ void __launch_bounds__(kChunkThreads)
     softmax_chunk_kernel(DeviceLoss loss, PrototypeArrays prototypes, ChunkArrays chunk,
                          std::uint64_t only_first, const RowState* rows, SoftmaxState* states) {
   const std::size_t i = blockIdx.x;
-  const DenseRow row{chunk, prototypes, i, rows[chunk.indices[i]].label};
+  const DenseRow row(chunk, prototypes, i, rows);
   SoftmaxState state = states[i];
   row.for_sums([&](std::size_t first, std::size_t end) {
     if (only_first != 0 && first > 0) return;
@@ -46,7 +46,7 @@ __global__ void __launch_bounds__(kChunkThreads)
       if (row.is_target(j)) continue;
       const double logit = row.logit(loss, j);
       sum += short_exp(logit - largest);
-      if (loss.smoothing > 0) logits += logit;
+      if (loss.smoothing > 0 && logit > -INFINITY) logits += logit;
     }
     sum = block_sum(sum);
     state.logits += block_sum(logits);
@@ -88,18 +88,18 @@ __global__ void exact_from_kernel(DeviceLoss loss, const std::uint32_t* indices,
 }
 
 __global__ void softmax_finish_kernel(DeviceLoss loss, const std::uint32_t* indices,
-                                      std::size_t count, std::size_t identities,
+                                      std::size_t count, std::size_t classes,
                                       const SoftmaxState* states, RowState* rows) {
   const std::size_t i = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (i >= count) return;
   RowState& row = rows[indices[i]];
   const SoftmaxTotal total(loss, row, states[i]);
   if (row.label >= 0) {
-    row.smoothing = smoothing_loss(loss.smoothing, static_cast<double>(identities),
+    row.smoothing = smoothing_loss(loss.smoothing, static_cast<double>(classes),
                                    target_logit(loss, row.target), states[i].logits);
   }
   row.solution = total.solution(loss);
-  row.support = static_cast<std::int64_t>(identities);
+  row.support = static_cast<std::int64_t>(classes);
   row.others = total.others / total.all();
   row.own = total.own / total.all();
 }
@@ -124,21 +124,22 @@ void solve_softmax(const HeadCall& call, DenseChunks& chunks) {
            rows, states.data(), call.rows);
   };
   const std::size_t identities = call.prototypes.identities;
+  const std::size_t section = section_identities(call.prototypes.sub_centres);
   begin();
   chunks.for_chunks(call, [&](const ChunkArrays& chunk) {
     if (chunk.begin == 0) {
       // Which posteriors are large the first classes must say themselves.
       add(chunk, true);
       choose_exact();
-      sharpen(call, chunk);
+      chunks.sharpen_again(call, chunk);
       begin();
     }
     add(chunk, false);
     const std::size_t end = chunk.begin + chunk.count;
-    if (end % kSectionIdentities == 0 || end == identities) choose_exact();
+    if (end % section == 0 || end == identities) choose_exact();
   });
   launch(context, "softmax_finish_kernel", &softmax_finish_kernel, per_row, call.loss,
-         chunks.indices(), rows, call.prototypes.identities, states.data(), call.rows);
+         chunks.indices(), rows, call.prototypes.classes(), states.data(), call.rows);
 }
 
 }  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE

@@ -168,7 +168,7 @@ void ChunkUpdate::update(const ChunkArrays& chunk, const float* coefficients,
          projections_.data(), work_.data(), touched_.data());
   products.class_gradients(coefficients, gradients_.data());
   const GradientFactors factors =
-      GradientFactors::of(call_.loss, call_.counted, call_.prototypes.identities);
+      GradientFactors::of(call_.loss, call_.counted, call_.prototypes.classes());
   const ChunkGradients own{chunk.begin, chunk.count, gradients_.data(), projections_.data(),
                            work_.data()};
   if (is_narrow(dim)) {

@@ -97,18 +97,20 @@ class DeviceHead : public Head {
         pool_(std::move(pool)),
         identities_(settings.identities),
         dim_(settings.dim),
+        sub_centres_(settings.sub_centres),
         seed_(settings.seed),
         scratch_budget_(settings.scratch_budget),
         fast_(settings.fast),
         context_(std::make_unique<DeviceContext>(*pool_)) {
     chosen_filter(*context_, settings.filter, dim_);
-    state_.emplace(*context_, pool_->account(), identities_, dim_, settings.reference,
+    state_.emplace(*context_, pool_->account(), rows(), dim_, sub_centres_, settings.reference,
                    settings.filter);
     prototype_bytes_ = state_->prototype_bytes();
   }
   ~DeviceHead() override { dispose(); }
 
   std::size_t identities() const override { return identities_; }
+  std::size_t rows() const override { return identities_ * sub_centres_; }
   std::size_t dim() const override { return dim_; }
 
   HeadStats step(const RealMatrix& embeddings, const std::int32_t* labels, const Loss& loss,
@@ -173,6 +175,7 @@ class DeviceHead : public Head {
   std::shared_ptr<DevicePool> pool_;
   std::size_t identities_;
   std::size_t dim_;
+  std::size_t sub_centres_;
   std::uint64_t seed_;
   ScratchBudget scratch_budget_;
   bool fast_;
@@ -213,10 +216,10 @@ std::size_t DeviceHead::moved_bytes(const HeadStats& stats, const Loss& loss, bo
   const std::size_t filter_row = state_->filter_row_bytes();
   std::size_t bytes = 0;
   if (!loss.order.is_softmax()) {
-    bytes += identities_ * filter_row + (fast_ ? 1 : 2) * stats.support * row;
+    bytes += rows() * filter_row + (fast_ ? 1 : 2) * stats.support * row;
   }
-  if (loss.top_penalty > 0) bytes += identities_ * filter_row;
-  if (has_dense_rows) bytes += 2 * identities_ * row;
+  if (loss.top_penalty > 0) bytes += rows() * filter_row;
+  if (has_dense_rows) bytes += 2 * rows() * row;
   if (optimizer != nullptr) {
     const bool has_momentum = optimizer->kind == OptimizerKind::kSgd && optimizer->momentum > 0;
     bytes += stats.touched_prototypes * ((has_momentum ? 4 : 2) * row + state_->shadow_row_bytes());
@@ -288,7 +291,10 @@ SparseRows DeviceHead::posterior(const RealMatrix& embeddings, const std::int32_
     if (state.dense != 0) continue;
     const std::size_t first = offsets[row];
     sparse_posterior_row(
-        pass.counts()[row], [&](std::size_t j) { return identities[first + j]; },
+        pass.counts()[row],
+        [&](std::size_t j) {
+          return identities[first + j] / static_cast<std::int32_t>(sub_centres_);
+        },
         [&](std::size_t j) { return posteriors[first + j]; }, state.label, state.own, columns[row],
         values[row]);
   }
@@ -327,7 +333,22 @@ void DeviceHead::accumulate_means(const RealMatrix& embeddings, const std::int32
   const Embeddings batch =
       prepare_embeddings(*runtime_, runtime_->memory, rows, "embeddings", labels);
   if (!means_) means_.emplace(runtime_->memory, dim_);
-  means_->add(batch, labels, selected);
+  if (sub_centres_ == 1) {
+    means_->add(batch, labels, selected);
+    return;
+  }
+  // A sample counts for the sub-centre it is nearest to.
+  const StreamDrain drain(*context_);
+  MemoryAccount scratch(&pool_->account());
+  const PreparedBatch prepared(*context_, scratch, embeddings, state_->format(), labels);
+  std::vector<std::int32_t> nearest =
+      nearest_sub_centres(*context_, scratch, state_->arrays(), prepared);
+  for (std::size_t row = 0; row < nearest.size(); ++row) {
+    if (nearest[row] != kIgnoredLabel && selected != nullptr && selected[labels[row]] == 0) {
+      nearest[row] = kIgnoredLabel;
+    }
+  }
+  means_->add(batch, nearest.data(), nullptr);
 }
 
 std::size_t DeviceHead::apply_means() {

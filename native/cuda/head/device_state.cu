@@ -86,11 +86,13 @@ __global__ void norm_range_kernel(const double* norms, std::size_t count,
 }  // namespace
 
 DeviceState::DeviceState(DeviceContext& context, MemoryAccount& account, std::size_t identities,
-                         std::size_t dim, const float* reference, FilterTier filter)
+                         std::size_t dim, std::size_t sub_centres, const float* reference,
+                         FilterTier filter)
     : context_(context),
       account_(account),
       identities_(identities),
       dim_(dim),
+      sub_centres_(sub_centres),
       filter_(filter),
       prototypes_(context, account, is_split() ? 0 : identities * dim),
       upper_(context, account, elements_of(ShadowFormat::kUpper)),
@@ -100,7 +102,7 @@ DeviceState::DeviceState(DeviceContext& context, MemoryAccount& account, std::si
       int8_shadow_(context, account, elements_of(ShadowFormat::kInt8)),
       scales_(context, account, format() == ShadowFormat::kHalf ? 0 : identities),
       residuals_(context, account, scales_.size()),
-      reference_(to_device(context, account, reference, identities)) {
+      reference_(to_device(context, account, reference, identities / sub_centres)) {
   upper_.fill_bytes(0);  // its padding stays so
   context_.synchronize();
 }
@@ -125,6 +127,7 @@ PrototypeArrays DeviceState::arrays() const {
   arrays.accumulator = accumulator_.data();
   arrays.reference = reference_.data();
   arrays.identities = identities_;
+  arrays.sub_centres = sub_centres_;
   arrays.dim = dim_;
   arrays.shadow_dim = padded_dim(dim_, format());
   return arrays;

@@ -11,9 +11,10 @@ namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 
 class DeviceState {
  public:
-  // `reference` [C] on the host, copied, or nullptr. Synchronises.
+  // `identities` counts rows: with sub-centres there are several of each identity. `reference`, one
+  // for each of those, on the host, copied, or nullptr. Synchronises.
   DeviceState(DeviceContext& context, MemoryAccount& account, std::size_t identities,
-              std::size_t dim, const float* reference, FilterTier filter);
+              std::size_t dim, std::size_t sub_centres, const float* reference, FilterTier filter);
 
   // Random directions of unit length from (seed, element); see math/random_direction.h.
   void fill_random(std::uint64_t seed);
@@ -81,6 +82,7 @@ class DeviceState {
   MemoryAccount& account_;
   std::size_t identities_;
   std::size_t dim_;
+  std::size_t sub_centres_;
   FilterTier filter_;
   DeviceBuffer<float> prototypes_;
   DeviceBuffer<std::uint16_t> upper_;

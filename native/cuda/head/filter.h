@@ -2,7 +2,7 @@
 // The filter: all cosines of a range of prototypes with the batch, one compare each, nothing stored
 // but the survivors.
 //
-//   survivor (i, j)  ⇔  u_ij > bounds[i] and j is not row i's label
+//   survivor (i, j)  ⇔  u_ij > bounds[i] and j is no prototype of row i's label
 //   u_ij − 2 spread_ij − slack[i] ≤ c_ij ≤ u_ij + slack[i]
 //
 // fp16 shadow: u = c̃, spread 0. int8 shadow, upper halves: u = c̃ + spread, spread_ij =
@@ -92,8 +92,17 @@ __device__ inline void append_candidate(const CandidateArrays& candidates, std::
   }
 }
 
-__device__ inline std::int64_t label_of(const CandidateArrays& candidates, std::size_t row) {
-  return candidates.rows == nullptr ? -1 : candidates.rows[row].label;
+// The first prototype of a row's label; without one, such that no prototype is among those of it.
+__device__ inline std::int32_t first_of_label(const PrototypeArrays& prototypes,
+                                              const CandidateArrays& candidates, std::size_t row) {
+  const std::int64_t label = candidates.rows == nullptr ? -1 : candidates.rows[row].label;
+  return static_cast<std::int32_t>(label * static_cast<std::int64_t>(prototypes.sub_centres));
+}
+
+__device__ __forceinline__ bool is_of_label(const PrototypeArrays& prototypes, std::int32_t first,
+                                            std::size_t identity) {
+  return static_cast<std::uint32_t>(identity) - static_cast<std::uint32_t>(first) <
+         static_cast<std::uint32_t>(prototypes.sub_centres);
 }
 
 }  // namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE

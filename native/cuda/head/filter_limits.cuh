@@ -11,19 +11,19 @@ namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 // What a filter knows of a row.
 struct RowLimit {
   float bound;
-  std::int32_t label;
-  float scale;   // s_x of the embedding
-  float factor;  // f of the classes' residuals
+  std::int32_t label;  // its first prototype
+  float scale;         // s_x of the embedding
+  float factor;        // f of the classes' residuals
 };
 
 // Of rows beyond the batch nothing survives.
 template <class Operands>
-__device__ RowLimit row_limit(const BatchArrays& batch, const CandidateArrays& candidates,
-                              std::size_t row) {
-  RowLimit limit{INFINITY, -1, 0, 0};
+__device__ RowLimit row_limit(const PrototypeArrays& prototypes, const BatchArrays& batch,
+                              const CandidateArrays& candidates, std::size_t row) {
+  RowLimit limit{INFINITY, 0, 0, 0};
   if (row >= batch.rows) return limit;
   limit.bound = seen_bound(candidates.bounds + row);
-  limit.label = static_cast<std::int32_t>(label_of(candidates, row));
+  limit.label = first_of_label(prototypes, candidates, row);
   if constexpr (Operands::kMeasured) {
     limit.scale = batch.scales[row];
     limit.factor = batch.factors[row];

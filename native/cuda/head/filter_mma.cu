@@ -130,19 +130,6 @@ __device__ __forceinline__ void multiply_slab(Sums<Operands, kRowTiles>& sums,
   }
 }
 
-template <unsigned kRowTiles>
-__device__ void keep(FilterShared<kRowTiles>& shared, const CandidateArrays& candidates,
-                     std::size_t first_row, unsigned row, const Candidate& candidate) {
-  if (candidate.identity == shared.limits[row].label) return;
-  const unsigned slot = atomicAdd(&shared.staged_count, 1u);
-  if (slot < kStaged) {
-    const unsigned place = atomicAdd(&shared.row_counts[row], 1u);
-    shared.staged[slot] = {row << 16 | place, candidate};
-  } else {
-    append_candidate(candidates, first_row + row, candidate);
-  }
-}
-
 // Called by all threads after a barrier, and none stages again before the next one.
 template <unsigned kRowTiles>
 __device__ void flush(FilterShared<kRowTiles>& shared, const CandidateArrays& candidates,
@@ -193,6 +180,20 @@ struct WarpTile {
   }
 };
 
+template <unsigned kRowTiles>
+__device__ void keep(FilterShared<kRowTiles>& shared, const WarpTile& tile, unsigned row,
+                     std::size_t identity, float cosine) {
+  if (is_of_label(tile.prototypes, shared.limits[row].label, identity)) return;
+  const Candidate candidate{static_cast<std::int32_t>(identity), cosine};
+  const unsigned slot = atomicAdd(&shared.staged_count, 1u);
+  if (slot < kStaged) {
+    const unsigned place = atomicAdd(&shared.row_counts[row], 1u);
+    shared.staged[slot] = {row << 16 | place, candidate};
+  } else {
+    append_candidate(tile.candidates, tile.first_row + row, candidate);
+  }
+}
+
 // Without rounding that is measured by class: one bound for all.
 template <class Operands, unsigned kRowTiles>
 __device__ __forceinline__ void keep_survivors(const Sums<Operands, kRowTiles>& sums,
@@ -210,8 +211,7 @@ __device__ __forceinline__ void keep_survivors(const Sums<Operands, kRowTiles>& 
                             [&](unsigned place, float cosine) {
                               const std::size_t identity = tile.identity(place);
                               if (identity >= tile.end) return;
-                              keep(shared, tile.candidates, tile.first_row, row,
-                                   {static_cast<std::int32_t>(identity), cosine});
+                              keep(shared, tile, row, identity, cosine);
                             });
     }
   }
@@ -240,8 +240,7 @@ __device__ __forceinline__ void keep_survivors(const Sums<Operands, kRowTiles>& 
                               const float cosine =
                                   listed_cosine(limit, tile.prototypes, identity, product);
                               if (!(cosine > limit.bound)) return;
-                              keep(shared, tile.candidates, tile.first_row, row,
-                                   {static_cast<std::int32_t>(identity), cosine});
+                              keep(shared, tile, row, identity, cosine);
                             });
     }
   }
@@ -288,7 +287,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   for (unsigned i = 0; i + 1 < Shared::kStages; ++i) load_next();
 
   for (unsigned i = threadIdx.x; i < Shared::kRows; i += kThreads) {
-    shared->limits[i] = row_limit<Operands>(batch, candidates, first_row + i);
+    shared->limits[i] = row_limit<Operands>(prototypes, batch, candidates, first_row + i);
     shared->row_counts[i] = 0;
   }
   if (threadIdx.x == 0) shared->staged_count = 0;

@@ -67,7 +67,7 @@ __global__ void __launch_bounds__(kSimtThreads)
     for (unsigned j = 0; j < 4; ++j) {
       const std::size_t identity = first_class + own_class + 16 * j;
       if (sums[i][j] > bound && identity < end &&
-          label_of(candidates, row) != static_cast<std::int64_t>(identity)) {
+          !is_of_label(prototypes, first_of_label(prototypes, candidates, row), identity)) {
         append_candidate(candidates, row, {static_cast<std::int32_t>(identity), sums[i][j]});
       }
     }

@@ -220,7 +220,7 @@ __device__ __forceinline__ Sum largest_of_row(const Sum (&sums)[kWarpgroupSums],
     for (unsigned i = 0; i < kOfRow; ++i) {
       const std::size_t identity = identity_of(tile, i);
       const bool passes = product_of(sums, half, i) > limit.bound && identity < tile.end &&
-                          static_cast<std::int32_t>(identity) != limit.label;
+                          !is_of_label(tile.prototypes, limit.label, identity);
       passing[i / 32] |= static_cast<std::uint32_t>(passes) << i % 32;
     }
     const auto count = static_cast<unsigned>(__popc(passing[0]) + __popc(passing[1]));
@@ -260,17 +260,19 @@ template <class Sum>
     const RowLimit& limit = own.limits[half];
     const Sum coarse = coarse_limit(limit, rounding, Sum{});
     if (!(largest_of_row(sums, half) > coarse)) continue;
-    visit_passing<kOfRow>([&](unsigned i) { return product_of(sums, half, i); },
-                          [coarse](Sum product) { return product > coarse; },
-                          [&](unsigned i, Sum product) {
-                            const std::size_t identity = identity_of(tile, i);
-                            const auto candidate = static_cast<std::int32_t>(identity);
-                            if (identity >= tile.end || candidate == limit.label) return;
-                            const float cosine =
-                                listed_cosine(limit, tile.prototypes, identity, product);
-                            if (!(cosine > limit.bound)) return;
-                            append_candidate(tile.candidates, own.rows[half], {candidate, cosine});
-                          });
+    visit_passing<kOfRow>(
+        [&](unsigned i) { return product_of(sums, half, i); },
+        [coarse](Sum product) { return product > coarse; },
+        [&](unsigned i, Sum product) {
+          const std::size_t identity = identity_of(tile, i);
+          if (identity >= tile.end || is_of_label(tile.prototypes, limit.label, identity)) {
+            return;
+          }
+          const float cosine = listed_cosine(limit, tile.prototypes, identity, product);
+          if (!(cosine > limit.bound)) return;
+          append_candidate(tile.candidates, own.rows[half],
+                           {static_cast<std::int32_t>(identity), cosine});
+        });
   }
 }
 
@@ -318,7 +320,7 @@ __global__ void __launch_bounds__(kThreads, 1)
       const std::size_t row = block.first_row + group * kWarpgroupRows +
                               threadIdx.x % kWarpgroup / kWarpSize * 16 + 8 * half +
                               threadIdx.x % kWarpSize / 4;
-      own.limits[half] = row_limit<Operands>(batch, candidates, row);
+      own.limits[half] = row_limit<Operands>(prototypes, batch, candidates, row);
       own.rows[half] = row < batch.rows ? row : 0;
     }
     typename Block::Place place;

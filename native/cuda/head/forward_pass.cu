@@ -25,7 +25,7 @@ ForwardPass::ForwardPass(const HeadView& head, MemoryAccount& scratch, const Rea
                          const Cancellation& cancellation)
     : states_(embeddings.rows()),
       counts_(embeddings.rows()),
-      counted_(count_rows(labels, embeddings.rows(), head.prototypes.identities)),
+      counted_(count_rows(labels, embeddings.rows(), head.prototypes.classes())),
       batch_(head.context, scratch, embeddings, head.prototypes.format(), labels),
       rows_(head.context, scratch, embeddings.rows()),
       call_{head.context,
@@ -91,7 +91,7 @@ void ForwardPass::find_top_classes(const Loss& loss, const std::int32_t* labels)
   call_.context.synchronize();
   batch_.throw_if_bad("embeddings");
   const std::size_t rows = states_.size();
-  const std::size_t k = std::min(loss.top_count + 1, call_.prototypes.identities);
+  const std::size_t k = std::min(loss.top_count + 1, call_.prototypes.classes());
   std::vector<std::int32_t> identities(rows * k);
   std::vector<float> cosines(rows * k);
   nearest(call_.context, call_.scratch, call_.prototypes, call_.batch, k, identities.data(),

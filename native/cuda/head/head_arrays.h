@@ -44,8 +44,9 @@ inline constexpr std::size_t padded_dim(std::size_t dim, ShadowFormat format) {
   return (dim + multiple - 1) / multiple * multiple;
 }
 
-// State of C prototypes: whole float32 rows and a shadow of them, or rows in two halves
-// (prototype_row.cuh).
+// State of C prototypes (with sub-centres the rows of C/K classes, head/sub_centres.h; what is said
+// of identities here holds for rows): whole float32 rows and a shadow of them, or rows in two
+// halves (prototype_row.cuh).
 struct PrototypeArrays {
   float* rows = nullptr;               // raw w [C, D]
   std::uint16_t* upper = nullptr;      // upper halves of raw w [C, padded D], padding zero
@@ -57,13 +58,24 @@ struct PrototypeArrays {
   float* residuals = nullptr;          // [C]: ≥ ‖ŵ − scale·(what the filter reads)‖
   float* momentum = nullptr;           // [C, D] or nullptr
   float* accumulator = nullptr;        // [C] or nullptr
-  const float* reference = nullptr;    // q [C] or nullptr (all 1)
+  const float* reference = nullptr;    // q of the classes or nullptr (all 1)
   std::size_t identities = 0;
+  std::size_t sub_centres = 1;
   std::size_t dim = 0;
   std::size_t shadow_dim = 0;  // padded D
   FilterTier filter = FilterTier::kAuto;
 
   __host__ __device__ ShadowFormat format() const { return shadow_format(filter); }
+  __host__ __device__ std::size_t classes() const {
+    return sub_centres == 1 ? identities : identities / sub_centres;
+  }
+  __device__ std::size_t class_of(std::size_t row) const {
+    return sub_centres == 1 ? row : row / sub_centres;
+  }
+  // q of a row's class.
+  __device__ double measure(std::size_t row) const {
+    return reference == nullptr ? 1.0 : reference[class_of(row)];
+  }
 };
 
 // A batch of embeddings after preparation (prepare_batch.h), in the precision of the shadow.
@@ -82,13 +94,13 @@ struct BatchArrays {
   std::size_t shadow_dim = 0;  // padded D
 };
 
-// The identities [B, count] that have the inter-top-K penalty, −1 for none; count 0 without one.
+// The classes [B, count] that have the inter-top-K penalty, −1 for none; count 0 without one.
 struct TopArrays {
   const std::int32_t* identities = nullptr;
   std::size_t count = 0;
   double penalty = 0;
 
-  // Calls visit(identity) for the row's top classes.
+  // Calls visit(class) for the row's top classes.
   template <class Visit>
   __device__ void for_row(std::size_t row, const Visit& visit) const {
     for (std::size_t rank = 0; rank < count; ++rank) {
@@ -110,10 +122,11 @@ struct RowState {
   double smoothing;      // what label smoothing adds to the loss
   double exact_from;     // dense rows: ExactClasses::from, +∞ until it is known
   double loss;
-  std::int64_t label;    // −1: no target
-  std::int64_t ignored;  // 1: takes no part
-  std::int64_t support;  // classes with p > 0, the target included
-  std::int64_t dense;    // 1: solved by streaming all classes (softmax, or too many candidates)
+  std::int64_t label;      // −1: no target
+  std::int64_t label_row;  // the target's prototype: the label, or its best sub-centre
+  std::int64_t ignored;    // 1: takes no part
+  std::int64_t support;    // classes with p > 0, the target included
+  std::int64_t dense;      // 1: solved by streaming all classes (softmax, or too many candidates)
 };
 
 // The supports of the sparse rows without their targets: row i owns the entries offsets[i] …

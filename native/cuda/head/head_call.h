@@ -93,6 +93,12 @@ class PreparedBatch {
 void refresh_prototypes(DeviceContext& context, const PrototypeArrays& prototypes,
                         std::size_t first, std::size_t count);
 
+// For each row of a batch with labels the sub-centre of its label that it is nearest to, a row of
+// the prototypes; −1 for ignored rows. Synchronises.
+std::vector<std::int32_t> nearest_sub_centres(DeviceContext& context, MemoryAccount& scratch,
+                                              const PrototypeArrays& prototypes,
+                                              const PreparedBatch& batch);
+
 // Fills in label, exact target cosine (float64), its margin, measure; zeroes the rest. Bad rows are
 // marked as ignored. `loss` is the host's, for the margin; `labels` [B] or nullptr are the
 // device's.

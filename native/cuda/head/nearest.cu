@@ -14,6 +14,7 @@
 #include "cuda/head/exact_dot.cuh"
 #include "cuda/head/nearest.h"
 #include "cuda/head/sorted_list.cuh"
+#include "cuda/head/sub_centres.cuh"
 #include "cuda/launch.h"
 
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
@@ -51,10 +52,11 @@ __device__ float upper_bound(const PrototypeArrays& prototypes, const BatchArray
   return static_cast<float>(match.cosine + spread);
 }
 
-// Exact matches of a list, best first. Called by all threads of a block.
+// Exact matches of a list, best first; the other sub-centres of an identity last, in a list that
+// ascends, whose cosines it spends. Called by all threads of a block.
+template <bool kHasSubCentres>
 __device__ void rank_exactly(const PrototypeArrays& prototypes, const BatchArrays& queries,
-                             std::size_t row, const Candidate* list, std::size_t count,
-                             Match* matches) {
+                             std::size_t row, Candidate* list, std::size_t count, Match* matches) {
   const std::size_t step = blockDim.x / kDotLanes;
   for (std::size_t base = 0; base < count; base += step) {
     const std::size_t own = base + threadIdx.x / kDotLanes;
@@ -65,6 +67,19 @@ __device__ void rank_exactly(const PrototypeArrays& prototypes, const BatchArray
     if (own < count && threadIdx.x % kDotLanes == 0) matches[j] = {cosine, identity};
   }
   __syncthreads();
+  if constexpr (kHasSubCentres) {
+    for (std::size_t j = threadIdx.x; j < count; j += blockDim.x) {
+      const bool is_best = is_best_of_identity(
+          j, count, prototypes.sub_centres,
+          [&](std::size_t i) { return static_cast<std::size_t>(matches[i].identity); },
+          [&](std::size_t i) { return matches[i].cosine; });
+      list[j].cosine = is_best ? 1 : 0;
+    }
+    __syncthreads();
+    for (std::size_t j = threadIdx.x; j < count; j += blockDim.x) {
+      if (list[j].cosine == 0) matches[j].cosine = -INFINITY;
+    }
+  }
   block_sort(matches, count, ByCosine{});
 }
 
@@ -101,6 +116,7 @@ __global__ void begin_kernel(QueryArrays query, std::size_t rows, std::int64_t a
   query.kept_counts[row] = 0;
 }
 
+template <bool kHasSubCentres>
 __global__ void __launch_bounds__(kThreads)
     tighten_nearest_kernel(PrototypeArrays prototypes, BatchArrays queries, QueryArrays query) {
   const std::size_t row = blockIdx.x;
@@ -117,24 +133,35 @@ __global__ void __launch_bounds__(kThreads)
   }
   Candidate* list = candidates.lists + row * candidates.capacity;
   std::size_t kept = arrived;
+  std::size_t classes = arrived;
   float bound = -INFINITY;
-  if (arrived >= query.k) {
-    // k classes are certainly as good as what they reach. A class is among the best k only if its
-    // upper bound is not below. Rounded down.
-    const ListedCosine certain(list, queries.slack[row], prototypes, queries, row);
-    const double reached = reached_by(query.k, arrived, certain);
+  const ListedCosine certain(list, queries.slack[row], prototypes, queries, row);
+  // k classes are certainly as good as what they reach. A class is among the best k only if its
+  // upper bound is not below. Rounded down.
+  const auto raise = [&](const auto& cosine) {
+    const double reached = reached_by(query.k, arrived, cosine);
     bound = static_cast<float>(reached - 1.001 * queries.slack[row] - 0x1p-22);
     kept = block_compact(list, arrived,
                          [bound](const Candidate& entry) { return entry.cosine > bound; });
-    if (kept > query.settle_above) {
-      Match* matches = query.matches + row * candidates.capacity;
-      rank_exactly(prototypes, queries, row, list, kept, matches);
-      // Upper bounds again, and as tight as they can be.
-      for (std::size_t j = threadIdx.x; j < query.k; j += blockDim.x) {
-        list[j] = {static_cast<std::int32_t>(matches[j].identity),
-                   upper_bound(prototypes, queries, row, matches[j])};
-      }
-      kept = query.k;
+  };
+  if constexpr (kHasSubCentres) {
+    block_sort(list, arrived, ByIdentity{});
+    const CertainOfIdentity best{certain, arrived, prototypes.sub_centres};
+    std::size_t own = 0;
+    for (std::size_t j = threadIdx.x; j < arrived; j += blockDim.x) own += best.is_best(j) ? 1 : 0;
+    classes = block_sum(own);
+    if (classes >= query.k) raise(best);
+  } else {
+    if (classes >= query.k) raise(certain);
+  }
+  if (kept > query.settle_above) {
+    Match* matches = query.matches + row * candidates.capacity;
+    rank_exactly<kHasSubCentres>(prototypes, queries, row, list, kept, matches);
+    // Upper bounds again, and as tight as they can be.
+    kept = min(query.k, classes);
+    for (std::size_t j = threadIdx.x; j < kept; j += blockDim.x) {
+      list[j] = {static_cast<std::int32_t>(matches[j].identity),
+                 upper_bound(prototypes, queries, row, matches[j])};
     }
   }
   if (threadIdx.x != 0) return;
@@ -143,17 +170,21 @@ __global__ void __launch_bounds__(kThreads)
   candidates.bounds[row] = bound;
 }
 
+template <bool kHasSubCentres>
 __global__ void __launch_bounds__(kThreads)
     answer_kernel(PrototypeArrays prototypes, BatchArrays queries, QueryArrays query,
                   std::int32_t* identities, float* cosines) {
   const std::size_t row = blockIdx.x;
   if (query.overflowed[row] != 0) return;
   const CandidateArrays& candidates = query.candidates;
+  Candidate* list = candidates.lists + row * candidates.capacity;
   Match* matches = query.matches + row * candidates.capacity;
-  rank_exactly(prototypes, queries, row, candidates.lists + row * candidates.capacity,
-               candidates.counts[row], matches);
+  const std::size_t count = candidates.counts[row];
+  if constexpr (kHasSubCentres) block_sort(list, count, ByIdentity{});
+  rank_exactly<kHasSubCentres>(prototypes, queries, row, list, count, matches);
   for (std::size_t rank = threadIdx.x; rank < query.k; rank += blockDim.x) {
-    identities[row * query.k + rank] = static_cast<std::int32_t>(matches[rank].identity);
+    identities[row * query.k + rank] = static_cast<std::int32_t>(
+        prototypes.class_of(static_cast<std::size_t>(matches[rank].identity)));
     cosines[row * query.k + rank] = static_cast<float>(matches[rank].cosine);
   }
 }
@@ -188,8 +219,10 @@ void stream(DeviceContext& context, const PrototypeArrays& prototypes, const Bat
                                            : std::min(3 * begin, std::max(begin, kLargestGroup));
     const std::size_t end = std::min(prototypes.identities, begin + group);
     filter_prototypes(context, prototypes, queries, query.candidates, begin, end);
-    launch(context, "tighten_nearest_kernel", &tighten_nearest_kernel, {rows, kThreads}, prototypes,
-           queries, query);
+    launch(
+        context, "tighten_nearest_kernel",
+        prototypes.sub_centres > 1 ? &tighten_nearest_kernel<true> : &tighten_nearest_kernel<false>,
+        {rows, kThreads}, prototypes, queries, query);
     begin = end;
   }
 }
@@ -228,8 +261,10 @@ void nearest(DeviceContext& context, MemoryAccount& scratch, const PrototypeArra
     const BatchArrays rows = part(queries, first, count);
     for (const bool again : {false, true}) {
       stream(context, prototypes, rows, query, again, cancellation);
-      launch(context, "answer_kernel", &answer_kernel, {static_cast<unsigned>(count), kThreads},
-             prototypes, rows, query, found.data(), found_cosines.data());
+      launch(context, "answer_kernel",
+             prototypes.sub_centres > 1 ? &answer_kernel<true> : &answer_kernel<false>,
+             {static_cast<unsigned>(count), kThreads}, prototypes, rows, query, found.data(),
+             found_cosines.data());
       context.download(flags.data(), overflowed.data(), count * sizeof(std::uint32_t));
       context.synchronize();
       if (std::all_of(flags.begin(), flags.begin() + static_cast<std::ptrdiff_t>(count),

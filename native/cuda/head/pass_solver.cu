@@ -39,7 +39,7 @@ __global__ void __launch_bounds__(kChunkThreads)
     best_chunk_kernel(PrototypeArrays prototypes, ChunkArrays chunk, const RowState* rows,
                       PassState* states) {
   const std::size_t i = blockIdx.x;
-  const DenseRow row{chunk, prototypes, i, rows[chunk.indices[i]].label};
+  const DenseRow row(chunk, prototypes, i, rows);
   double best = -INFINITY;
   for (std::size_t j = threadIdx.x; j < chunk.count; j += blockDim.x) {
     if (!row.is_target(j)) best = max(best, row.cosine(j));
@@ -70,7 +70,7 @@ __global__ void __launch_bounds__(kChunkThreads)
     start_chunk_kernel(DeviceLoss loss, PrototypeArrays prototypes, ChunkArrays chunk,
                        const RowState* rows, PassState* states) {
   const std::size_t i = blockIdx.x;
-  const DenseRow row{chunk, prototypes, i, rows[chunk.indices[i]].label};
+  const DenseRow row(chunk, prototypes, i, rows);
   const PassState& state = states[i];
   double start = state.start;
   for (std::size_t j = threadIdx.x; j < chunk.count; j += blockDim.x) {
@@ -98,7 +98,7 @@ __global__ void __launch_bounds__(kChunkThreads)
   const std::size_t i = blockIdx.x;
   const PassState state = states[i];
   if (state.search.settled != 0) return;
-  const DenseRow row{chunk, prototypes, i, rows[chunk.indices[i]].label};
+  const DenseRow row(chunk, prototypes, i, rows);
   const AnyPower power(loss);
   double all = state.total;
   double all_slopes = state.slope;
@@ -179,7 +179,7 @@ __global__ void __launch_bounds__(kChunkThreads)
                          RowState* rows) {
   const std::size_t i = blockIdx.x;
   RowState& state = rows[chunk.indices[i]];
-  const DenseRow row{chunk, prototypes, i, state.label};
+  const DenseRow row(chunk, prototypes, i, rows);
   const RowSolution solution = state.solution;
   const double target = state.target.cosine;
   row.for_sums([&](std::size_t first, std::size_t end) {

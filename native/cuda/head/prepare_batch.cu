@@ -99,6 +99,36 @@ __global__ void refresh_kernel(PrototypeArrays prototypes, std::size_t first, st
   }
 }
 
+struct SubCentre {
+  std::size_t row;  // of the prototypes
+  double cosine;    // exact
+};
+
+// The sub-centre of a class that a row of the batch is nearest to, the first where several are.
+// Called by all lanes of a warp.
+__device__ SubCentre best_sub_centre(const PrototypeArrays& prototypes, const BatchArrays& batch,
+                                     std::size_t row, std::size_t of_class) {
+  const std::size_t first = of_class * prototypes.sub_centres;
+  SubCentre best{first, exact_cosine(prototypes, batch, row, first)};
+  for (std::size_t own = first + 1; own < first + prototypes.sub_centres; ++own) {
+    const double cosine = exact_cosine(prototypes, batch, row, own);
+    if (cosine > best.cosine) best = {own, cosine};
+  }
+  return best;
+}
+
+__global__ void sub_centres_kernel(PrototypeArrays prototypes, BatchArrays batch,
+                                   const std::int32_t* labels, std::int32_t* nearest) {
+  const std::size_t own = std::size_t{blockIdx.x} * kRowsPerBlock + threadIdx.x / kDotLanes;
+  const bool present = own < batch.rows;
+  const std::size_t row = present ? own : batch.rows - 1;
+  const bool ignored = labels[row] == kIgnoredLabel;
+  const SubCentre best =
+      best_sub_centre(prototypes, batch, row, static_cast<std::size_t>(ignored ? 0 : labels[row]));
+  if (!present || threadIdx.x % kDotLanes != 0) return;
+  nearest[row] = ignored ? kIgnoredLabel : static_cast<std::int32_t>(best.row);
+}
+
 __global__ void start_kernel(PrototypeArrays prototypes, BatchArrays batch,
                              const std::int32_t* labels, DeviceMargin margin, RowState* rows) {
   const std::size_t own = std::size_t{blockIdx.x} * kRowsPerBlock + threadIdx.x / kDotLanes;
@@ -106,19 +136,19 @@ __global__ void start_kernel(PrototypeArrays prototypes, BatchArrays batch,
   const std::size_t row = present ? own : batch.rows - 1;
   RowState state{};
   state.target = DeviceTarget::none();
-  state.label = -1;
+  state.label = state.label_row = -1;
   state.exact_from = INFINITY;
   state.ignored = is_good(batch.norms[row]) ? 0 : 1;
   if (labels != nullptr) {
     if (labels[row] == kIgnoredLabel) state.ignored = 1;
     // Lanes of a row that is ignored go along, for the shuffles of the others.
-    const auto identity = static_cast<std::size_t>(state.ignored != 0 ? 0 : labels[row]);
-    const double cosine = exact_cosine(prototypes, batch, row, identity);
-    const double measure = prototypes.reference == nullptr ? 1.0 : prototypes.reference[identity];
+    const auto label = static_cast<std::size_t>(state.ignored != 0 ? 0 : labels[row]);
+    const SubCentre best = best_sub_centre(prototypes, batch, row, label);
     if (state.ignored == 0) {
       state.label = labels[row];
-      state.label_cosine = cosine;
-      state.target = margin.target(row, cosine, measure);
+      state.label_row = static_cast<std::int64_t>(best.row);
+      state.label_cosine = best.cosine;
+      state.target = margin.target(row, best.cosine, prototypes.measure(best.row));
     }
   }
   if (present && threadIdx.x % kDotLanes == 0) rows[row] = state;
@@ -202,6 +232,21 @@ void refresh_prototypes(DeviceContext& context, const PrototypeArrays& prototype
   if (count == 0) return;
   launch(context, "refresh_kernel", &refresh_kernel, {blocks_for(count, 1, 65536), 64}, prototypes,
          first, count);
+}
+
+std::vector<std::int32_t> nearest_sub_centres(DeviceContext& context, MemoryAccount& scratch,
+                                              const PrototypeArrays& prototypes,
+                                              const PreparedBatch& batch) {
+  const BatchArrays arrays = batch.arrays();
+  std::vector<std::int32_t> found(arrays.rows);
+  const StreamDrain drain(context);
+  DeviceBuffer<std::int32_t> nearest(context, scratch, arrays.rows);
+  launch(context, "sub_centres_kernel", &sub_centres_kernel,
+         {blocks_for(arrays.rows, kRowsPerBlock, ~0u), kThreads}, prototypes, arrays,
+         batch.labels(), nearest.data());
+  nearest.download(found.data());
+  context.synchronize();
+  return found;
 }
 
 void start_rows(const HeadCall& call, const Loss& loss, const std::int32_t* labels) {

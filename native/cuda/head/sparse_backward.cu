@@ -52,7 +52,7 @@ __global__ void fill_pairs_kernel(const RowState* rows, SupportArrays supports,
     sources[first + slot] = high | slot;
   }
   if (threadIdx.x == 0) {
-    identities[first + count] = static_cast<std::uint32_t>(rows[row].label);
+    identities[first + count] = static_cast<std::uint32_t>(rows[row].label_row);
     sources[first + count] = high | kTargetSlot;
   }
 }
@@ -89,7 +89,7 @@ __global__ void embedding_gradient_kernel(PrototypeArrays prototypes, BatchArray
       const std::size_t entry = supports.offsets[row] + term;
       const bool is_entry = term < entries;
       const auto identity =
-          static_cast<std::size_t>(is_entry ? supports.identities[entry] : state.label);
+          static_cast<std::size_t>(is_entry ? supports.identities[entry] : state.label_row);
       const double coefficient = is_entry ? factors.entry * supports.posteriors[entry]
                                           : target_coefficient(factors, state);
       weights[threadIdx.x] = coefficient / prototypes.norms[identity];
@@ -251,14 +251,14 @@ void sparse_embedding_gradients(const HeadCall& call, const Supports& supports,
   launch(call.context, "embedding_gradient_kernel", &embedding_gradient_kernel,
          {{static_cast<unsigned>(call.batch.rows), tiles}, kThreads}, call.prototypes, call.batch,
          supports.arrays(), call.rows,
-         GradientFactors::of(call.loss, call.counted, call.prototypes.identities), grad_embeddings);
+         GradientFactors::of(call.loss, call.counted, call.prototypes.classes()), grad_embeddings);
 }
 
 void update_sparse(const HeadCall& call, const Supports& supports, const SortedPairs& pairs,
                    const Optimizer& optimizer) {
   if (pairs.pairs == 0) return;
   const GradientFactors factors =
-      GradientFactors::of(call.loss, call.counted, call.prototypes.identities);
+      GradientFactors::of(call.loss, call.counted, call.prototypes.classes());
   if (call.prototypes.dim <= kWarpSize * kMostRowColumns) {
     with_row_shape(call.prototypes.dim, [&](auto shape) {
       launch(call.context, "update_narrow_segments_kernel",

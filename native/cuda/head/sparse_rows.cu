@@ -7,6 +7,7 @@
 
 #include "cuda/head/candidate_stream.h"
 #include "cuda/head/exact_dot.cuh"
+#include "cuda/head/sub_centres.cuh"
 #include "cuda/launch.h"
 #include "cuda/primitives.h"
 #include "cuda/row_solver.cuh"
@@ -77,29 +78,36 @@ struct ExactCosine {
 };
 struct ExactMeasure {
   const std::int32_t* identities;
-  const float* reference;
-  __device__ double operator()(std::size_t j) const { return reference[identities[j]]; }
+  const PrototypeArrays& prototypes;
+  __device__ double operator()(std::size_t j) const {
+    return prototypes.measure(static_cast<std::size_t>(identities[j]));
+  }
 };
 
 // Adds to the cosines of a row's top classes among its entries, which ascend by identity. Called by
 // all threads.
 __device__ void add_penalty(const TopArrays& top, std::size_t row, const std::int32_t* identities,
-                            std::size_t count, double penalty, double* cosines) {
+                            std::size_t count, std::size_t sub_centres, double penalty,
+                            double* cosines) {
   if (top.count == 0) return;
   __syncthreads();
   if (threadIdx.x == 0) {
-    top.for_row(row, [&](std::int32_t identity) {
+    top.for_row(row, [&](std::int32_t of_top) {
+      const auto begin = static_cast<std::size_t>(of_top) * sub_centres;
       std::size_t low = 0;
       std::size_t high = count;
       while (low < high) {
         const std::size_t middle = (low + high) / 2;
-        if (identities[middle] < identity) {
+        if (static_cast<std::size_t>(identities[middle]) < begin) {
           low = middle + 1;
         } else {
           high = middle;
         }
       }
-      if (low < count && identities[low] == identity) cosines[low] += penalty;
+      const std::size_t end = begin + sub_centres;
+      for (; low < count && static_cast<std::size_t>(identities[low]) < end; ++low) {
+        cosines[low] += penalty;
+      }
     });
   }
   __syncthreads();
@@ -116,7 +124,7 @@ struct RowEntries {
 // and p, each thread its own. Returns how many. Called by all threads.
 template <class Visit>
 __device__ std::size_t keep_support(const DeviceLoss& loss, const RowSolution& solution,
-                                    const float* reference, const RowEntries& entries,
+                                    const PrototypeArrays& prototypes, const RowEntries& entries,
                                     std::size_t count, const Visit& visit) {
   std::size_t kept = 0;
   for (std::size_t base = 0; base < count; base += blockDim.x) {
@@ -127,7 +135,8 @@ __device__ std::size_t keep_support(const DeviceLoss& loss, const RowSolution& s
     if (j < count) {
       identity = entries.identities[j];
       cosine = entries.cosines[j];
-      p = posterior_of(loss, solution, cosine, reference == nullptr ? 1.0 : reference[identity]);
+      p = posterior_of(loss, solution, cosine,
+                       prototypes.measure(static_cast<std::size_t>(identity)));
     }
     if (p > 0) visit(cosine, p);
     const BlockOffsets offsets = block_offsets(p > 0 ? 1 : 0);
@@ -142,9 +151,27 @@ __device__ std::size_t keep_support(const DeviceLoss& loss, const RowSolution& s
   return kept;
 }
 
+// One entry of each identity stays: those of its other sub-centres are −∞ from now on. Posteriors
+// are not known yet; they hold the answers until all have asked. Called by all threads.
+__device__ void keep_best_sub_centres(const RowEntries& entries, std::size_t count,
+                                      std::size_t sub_centres) {
+  for (std::size_t j = threadIdx.x; j < count; j += blockDim.x) {
+    const bool is_best = is_best_of_identity(
+        j, count, sub_centres,
+        [&](std::size_t i) { return static_cast<std::size_t>(entries.identities[i]); },
+        [&](std::size_t i) { return entries.cosines[i]; });
+    entries.posteriors[j] = is_best ? 1 : 0;
+  }
+  __syncthreads();
+  for (std::size_t j = threadIdx.x; j < count; j += blockDim.x) {
+    if (entries.posteriors[j] == 0) entries.cosines[j] = -INFINITY;
+  }
+  __syncthreads();
+}
+
 // A block per row: threshold, posteriors, moments; the support is compacted in place.
 __global__ void __launch_bounds__(kThreads, kBlocksOfProcessor)
-    finish_kernel(DeviceLoss loss, const float* reference, SupportArrays supports,
+    finish_kernel(DeviceLoss loss, PrototypeArrays prototypes, SupportArrays supports,
                   const std::uint32_t* counts, TopArrays top, RowState* rows) {
   const std::size_t row = blockIdx.x;
   RowState& state = rows[row];
@@ -158,12 +185,15 @@ __global__ void __launch_bounds__(kThreads, kBlocksOfProcessor)
   double* cosines = supports.cosines + first;
   double* posteriors = supports.posteriors + first;
   const DeviceTarget target = state.target;
+  const bool has_measure = prototypes.reference != nullptr;
+  const std::size_t sub_centres = prototypes.sub_centres;
+  const RowEntries entries{identities, cosines, posteriors};
+  if (sub_centres > 1) keep_best_sub_centres(entries, count, sub_centres);
   // The penalty is in the logits, not in the cosines that the gradient is projected with.
-  add_penalty(top, row, identities, count, top.penalty, cosines);
+  add_penalty(top, row, identities, count, sub_centres, top.penalty, cosines);
   bool out_of_range = false;
-  RowSolution solution =
-      solve_row(loss, target, count, count, reference != nullptr, ExactCosine{cosines},
-                ExactMeasure{identities, reference}, 0, out_of_range);
+  RowSolution solution = solve_row(loss, target, count, count, has_measure, ExactCosine{cosines},
+                                   ExactMeasure{identities, prototypes}, 0, out_of_range);
   if (out_of_range) {
     // The dense rows' solver meets the same measures and says what is wrong with them.
     if (threadIdx.x == 0) {
@@ -174,22 +204,21 @@ __global__ void __launch_bounds__(kThreads, kBlocksOfProcessor)
   }
   double others = 0;
   double excess = 0;
-  std::size_t kept = keep_support(loss, solution, reference, {identities, cosines, posteriors},
-                                  count, [](double, double) {});
+  std::size_t kept =
+      keep_support(loss, solution, prototypes, entries, count, [](double, double) {});
   if (kept < count) {
     // How many candidates the filter let through beside the support decided which thread added
     // what. Once more without them: results depend on the support alone.
-    solution = solve_row(loss, target, kept, kept, reference != nullptr, ExactCosine{cosines},
-                         ExactMeasure{identities, reference}, 0, out_of_range);
+    solution = solve_row(loss, target, kept, kept, has_measure, ExactCosine{cosines},
+                         ExactMeasure{identities, prototypes}, 0, out_of_range);
   }
-  kept = keep_support(loss, solution, reference, {identities, cosines, posteriors}, kept,
-                      [&](double cosine, double p) {
-                        others += p;
-                        excess += p * (cosine - target.cosine);
-                      });
+  kept = keep_support(loss, solution, prototypes, entries, kept, [&](double cosine, double p) {
+    others += p;
+    excess += p * (cosine - target.cosine);
+  });
   others = block_sum(others);
   excess = block_sum(excess);
-  add_penalty(top, row, identities, kept, -top.penalty, cosines);
+  add_penalty(top, row, identities, kept, sub_centres, -top.penalty, cosines);
   if (threadIdx.x != 0) return;
   state.solution = solution;
   state.others = others;
@@ -229,8 +258,7 @@ Supports solve_sparse_rows(const HeadCall& call) {
            call.prototypes, call.batch, candidates, supports.arrays());
   }
   launch(context, "finish_kernel", &finish_kernel, {static_cast<unsigned>(rows), kThreads},
-         call.loss, call.prototypes.reference, supports.arrays(), stream.counts(), call.top,
-         call.rows);
+         call.loss, call.prototypes, supports.arrays(), stream.counts(), call.top, call.rows);
   return supports;
 }
 
