@@ -2,9 +2,9 @@
 // the same sources compiled for the host (native/emulation/ptx/interpreter.h).
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { inParallel } from './in-parallel.mjs';
 import { cudaSources, findNvcc, writePtx } from './nvcc.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -22,14 +22,9 @@ async function compile(asker) {
   const nvcc = findNvcc(asker);
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
-  const left = [...sources];
-  const work = async () => {
-    for (let next = left.pop(); next !== undefined; next = left.pop()) {
-      const output = path.join(folder, next.file);
-      await writePtx(nvcc, root, next.source, ARCHITECTURE, output);
-    }
-  };
-  await Promise.all(Array.from({ length: availableParallelism() }, work));
+  await inParallel(sources, ({ source, file }) =>
+    writePtx(nvcc, root, source, ARCHITECTURE, path.join(folder, file)),
+  );
 }
 
 /** Names as C++ has them, without the namespaces that tell nvcc's kernels from the host's. */

@@ -81,6 +81,7 @@ const ALL = withHopper(
 /** The files that compare every filter, every loss and the products with the references. */
 const KERNELS = [
   ...(emulated ? [] : ['test/gpu.test.ts', 'test/device-tiers.test.ts']),
+  'test/device-sub-centres.test.ts',
   ...['test/device-fast.test.ts', 'test/head-vectors.test.ts'],
   ...['test/loss-vectors.test.ts', 'test/entmax.test.ts'],
 ];

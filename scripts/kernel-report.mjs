@@ -8,11 +8,12 @@
 //   node scripts/kernel-report.mjs --counts        the instructions only, in seconds
 import { execFile, execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { availableParallelism, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
 import { CUDA_ARCHITECTURES } from './cuda-architectures.mjs';
+import { inParallel } from './in-parallel.mjs';
 import { instructionCounts, reportCounts } from './instruction-counts.mjs';
 import { cudaSources, findNvcc, nvccOptions } from './nvcc.mjs';
 
@@ -101,23 +102,21 @@ const jobs = cudaSources(root)
   .flatMap((source) =>
     architectures.map((architecture) => ({ source, architecture })),
   );
-const kernels = [];
 let failed = false;
-async function work() {
-  for (let job = jobs.pop(); job !== undefined; job = jobs.pop()) {
-    const output = path.join(folder, `${jobs.length}.cubin`);
-    try {
-      kernels.push(
-        ...(await compile(nvcc, job.source, job.architecture, output)),
-      );
-    } catch (error) {
-      failed = true;
-      console.error(`${job.source}, sm_${job.architecture}:\n${error.stderr}`);
-    }
+const found = await inParallel(jobs, async ({ source, architecture }) => {
+  const name = `${path.basename(source)}-${architecture}.cubin`;
+  const output = path.join(folder, name);
+  try {
+    return await compile(nvcc, source, architecture, output);
+  } catch (error) {
+    failed = true;
+    console.error(`${source}, sm_${architecture}:\n${error.stderr}`);
+    return [];
+  } finally {
     rmSync(output, { force: true });
   }
-}
-await Promise.all(Array.from({ length: availableParallelism() }, work));
+});
+const kernels = found.flat();
 const counts = await instructionCounts(nvcc, root, folder);
 rmSync(folder, { recursive: true });
 demangle(kernels);

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 
+#include "cuda/head/dense_chunks.h"
 #include "cuda/pair_product.h"
 #include "emulation_bench.h"
 
@@ -197,9 +198,28 @@ void test_pairs() {
   }
 }
 
+// However many rows stream: chunks are whole sums, sums whole identities, and a chunk of several
+// sums has pieces that end with each of them.
+void test_chunks() {
+  for (std::size_t sub_centres = 1; sub_centres <= 256; ++sub_centres) {
+    const std::size_t sum = sum_identities(sub_centres);
+    expect(sum % sub_centres == 0 && sum <= kSumIdentities && 2 * sum >= kSumIdentities,
+           "a sum of " + std::to_string(sum));
+    for (std::size_t rows = 1; rows < std::size_t{1} << 20; rows = 3 * rows + 1) {
+      const std::size_t chunk = chunk_identities(rows, 512, sub_centres);
+      expect(chunk >= sum && section_identities(sub_centres) % chunk == 0 &&
+                 (chunk == sum || sum % kPairPiece == 0),
+             "a chunk of " + std::to_string(chunk) + " where a sum has " + std::to_string(sum));
+    }
+  }
+  expect(sum_identities(1) == 4096 && sum_identities(3) == 3072 && sum_identities(9) == 4095,
+         "sums of 1, 3 and 9 sub-centres");
+}
+
 }  // namespace
 
 const test::Cases kProductCases = {
+    {"chunks of rows that stream", &test_chunks},
     {"pairs of float16", &test_pairs},
     {"float32 products of pairs", &test_products},
     {"products of one sign", &test_positive_products},
