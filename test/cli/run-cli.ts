@@ -1,7 +1,10 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
 const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+const inOneProcess = fileURLToPath(
+  new URL('in-one-process.mjs', import.meta.url),
+);
 
 /** What a run of the command line left behind. */
 export interface CliResult {
@@ -33,4 +36,14 @@ export function runCli(
     child.on('error', reject);
     child.on('close', (code) => resolve({ code, stdout, stderr }));
   });
+}
+
+/** Runs several command lines that end by themselves, one after the other in one process. */
+export function runAll(lines: readonly (readonly string[])[]): CliResult[] {
+  return JSON.parse(
+    execFileSync(process.execPath, [inOneProcess], {
+      input: JSON.stringify([main, lines]),
+      encoding: 'utf8',
+    }),
+  );
 }

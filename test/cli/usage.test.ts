@@ -4,7 +4,7 @@ import { sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { useTemporaryDirectory } from '../io/temporary-directory.js';
-import { runCli } from './run-cli.js';
+import { runAll, runCli } from './run-cli.js';
 
 const files = ['--embeddings', 'x', '--labels', 'y', '--out', 'z'];
 
@@ -23,7 +23,7 @@ test.each([
   expect(result.stdout).toMatch(text);
 });
 
-test.each([
+const badUsages: readonly (readonly [string[], RegExp])[] = [
   [['fly'], /no command 'fly'/],
   [['toString'], /no command 'toString'/],
   [['info', '--fast'], /--fast/],
@@ -122,8 +122,13 @@ test.each([
     /--out must be the name of an npy file, not 'y\.txt'/,
   ],
   [['demo', '--seed', 'x'], /--seed must be a whole number/],
-] as const)('%j is bad usage', async (args, message) => {
-  const result = await runCli(args);
+];
+
+const results = runAll(badUsages.map(([args]) => args));
+
+test.each(
+  badUsages.map(([args, message], i) => [args, message, results[i]!] as const),
+)('%j is bad usage', (_, message, result) => {
   expect(result).toMatchObject({ code: 2, stdout: '' });
   expect(result.stderr).toMatch(message);
   expect(result.stderr).toMatch(/; see alphamargin (\w+ )?--help\n$/);
