@@ -95,7 +95,7 @@ const ASAN_TESTS = {
       'bounds are stale',
       // With sub-centres one filter is enough, and one way to stream.
       'sub-centres, (simt|wgmma|mma-)',
-      'sub-centres, mma (B 131|stale)',
+      'sub-centres, mma (B 131|stale|nearest)',
       'rows that stream past sub-centres',
       'sub-centres (in any order|keep the cosines)',
       'changes no result',
