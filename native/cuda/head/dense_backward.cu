@@ -52,14 +52,11 @@ __global__ void __launch_bounds__(kChunkThreads)
   classes.for_sums([&](std::size_t first, std::size_t end) {
     double projection = 0;
     for (std::size_t j = first + threadIdx.x; j < end; j += blockDim.x) {
-      const double cosine = classes.cosine(j);
-      if (cosine == -INFINITY) {
-        own[j] = 0;
-        chunk.cosines[i * chunk.count + j] = 0;
-        continue;
-      }
+      double cosine = classes.cosine(j);
+      const bool takes_part = cosine > -INFINITY;
+      if (!takes_part) cosine = chunk.cosines[i * chunk.count + j] = 0;
       double coefficient = 0;
-      if (!classes.is_target(j)) {
+      if (takes_part && !classes.is_target(j)) {
         const double p = posterior_of(loss, solution, cosine, classes.measure(j));
         coefficient = factors.entry * (p - factors.uniform);
       }
