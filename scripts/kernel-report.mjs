@@ -5,9 +5,11 @@
 // has other instructions than scripts/instruction-counts.mjs expects.
 //
 //   node scripts/kernel-report.mjs [--arch=90a] [--only=filter] [--json FILE]
+//   node scripts/kernel-report.mjs --arch=90a --ptx=build/ptx   by way of PTX that is kept, for
+//                                                  scripts/test-ptx.mjs --keep-ptx
 //   node scripts/kernel-report.mjs --counts        the instructions only, in seconds
 import { execFile, execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -15,7 +17,13 @@ import { parseArgs, promisify } from 'node:util';
 import { CUDA_ARCHITECTURES } from './cuda-architectures.mjs';
 import { inParallel } from './in-parallel.mjs';
 import { instructionCounts, reportCounts } from './instruction-counts.mjs';
-import { cudaSources, findNvcc, nvccOptions } from './nvcc.mjs';
+import {
+  cudaSources,
+  findNvcc,
+  nvccOptions,
+  ptxName,
+  writePtx,
+} from './nvcc.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
@@ -23,6 +31,7 @@ const { values } = parseArgs({
   options: {
     arch: { type: 'string' },
     json: { type: 'string' },
+    ptx: { type: 'string' },
     only: { type: 'string', default: '' },
     counts: { type: 'boolean', default: false },
   },
@@ -54,6 +63,11 @@ function parseReport(text, architecture) {
 }
 
 async function compile(nvcc, source, architecture, output) {
+  let input = source;
+  if (values.ptx !== undefined) {
+    input = path.join(values.ptx, ptxName(source));
+    await writePtx(nvcc, root, source, architecture, input);
+  }
   const { stderr, stdout } = await promisify(execFile)(
     nvcc,
     [
@@ -62,7 +76,7 @@ async function compile(nvcc, source, architecture, output) {
       `-gencode=arch=compute_${architecture},code=sm_${architecture}`,
       // Without the host's half, which takes three times as long and is the same for all.
       '-cubin',
-      source,
+      input,
       '-o',
       output,
     ],
@@ -96,6 +110,14 @@ if (values.counts) {
   const counts = await instructionCounts(nvcc, root, folder);
   rmSync(folder, { recursive: true });
   process.exit(reportCounts(counts) ? 0 : 1);
+}
+if (values.ptx !== undefined) {
+  if (architectures.length !== 1) {
+    console.error('kernel-report: --ptx needs one --arch');
+    process.exit(2);
+  }
+  rmSync(values.ptx, { recursive: true, force: true });
+  mkdirSync(values.ptx, { recursive: true });
 }
 const jobs = cudaSources(root)
   .filter((source) => path.basename(source).includes(values.only))

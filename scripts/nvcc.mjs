@@ -40,6 +40,9 @@ export function cudaSources(root) {
   return below(path.join(root, 'native', 'cuda'));
 }
 
+/** What the PTX of a source is called. */
+export const ptxName = (source) => `${path.basename(source, '.cu')}.ptx`;
+
 /** Compiles one source to PTX. */
 export async function writePtx(nvcc, root, source, architecture, output) {
   const options = [

@@ -14,12 +14,15 @@ import { parseArgs } from 'node:util';
 import { emulatedPtx } from './emulated-ptx.mjs';
 
 /**
- * Runs of vitest, side by side: every filter with two blocks of rows; and posteriors, losses, steps of a
+ * Runs of vitest, side by side: every filter with two blocks of rows, sub-centres too; and posteriors, losses, steps of a
  * head, identification.
  */
 const QUICK = [
-  ['test/device-tiers', '-t', 'wgmma\\S* B 131'],
-  ['test/device-tiers', '-t', ', (mma\\S*|simt) B 131'],
+  ['test/device-tiers', 'test/device-sub-centres', '-t', 'wgmma\\S* B 131'],
+  [
+    ...['test/device-tiers', 'test/device-sub-centres'],
+    ...['-t', ', (mma\\S*|simt) B 131'],
+  ],
   [
     'test/entmax-backward',
     'test/head-checkpoint',

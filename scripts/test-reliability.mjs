@@ -6,28 +6,32 @@
 //   npm run test:reliability -- --parts a,b       some parts
 //   npm run test:reliability -- --seed 7          other random choices; failures print their seed
 //   npm run test:reliability -- --calls 1000000   more hostile calls
-import { spawnSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { inParallel } from './in-parallel.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
-/** Parts in their order: name and what it is about. */
+/** Parts, the longest first: name and what it is about. */
 const PARTS = {
+  'native-fuzz': 'coverage-guided fuzzing of the native solver',
+  'allocation-failures': 'every allocation of the addon fails in turn',
   boundary: 'hostile arguments to every function',
   parsers: 'damaged files to every reader',
-  'native-fuzz': 'coverage-guided fuzzing of the native solver',
+  numerics: 'hostile numbers against float64',
+  'supply-chain': 'what users install',
   lifetimes: 'threads, workers, dispose and abort',
   checkpoints: 'killed saves, full disks, flipped bits',
-  'allocation-failures': 'every allocation of the addon fails in turn',
   'memory-growth': 'memory over many steps',
-  numerics: 'hostile numbers against float64',
   soak: 'load, and the delay of the event loop',
-  'supply-chain': 'what users install',
 };
+
+/** What measures the machine, or uses all of it; the others run side by side. */
+const ALONE = ['lifetimes', 'checkpoints', 'memory-growth', 'soak'];
 
 const { values } = parseArgs({
   options: {
@@ -48,26 +52,31 @@ if (unknown.length > 0) {
 
 const failures = [];
 const skipped = [];
-for (const name of wanted) {
-  console.log(`== ${name}: ${PARTS[name]}`);
+
+/** Runs a part; resolves to { status, signal, stdout }. */
+function outcome(name, log) {
+  const args = [
+    '--expose-gc',
+    path.join(root, 'test', 'reliability', `${name}.mjs`),
+    ...(values.quick ? ['--quick'] : []),
+    ...['--seed', values.seed, '--log', log],
+    ...(values.calls === undefined ? [] : ['--calls', values.calls]),
+  ];
+  const options = { cwd: root, maxBuffer: 2 ** 28 };
+  return new Promise((resolve) => {
+    const child = execFile(process.execPath, args, options, (error, stdout) => {
+      const { code = 0, signal = null } = error ?? {};
+      resolve({ status: code, signal, stdout });
+    });
+    child.stderr.pipe(process.stderr);
+  });
+}
+
+async function run(name) {
   const log = path.join(os.tmpdir(), `alphamargin-${process.pid}-${name}`);
   const started = performance.now();
-  const { status, signal, stdout } = spawnSync(
-    process.execPath,
-    [
-      '--expose-gc',
-      path.join(root, 'test', 'reliability', `${name}.mjs`),
-      ...(values.quick ? ['--quick'] : []),
-      ...['--seed', values.seed, '--log', log],
-      ...(values.calls === undefined ? [] : ['--calls', values.calls]),
-    ],
-    {
-      cwd: root,
-      encoding: 'utf8',
-      stdio: ['ignore', 'pipe', 'inherit'],
-      maxBuffer: 2 ** 28,
-    },
-  );
+  const { status, signal, stdout } = await outcome(name, log);
+  console.log(`== ${name}: ${PARTS[name]}`);
   process.stdout.write(stdout);
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
   console.log(`      ${'seconds'.padEnd(58)} ${seconds}`);
@@ -83,6 +92,14 @@ for (const name of wanted) {
     );
   }
   rmSync(log, { force: true });
+}
+
+await inParallel(
+  wanted.filter((name) => !ALONE.includes(name)),
+  run,
+);
+for (const name of wanted.filter((name) => ALONE.includes(name))) {
+  await run(name);
 }
 for (const what of skipped) console.log(`SKIPPED: ${what}`);
 for (const failure of failures) console.log(`failed: ${failure}`);
