@@ -14,8 +14,8 @@ import { parseArgs } from 'node:util';
 import { emulatedPtx } from './emulated-ptx.mjs';
 
 /**
- * Runs of vitest, side by side: every filter with two blocks of rows, sub-centres too; and posteriors, losses, steps of a
- * head, identification.
+ * Runs of vitest, side by side: every filter with two blocks of rows, with sub-centres too; and
+ * posteriors, losses, steps of a head, identification.
  */
 const QUICK = [
   ['test/device-tiers', 'test/device-sub-centres', '-t', 'wgmma\\S* B 131'],
