@@ -11,7 +11,7 @@ import {
   sgd,
   tensor,
 } from '../lib/index.js';
-import { largestDifference } from './helpers/contract.js';
+import { expectLoss, largestDifference } from './helpers/contract.js';
 import { onDevice } from './helpers/emulation.js';
 import { expectFailure } from './helpers/failures.js';
 import {
@@ -338,7 +338,12 @@ describe('sub-centres', () => {
       using loaded = await PrototypeHead.load(file);
       expect(loaded.subCentres).toBe(3);
       expect(loaded.identities).toBe(40);
+      using onCpu = await PrototypeHead.load(file, { device: 'cpu' });
+      onCpu.stepSync(x, y);
       expect(loaded.stepSync(x, y).losses).toEqual(head.stepSync(x, y).losses);
+      head.evaluateSync(x, y).losses.forEach((loss, i) => {
+        expectLoss(onCpu.evaluateSync(x, y).losses[i]!, loss);
+      });
       expect(await loaded.prototypes()).toEqual(await head.prototypes());
     } finally {
       rmSync(folder, { recursive: true });
