@@ -322,7 +322,7 @@ export interface NativeBackend {
     scratchOfRow: number,
     /** Whether the filter of the CPU has a copy of the prototypes in bytes. */
     hasShadow: boolean,
-    /** Prototypes of each identity, CPU only. */
+    /** Prototypes of each identity. */
     subCentres: number,
     filter: string,
     fast: boolean,

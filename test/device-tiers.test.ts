@@ -20,6 +20,7 @@ import {
   randomLabels,
 } from './helpers/random.js';
 import { referenceHead } from './helpers/reference-head.js';
+import { expectUpdate, largeLearningRate } from './helpers/updates.js';
 
 /*
  * All tiers of the filter at awkward sizes, with room for the candidates and without: whatever a
@@ -65,9 +66,7 @@ function problemOf(loss: LossSpecification, setting: Setting) {
 async function expectReferenceStep(loss: LossSpecification, setting: Setting) {
   const { identities, dim, scratchBudget, filter = 'auto' } = setting;
   const { prototypes, labels, embeddings, expected } = problemOf(loss, setting);
-  const squares = expected.gradPrototypes.reduce((sum, g) => sum + g * g, 0);
-  const norm = Math.sqrt(squares) || 1;
-  const learningRate = (1000 * Math.sqrt(identities * dim)) / norm;
+  const learningRate = largeLearningRate(expected.gradPrototypes);
   using head = new PrototypeHead({
     identities,
     dim,
@@ -84,13 +83,7 @@ async function expectReferenceStep(loss: LossSpecification, setting: Setting) {
   expect(
     relativeError(result.gradEmbeddings.data, expected.gradEmbeddings),
   ).toBeLessThanOrEqual(contract.headGradient);
-  const moved = Float64Array.from(
-    (await head.prototypes()).data,
-    (value, k) => (prototypes.data[k]! - value) / learningRate,
-  );
-  expect(relativeError(moved, expected.gradPrototypes)).toBeLessThanOrEqual(
-    contract.headGradient,
-  );
+  await expectUpdate(head, prototypes, expected.gradPrototypes, learningRate);
   return result;
 }
 

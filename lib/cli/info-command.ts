@@ -1,7 +1,8 @@
 import { parseArgs } from 'node:util';
 import { type BackendInfo, backendInfo } from '../backend-info.js';
 import { planReport } from './plan-report.js';
-import { OptionReader, readSubCentres, UsageError } from './usage.js';
+import { readSubCentres } from './sub-centres-option.js';
+import { OptionReader, UsageError } from './usage.js';
 
 /** Text of `alphamargin info --help`. */
 export const help = `Usage: alphamargin info [--plan C,D [--batch B] [--sub-centres K]]

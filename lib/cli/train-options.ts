@@ -4,14 +4,9 @@ import { adagrad, sgd } from '../optimizer.js';
 import { chooseLoss, LOSS_NAMES, parseInterTopK } from './loss-options.js';
 import { parseSampler, SAMPLER_NAMES } from './sampling.js';
 import { parseLearningRateSchedule, parseMarginRamp } from './schedules.js';
+import { readSubCentres } from './sub-centres-option.js';
 import type { TrainingRecipe } from './training-recipe.js';
-import {
-  asUsage,
-  OptionReader,
-  readSubCentres,
-  readThreads,
-  UsageError,
-} from './usage.js';
+import { asUsage, OptionReader, readThreads, UsageError } from './usage.js';
 
 /** What `alphamargin train` was asked to do. */
 export interface TrainArguments {

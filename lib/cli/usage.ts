@@ -1,5 +1,4 @@
 import { AlphaMarginError } from '../errors.js';
-import { LARGEST_SUB_CENTRES } from '../head-options.js';
 
 /** Most threads the backend starts. */
 const LARGEST_THREAD_COUNT = 1024;
@@ -111,11 +110,6 @@ export class OptionReader {
     }
     return word;
   }
-}
-
-/** `--sub-centres`: prototypes of each identity. */
-export function readSubCentres(read: OptionReader): number {
-  return read.integer('sub-centres', 1, LARGEST_SUB_CENTRES) ?? 1;
 }
 
 /** Number of threads for the kernels, or undefined when the option was not given. */
