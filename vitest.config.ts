@@ -47,36 +47,38 @@ class LongestFirst extends BaseSequencer {
   }
 }
 
-/** `vitest run --project cuda` asks for a GPU; without that, none is expected. */
-const gpuWanted = process.argv.some((argument) =>
-  /^(--project=)?cuda$/.test(argument),
-);
-
-/** `npm run test:browser` asks for Chromium; without that, none is expected. */
-const browserWanted = process.argv.some((argument) =>
-  /^(--project=)?browser$/.test(argument),
-);
+/** Projects that need what is not on every machine: `vitest run --project NAME` asks for them. */
+const isWanted = (project: string) =>
+  process.argv.some((argument) =>
+    new RegExp(`^(--project=)?${project}$`).test(argument),
+  );
 
 const BROWSER = 'test/browser/**/*.test.ts';
+/** On a real GPU. */
+const GPU = 'test/gpu.test.ts';
+/** On what nvcc compiled, with the emulated device's libcudart (scripts/test-nvcc.mjs). */
+const NVCC = 'test/nvcc/**/*.test.ts';
 
-/** The one suite, on one device: what 'auto' means, in child processes too. */
-function onDevice(device: string, exclude: string[]) {
+/** Every thread of a kernel is run in turn: what takes seconds elsewhere takes a minute here. */
+const EMULATED = { testTimeout: 300_000 };
+
+/**
+ * The one suite, but for `exclude`; `device` is what 'auto' means, in child processes too.
+ */
+function suite(
+  name: string,
+  device: string,
+  exclude: string[],
+  settings: object = {},
+) {
   return {
     extends: true as const,
     test: {
-      name: device,
+      name,
       include: ['test/**/*.test.ts'],
-      exclude: [
-        BROWSER,
-        ...exclude,
-        ...(device === 'cuda' ? [] : ['test/gpu.test.ts']),
-      ],
+      exclude: [BROWSER, ...exclude],
       env: { ALPHAMARGIN_DEVICE: device },
-      // Every thread of a kernel is run in turn: what takes seconds elsewhere takes a minute here.
-      ...(device === 'cuda-emulated' ? { testTimeout: 300_000 } : {}),
-      // One process at a time has the GPU, and a new one for each file: after a fault of a kernel
-      // nothing works any more in the old.
-      ...(device === 'cuda' ? { maxWorkers: 1, isolate: true } : {}),
+      ...settings,
     },
   };
 }
@@ -107,10 +109,35 @@ export default defineConfig({
     maxWorkers: 2,
     sequence: { sequencer: LongestFirst },
     projects: [
-      onDevice('cpu', []),
-      onDevice('cuda-emulated', INDEPENDENT),
-      ...(gpuWanted ? [onDevice('cuda', INDEPENDENT)] : []),
-      ...(browserWanted
+      suite('cpu', 'cpu', [GPU, NVCC]),
+      suite(
+        'cuda-emulated',
+        'cuda-emulated',
+        [...INDEPENDENT, GPU, NVCC],
+        EMULATED,
+      ),
+      // One process at a time has the GPU, and a new one for each file: after a fault of a kernel
+      // nothing works any more in the old.
+      ...(isWanted('cuda')
+        ? [
+            suite('cuda', 'cuda', [...INDEPENDENT, NVCC], {
+              maxWorkers: 1,
+              isolate: true,
+            }),
+          ]
+        : []),
+      // Sizes for a GPU in a package that is installed: what it tests is the package.
+      ...(isWanted('nvcc')
+        ? [
+            suite(
+              'nvcc',
+              'cuda',
+              [...INDEPENDENT, 'test/package.test.ts'],
+              EMULATED,
+            ),
+          ]
+        : []),
+      ...(isWanted('browser')
         ? [
             {
               extends: true as const,

@@ -5,7 +5,7 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { inParallel } from './in-parallel.mjs';
-import { cudaSources, findNvcc, ptxName, writePtx } from './nvcc.mjs';
+import { cudaSources, findNvcc, writePtx } from './nvcc.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const folder = path.join(root, 'build', 'ptx');
@@ -15,7 +15,7 @@ const ARCHITECTURE = '90a';
 
 const sources = cudaSources(root).map((source) => ({
   source,
-  file: ptxName(source),
+  file: `${path.basename(source, '.cu')}.ptx`,
 }));
 
 async function compile(asker) {

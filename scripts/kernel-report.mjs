@@ -5,11 +5,11 @@
 // has other instructions than scripts/instruction-counts.mjs expects.
 //
 //   node scripts/kernel-report.mjs [--arch=90a] [--only=filter] [--json FILE]
-//   node scripts/kernel-report.mjs --arch=90a --ptx=build/ptx   by way of PTX that is kept, for
-//                                                  scripts/test-ptx.mjs --keep-ptx
+//   node scripts/kernel-report.mjs --arch=90a --built=build/nvcc   of the PTX in the objects that
+//                                                  scripts/test-nvcc.mjs has compiled
 //   node scripts/kernel-report.mjs --counts        the instructions only, in seconds
 import { execFile, execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -17,13 +17,7 @@ import { parseArgs, promisify } from 'node:util';
 import { CUDA_ARCHITECTURES } from './cuda-architectures.mjs';
 import { inParallel } from './in-parallel.mjs';
 import { instructionCounts, reportCounts } from './instruction-counts.mjs';
-import {
-  cudaSources,
-  findNvcc,
-  nvccOptions,
-  ptxName,
-  writePtx,
-} from './nvcc.mjs';
+import { builtPtx, cudaSources, findNvcc, nvccOptions } from './nvcc.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
@@ -31,7 +25,7 @@ const { values } = parseArgs({
   options: {
     arch: { type: 'string' },
     json: { type: 'string' },
-    ptx: { type: 'string' },
+    built: { type: 'string' },
     only: { type: 'string', default: '' },
     counts: { type: 'boolean', default: false },
   },
@@ -64,9 +58,9 @@ function parseReport(text, architecture) {
 
 async function compile(nvcc, source, architecture, output) {
   let input = source;
-  if (values.ptx !== undefined) {
-    input = path.join(values.ptx, ptxName(source));
-    await writePtx(nvcc, root, source, architecture, input);
+  if (values.built !== undefined) {
+    input = `${output}.ptx`;
+    writeFileSync(input, builtPtx(values.built, root, source));
   }
   const { stderr, stdout } = await promisify(execFile)(
     nvcc,
@@ -111,13 +105,9 @@ if (values.counts) {
   rmSync(folder, { recursive: true });
   process.exit(reportCounts(counts) ? 0 : 1);
 }
-if (values.ptx !== undefined) {
-  if (architectures.length !== 1) {
-    console.error('kernel-report: --ptx needs one --arch');
-    process.exit(2);
-  }
-  rmSync(values.ptx, { recursive: true, force: true });
-  mkdirSync(values.ptx, { recursive: true });
+if (values.built !== undefined && architectures.length !== 1) {
+  console.error('kernel-report: --built needs one --arch');
+  process.exit(2);
 }
 const jobs = cudaSources(root)
   .filter((source) => path.basename(source).includes(values.only))

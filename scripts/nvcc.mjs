@@ -1,6 +1,6 @@
 // nvcc, and what it compiles.
 import { execFile, execFileSync } from 'node:child_process';
-import { readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { promisify } from 'node:util';
 
@@ -40,8 +40,18 @@ export function cudaSources(root) {
   return below(path.join(root, 'native', 'cuda'));
 }
 
-/** What the PTX of a source is called. */
-export const ptxName = (source) => `${path.basename(source, '.cu')}.ptx`;
+/** The PTX in the object of a source, in a folder where CMake has built it without compression. */
+export function builtPtx(folder, root, source) {
+  const object = path.join(
+    ...[folder, 'CMakeFiles', 'alphamargin_cuda.dir'],
+    `${path.relative(root, source)}.o`,
+  );
+  const bytes = readFileSync(object);
+  const begin = bytes.indexOf('\n.version ');
+  const end = bytes.indexOf(0, begin);
+  if (begin < 0 || end < 0) throw new Error(`${object} has no PTX`);
+  return bytes.subarray(begin, end);
+}
 
 /** Compiles one source to PTX. */
 export async function writePtx(nvcc, root, source, architecture, output) {

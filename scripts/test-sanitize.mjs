@@ -14,9 +14,9 @@
 // them: their races are what the permuted orders of test/device-order.test.ts find.
 import { execFile, execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { cmakeBuild } from './cmake-build.mjs';
 import { inParallel } from './in-parallel.mjs';
 
 /**
@@ -121,27 +121,14 @@ function report(good, name, details = '') {
 }
 
 /** Builds targets with flags in a folder of their own; returns the folder. */
-function build(name, flags, targets, definitions) {
-  const folder = path.join(root, 'build', name);
-  const run = (...args) => {
-    const { status, stdout, stderr } = spawnSync('cmake', args, {
-      cwd: root,
-      encoding: 'utf8',
-    });
-    if (status !== 0) throw new Error(`cmake failed:\n${stdout}${stderr}`);
-  };
-  run(
-    ...['-S', root, '-B', folder, '-DCMAKE_BUILD_TYPE=Release'],
+function build(name, flags, targets, definitions = []) {
+  return cmakeBuild(name, targets, [
     '-DALPHAMARGIN_CUDA=OFF',
     // Instrumented code gains little from more, and takes twice as long to compile.
     `-DCMAKE_CXX_FLAGS=${flags} -g1`,
     '-DCMAKE_CXX_FLAGS_RELEASE=-O1 -DNDEBUG',
-    ...definitions(folder),
-  );
-  const jobs =
-    process.env.CMAKE_BUILD_PARALLEL_LEVEL ?? os.availableParallelism();
-  run('--build', folder, '--parallel', String(jobs), '--target', ...targets);
-  return folder;
+    ...definitions,
+  ]);
 }
 
 /** Exit status and stderr of a program. */
@@ -237,10 +224,6 @@ const folder = build(
   '-fsanitize=address,undefined -fno-sanitize-recover=undefined ' +
     '-fno-sanitize=null,vptr,object-size,pointer-overflow,nonnull-attribute,returns-nonnull-attribute',
   ['emulation_test', 'kernel_sets_test', 'alphamargin'],
-  (built) => [
-    `-DCMAKE_JS_INC=${path.join(root, 'node_modules', 'node-api-headers', 'include')}`,
-    `-DCMAKE_LIBRARY_OUTPUT_DIRECTORY=${path.join(built, 'build', 'Release')}`,
-  ],
 );
 if (only !== undefined) {
   runSuite(only, { files, without: [] }, folder);
@@ -265,7 +248,7 @@ if (only !== undefined) {
     'sanitize-thread',
     '-fsanitize=thread',
     ['thread_pool_test'],
-    () => ['-DALPHAMARGIN_EMULATION=OFF'],
+    ['-DALPHAMARGIN_EMULATION=OFF'],
   );
   // ThreadSanitizer of older compilers does not start where addresses are too random.
   const canFix = spawnSync('setarch', ['-R', 'true']).status === 0;

@@ -129,6 +129,7 @@ void Launch::run(const std::function<void()>& body) {
         block.index = dim3(static_cast<unsigned>(place % grid_.x),
                            static_cast<unsigned>(place / grid_.x % grid_.y),
                            static_cast<unsigned>(place / grid_.x / grid_.y));
+        std::fill_n(block.votes, 3, false);
       }
       run_cluster();
     }
@@ -150,6 +151,7 @@ void Launch::run_cluster() {
     thread->instruction = nullptr;
     thread->copies.clear();
     thread->copy_group = 0;
+    thread->vote = 0;
     thread->products.clear();
     thread->product_group = 0;
     thread->fibre.prepare(&Launch::thread_entry, this);
@@ -333,6 +335,18 @@ void Launch::suspend(Waiting waiting, const char* operation, std::source_locatio
 
 void Launch::block_barrier(std::source_location place) {
   suspend(Waiting::kBlock, "__syncthreads", place);
+}
+
+bool Launch::block_any(bool predicate, std::source_location place) {
+  Thread& thread = *running_;
+  bool (&votes)[3] = thread.block->votes;
+  const unsigned own = thread.vote;
+  thread.vote = (own + 1) % 3;
+  votes[own] = votes[own] || predicate;
+  block_barrier(place);
+  // All have read the one before, and nobody votes in it again before all have been here.
+  votes[(own + 2) % 3] = false;
+  return votes[own];
 }
 
 void Launch::cluster_barrier(std::source_location place) {

@@ -47,7 +47,8 @@ struct Block {
   };
 
   dim3 index;
-  unsigned rank = 0;  // within its cluster
+  unsigned rank = 0;   // within its cluster
+  bool votes[3] = {};  // at barriers that take them: of one, the one before, the one after
   std::map<const void*, SharedArray> shared;
   SharedArray dynamic;
 };
@@ -69,6 +70,7 @@ struct Thread {
   unsigned char (*seen)[kLaneBytes] = nullptr;  // what all lanes handed over
   std::vector<PendingCopy> copies;
   unsigned copy_group = 0;                       // of the copies issued next
+  unsigned vote = 0;                             // which of its block's comes next
   const std::uint64_t* phase_barrier = nullptr;  // whose phase it waits for
   unsigned parity = 0;                           // of that phase
   std::vector<PendingProduct> products;
@@ -109,6 +111,8 @@ class Launch {
   Thread& running() { return *running_; }
 
   void block_barrier(std::source_location place);
+  // Whether the predicate holds for any thread of the block, once all have arrived.
+  bool block_any(bool predicate, std::source_location place);
   void cluster_barrier(std::source_location place);
   // Lets the other warps run.
   void yield() { running_->fibre.suspend(); }

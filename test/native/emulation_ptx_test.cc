@@ -92,6 +92,10 @@ const std::vector<Calculation>& calculations() {
       {"brev.b32", 32, 32, {0x00000005}, 0xa0000000},
       {"bfind.shiftamt.u32", 32, 32, {0x00010000}, 15},
       {"bfind.shiftamt.u32", 32, 32, {0}, 0xffffffff},
+      {"bmsk.clamp.b32", 32, 32, {4, 3}, 0x70},
+      {"bmsk.clamp.b32", 32, 32, {31, 5}, 0x80000000},
+      {"bmsk.clamp.b32", 32, 32, {1, 40}, 0xfffffffe},
+      {"bmsk.clamp.b32", 32, 32, {32, 1}, 0},
       {"xor.b32", 32, 32, {0xff00ff00, 0x0ff00ff0}, 0xf0f0f0f0},
       {"not.b64", 64, 64, {1}, ~std::uint64_t{1}},
       {"cvt.u32.u16", 16, 32, {0xffff}, 0xffff},
@@ -289,6 +293,30 @@ void test_divergence() {
       {"reads lane 20"});
 }
 
+// One thread of 96 votes for at a barrier in three, in any order of the threads.
+void test_votes_of_a_block() {
+  const std::string body =
+      "mov.u32 %r1, %tid.x;\nmov.u32 %r2, 0;\nmov.u32 %r3, 0;\n"
+      "LOOP:\n"
+      "rem.u32 %r4, %r2, 3;\nsetp.eq.u32 %p1, %r4, 1;\n"
+      "mul.lo.u32 %r5, %r2, 7;\nsetp.eq.u32 %p2, %r5, %r1;\nand.pred %p1, %p1, %p2;\n"
+      "bar.red.or.pred %p3, 0, %p1;\nselp.u32 %r6, 1, 0, %p3;\n"
+      "shl.b32 %r6, %r6, %r2;\nor.b32 %r3, %r3, %r6;\n"
+      "add.s32 %r2, %r2, 1;\nsetp.lt.u32 %p1, %r2, 12;\n@%p1 bra LOOP;\n"
+      "mul.wide.u32 %d1, %r1, 8;\nadd.s64 %d1, %out, %d1;\ncvt.u64.u32 %d2, %r3;\n"
+      "st.relaxed.gpu.global.u64 [%d1], %d2;\n";
+  for (const std::uint64_t seed : {0, 1, 2}) {
+    DeviceSettings settings;
+    settings.seed = seed;
+    settings.interval = 3;
+    configure_device(settings);
+    const auto result = run_ptx({body, "", "", 96, 0, 96});
+    configure_device({});
+    for (const std::uint64_t votes : result) expect(votes == 0x492, "a vote was lost or kept");
+  }
+  expect_ptx_fault({"bar.red.or.pred %p1, 1, %p2;"}, {"barrier 0"});
+}
+
 // 64 threads add 1 to a number, in three instructions rather than one. Between barriers all threads
 // run to their end, unless they are interrupted.
 void test_interruptions() {
@@ -358,6 +386,7 @@ const test::Cases kPtxCases = {
     {"PTX: launches and texts that are wrong", &test_launch_mistakes},
     {"PTX: lanes that part", &test_divergence},
     {"PTX: a race between barriers", &test_interruptions},
+    {"PTX: votes of a block", &test_votes_of_a_block},
     {"PTX: what accesses of a warp cost", &test_costs},
 };
 

@@ -182,6 +182,14 @@ void insert_bits(Frame& frame, const Instruction& instruction) {
   set<T>(frame, operands[0], result);
 }
 
+// Ones from a place on, as many as there are.
+void make_mask(Frame& frame, const Instruction& instruction) {
+  const unsigned place = value_of<std::uint32_t>(frame, instruction.operands[1]);
+  const unsigned length = value_of<std::uint32_t>(frame, instruction.operands[2]);
+  const std::uint32_t ones = length < 32 ? (1u << length) - 1 : ~0u;
+  set<std::uint32_t>(frame, instruction.operands[0], place < 32 ? ones << place : 0);
+}
+
 // Sums and differences that hand a carry on.
 template <class T, bool kSubtracts, bool kTakes, bool kLeaves>
 void add_carry(Frame& frame, const Instruction& instruction) {
@@ -274,6 +282,7 @@ void add_integers(OperationTable& table) {
   add_width<std::uint32_t>(table, "32");
   add_width<std::uint64_t>(table, "64");
   add_bits<bool>(table, ".pred");
+  table["bmsk.clamp.b32"] = &make_mask;
   table["shf.l.wrap.b32"] = &funnel<true, true>;
   table["shf.r.wrap.b32"] = &funnel<false, true>;
   table["shf.l.clamp.b32"] = &funnel<true, false>;

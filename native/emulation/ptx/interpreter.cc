@@ -188,7 +188,8 @@ void launch(const char* name, Module& module, std::string_view kernel, const Sha
     }
     const std::size_t shared_bytes = function->shared_bytes + shape.shared_bytes;
     const DeviceSettings settings = device_settings();
-    Launch running(name, shape.grid, shape.block, shared_bytes, settings.seed, shape.cluster);
+    Launch running(name, shape.grid, shape.block, shared_bytes, shape.in_order ? 0 : settings.seed,
+                   shape.cluster);
     Execution execution{.kernel = *function,
                         .module = module,
                         .shared = function->shared,

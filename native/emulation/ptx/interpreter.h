@@ -20,6 +20,7 @@ struct Shape {
   dim3 block;
   std::size_t shared_bytes;
   unsigned cluster;
+  bool in_order = false;  // of the blocks, whatever the seed
 };
 
 // Runs a kernel of a module. Throws DeviceFault.

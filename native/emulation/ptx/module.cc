@@ -11,6 +11,7 @@ Module::Module(std::string file, std::string text)
 
 const Function* Module::entry(std::string_view name) {
   if (!bodies_.contains(name)) return nullptr;
+  const std::lock_guard lock(mutex_);
   const auto known = functions_.find(name);
   if (known != functions_.end()) return known->second.get();
   std::unique_ptr<Function> made = Parser::function(*this, name);

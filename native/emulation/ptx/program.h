@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -113,7 +114,7 @@ class Module {
 
   const std::string& file() const { return file_; }
   // A kernel or a function; null when there is none of that name. Prepared when asked for: what is
-  // not launched may use instructions that are not known here.
+  // not launched may use instructions that are not known here. Any thread may ask.
   const Function* entry(std::string_view name);
   // Whether an address belongs to a variable of the module.
   bool has_variable(std::uintptr_t address, std::size_t bytes) const;
@@ -136,6 +137,7 @@ class Module {
   std::unordered_map<std::string_view, std::size_t> bodies_;     // where .entry and .func begin
   std::unordered_map<std::string_view, Variable> variables_;
   std::unordered_map<std::string_view, Shared> shared_;
+  std::recursive_mutex mutex_;  // a function asks for those it calls
   std::unordered_map<std::string_view, std::unique_ptr<Function>> functions_;
 };
 

@@ -83,6 +83,17 @@ void block_barrier(Frame& frame, const Instruction& instruction) {
   Launch::current().block_barrier(Place::current());
 }
 
+// The barrier, and whether the predicate holds for a thread of the block.
+void block_any(Frame& frame, const Instruction& instruction) {
+  const Operand* operands = instruction.operands;
+  if (instruction.count != 3 || value_of<std::uint32_t>(frame, operands[1]) != 0) {
+    fault(frame, instruction, "only barrier 0 of all threads is known");
+  }
+  align(instruction);
+  set<bool>(frame, operands[0],
+            Launch::current().block_any(value_of<bool>(frame, operands[2]), Place::current()));
+}
+
 // Of all lanes; nothing is handed over.
 void aligned(Frame&, const Instruction& instruction) {
   align(instruction);
@@ -128,6 +139,7 @@ void add_warp_operations(OperationTable& table) {
   table["vote.sync.all.pred"] = &vote<Vote::kAll>;
   table["bar.warp.sync"] = &warp_barrier;
   table["bar.sync"] = &block_barrier;
+  table["bar.red.or.pred"] = &block_any;
   table["mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32"] = &multiply<float, &mma_m16n8k16>;
   table["mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32"] =
       &multiply<float, &mma_m16n8k16_bfloat16>;
