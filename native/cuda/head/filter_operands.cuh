@@ -1,10 +1,12 @@
 #pragma once
-// What the tensor-core filters multiply: an array of the batch, one of the prototypes, and the
-// instructions of a warp (filter_mma.cu) and of a warpgroup (filter_wgmma.cu).
+// What the tensor-core filters multiply: an array of the batch, one of the prototypes (which a
+// kernel reads itself, or the host makes maps of), and the instructions of a warp (filter_mma.cu)
+// and of a warpgroup (filter_wgmma.cu).
 
 #include "cuda/head/head_arrays.h"
 #include "cuda/warp_mma.cuh"
 #include "cuda/warpgroup_mma.cuh"
+#include "math/host_device.h"
 
 namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 
@@ -12,8 +14,10 @@ struct HalfOperands {
   using Sum = float;
   static constexpr std::size_t kElementBytes = sizeof(__half);
   static constexpr bool kMeasured = false;  // whether classes have a scale and a residual
-  static __device__ const void* rows(const BatchArrays& batch) { return batch.half_unit; }
-  static __device__ const void* classes(const PrototypeArrays& prototypes) {
+  static ALPHAMARGIN_HOST_DEVICE const void* rows(const BatchArrays& batch) {
+    return batch.half_unit;
+  }
+  static ALPHAMARGIN_HOST_DEVICE const void* classes(const PrototypeArrays& prototypes) {
     return prototypes.shadow;
   }
   static __device__ void multiply(float (&sums)[4], const MmaA& a, const MmaB& b) {
@@ -29,8 +33,10 @@ struct Int8Operands {
   using Sum = std::int32_t;
   static constexpr std::size_t kElementBytes = 1;
   static constexpr bool kMeasured = true;
-  static __device__ const void* rows(const BatchArrays& batch) { return batch.int8_unit; }
-  static __device__ const void* classes(const PrototypeArrays& prototypes) {
+  static ALPHAMARGIN_HOST_DEVICE const void* rows(const BatchArrays& batch) {
+    return batch.int8_unit;
+  }
+  static ALPHAMARGIN_HOST_DEVICE const void* classes(const PrototypeArrays& prototypes) {
     return prototypes.int8_shadow;
   }
   static __device__ void multiply(std::int32_t (&sums)[4], const MmaA& a, const MmaB& b) {
@@ -46,8 +52,10 @@ struct UpperOperands {
   using Sum = float;
   static constexpr std::size_t kElementBytes = sizeof(std::uint16_t);
   static constexpr bool kMeasured = true;
-  static __device__ const void* rows(const BatchArrays& batch) { return batch.upper_unit; }
-  static __device__ const void* classes(const PrototypeArrays& prototypes) {
+  static ALPHAMARGIN_HOST_DEVICE const void* rows(const BatchArrays& batch) {
+    return batch.upper_unit;
+  }
+  static ALPHAMARGIN_HOST_DEVICE const void* classes(const PrototypeArrays& prototypes) {
     return prototypes.upper;
   }
   static __device__ void multiply(float (&sums)[4], const MmaA& a, const MmaB& b) {
