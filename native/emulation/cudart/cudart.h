@@ -25,6 +25,7 @@ struct Machine {
   int pinned = 1;        // whether the host has pinned memory
   int megabytes = 8192;  // of device memory
   int seed = 1;          // as in DeviceSettings
+  int interval = 0;      // the same
 };
 const Machine& machine();
 

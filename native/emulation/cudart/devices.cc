@@ -20,9 +20,9 @@ Machine read_machine() {
   constexpr const char* kVariable = "ALPHAMARGIN_EMULATED_CUDART";
   Machine found;
   const std::map<std::string, int*> settings{
-      {"driver", &found.driver}, {"devices", &found.devices}, {"capability", &found.capability},
-      {"pools", &found.pools},   {"pinned", &found.pinned},   {"megabytes", &found.megabytes},
-      {"seed", &found.seed}};
+      {"driver", &found.driver}, {"devices", &found.devices},  {"capability", &found.capability},
+      {"pools", &found.pools},   {"pinned", &found.pinned},    {"megabytes", &found.megabytes},
+      {"seed", &found.seed},     {"interval", &found.interval}};
   const char* const text = std::getenv(kVariable);
   std::istringstream list(text == nullptr ? "" : text);
   for (std::string item; std::getline(list, item, ',');) {
@@ -35,6 +35,7 @@ Machine read_machine() {
   }
   DeviceSettings device;
   device.seed = static_cast<std::uint64_t>(found.seed);
+  device.interval = static_cast<std::size_t>(found.interval);
   device.memory_bytes = static_cast<std::size_t>(found.megabytes) << 20;
   device.compute_capability = found.capability;
   device.pinned_memory = found.pinned != 0;
