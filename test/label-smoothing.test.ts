@@ -30,6 +30,7 @@ import { type BadCall, expectFailure } from './helpers/failures.js';
 import { normalTensor, randomLabels } from './helpers/random.js';
 import { referenceRow } from './helpers/reference.js';
 import { referenceHead } from './helpers/reference-head.js';
+import { expectUpdate, largeLearningRate } from './helpers/updates.js';
 
 const anySmoothing = fc.constantFrom(0.01, 0.1, 0.5, 0.99);
 
@@ -141,11 +142,12 @@ describe.each(losses)('%s in the head', (name, loss) => {
         dim,
         reference,
       });
+      const learningRate = largeLearningRate(expected.gradPrototypes);
       using head = new PrototypeHead({
         identities,
         dim,
         loss,
-        optimizer: sgd({ learningRate: 1 }),
+        optimizer: sgd({ learningRate }),
         prototypes,
         reference,
       });
@@ -159,19 +161,13 @@ describe.each(losses)('%s in the head', (name, loss) => {
         expect(result.losses[0]).toBe(0);
         return;
       }
+      // Beyond s = 130 the rounding of cosines in streamed rows shows: 1.5e-8·s.
+      const error = contract.headGradient * (loss.scale > 130 ? 20 : 1);
       expect(
         relativeError(result.gradEmbeddings.data, expected.gradEmbeddings),
-      ).toBeLessThanOrEqual(
-        contract.headGradient * (loss.scale > 100 ? 20 : 1),
-      );
-      const moved = (await head.prototypes()).data.map(
-        (value, k) => prototypes.data[k]! - value,
-      );
-      expect(
-        largestDifference(moved, expected.gradPrototypes),
-      ).toBeLessThanOrEqual(
-        2e-6 * (1 + Math.max(...expected.gradPrototypes.map(Math.abs))),
-      );
+      ).toBeLessThanOrEqual(error);
+      const { gradPrototypes } = expected;
+      await expectUpdate(head, prototypes, gradPrototypes, learningRate, error);
     }
   });
 });

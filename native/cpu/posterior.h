@@ -11,12 +11,15 @@
 // 2025, arXiv 2501.18537.
 
 #include <cstdint>
+#include <vector>
 
 #include "common/failure.h"
+#include "common/memory_account.h"
 #include "common/real_matrix.h"
-#include "common/runtime.h"
 
 namespace alphamargin {
+
+struct Runtime;
 
 struct SparseRows {
   Buffer<std::int32_t> row_offsets;  // [B + 1]

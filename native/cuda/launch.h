@@ -2,13 +2,15 @@
 // The one way to launch a kernel: checked under nvcc, and a run on the emulated device elsewhere,
 // where every pointer among the arguments must be device memory.
 
-#include <array>
-#include <memory>
-#include <tuple>
+#include <string>
 #include <type_traits>
 
 #include "cuda/device_context.h"
 #if !defined(__CUDACC__)
+#include <array>
+#include <memory>
+#include <tuple>
+
 #include "emulation/ptx/interpreter.h"
 #endif
 

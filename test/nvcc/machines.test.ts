@@ -45,7 +45,7 @@ it.each([
     'the NVIDIA driver is too old: it supports CUDA 12.8, this build needs CUDA 13.0 (driver 580 or newer)',
   ],
   ['devices=0', 'no CUDA device was found'],
-  ['capability=80', 'the addon has no kernels for compute capability 8.0'],
+  ['capability=70', 'the addon has no kernels for compute capability 7.0'],
   ['pools=0', 'the device has no memory pools'],
 ])('with %s it computes on the CPU and says why', async (machine, reason) => {
   const info = await infoOf(machine);
@@ -111,7 +111,6 @@ async function digestOf(machine: string, device: string): Promise<string> {
 
 it('has the same bits in any order of blocks, warps and lanes, on any device, and without pinned memory', async () => {
   const machines = [
-    ['seed=0', 'cuda'],
     ['seed=2,interval=31', 'cuda'],
     ['seed=3,devices=2', 'cuda:1'],
     ['seed=7,pinned=0', 'cuda'],

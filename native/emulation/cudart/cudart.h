@@ -20,7 +20,7 @@ namespace alphamargin::emulated::cudart {
 struct Machine {
   int driver = 13000;    // the CUDA version it supports; 0: there is none
   int devices = 1;       // all of them the same memory
-  int capability = 90;   // of the devices; the addon's PTX is for 9.0 alone
+  int capability = 90;   // of the devices: 10·major + minor
   int pools = 1;         // whether the devices have memory pools
   int pinned = 1;        // whether the host has pinned memory
   int megabytes = 8192;  // of device memory
@@ -49,13 +49,18 @@ int device_of(::cudaStream_t stream);
 // That of the emulated device.
 ::cudaError_t pass_on(emulated::cudaError_t error);
 
-// Limits of the device that the calls check.
+// What a multiprocessor has, by compute capability.
+struct Limits {
+  int capability;  // and later ones
+  int threads;
+  int blocks;
+  int shared_bytes;
+  int reserved_bytes;  // of these for every block
+
+  int most_of_block() const { return shared_bytes - reserved_bytes; }
+};
+const Limits& limits();
 inline constexpr int kMultiprocessors = 132;
-inline constexpr int kThreadsPerMultiprocessor = 2048;
-inline constexpr int kBlocksPerMultiprocessor = 32;
-inline constexpr int kSharedBytesPerMultiprocessor = 228 * 1024;
-inline constexpr int kReservedSharedBytes = 1024;  // of every block
-inline constexpr int kMostSharedBytes = kSharedBytesPerMultiprocessor - kReservedSharedBytes;
 inline constexpr std::size_t kDefaultSharedBytes = 48 * 1024;
 
 }  // namespace alphamargin::emulated::cudart

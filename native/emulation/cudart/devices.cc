@@ -50,6 +50,18 @@ const Machine& machine() {
   return value;
 }
 
+const Limits& limits() {
+  static constexpr Limits kLimits[] = {
+      {75, 1024, 16, 64 << 10, 0},        {80, 2048, 32, 164 << 10, 1 << 10},
+      {86, 1536, 16, 100 << 10, 1 << 10}, {89, 1536, 24, 100 << 10, 1 << 10},
+      {90, 2048, 32, 228 << 10, 1 << 10}, {120, 1536, 24, 100 << 10, 1 << 10}};
+  const Limits* found = kLimits;
+  for (const Limits& next : kLimits) {
+    if (next.capability <= machine().capability) found = &next;
+  }
+  return *found;
+}
+
 ::cudaError_t refuse(::cudaError_t error, const std::string& reason) {
   last_reason = reason;
   return last_error = error;
@@ -135,7 +147,7 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
       *value = static_cast<int>(kDefaultSharedBytes);
       return cudaSuccess;
     case cudaDevAttrMaxSharedMemoryPerBlockOptin:
-      *value = kMostSharedBytes;
+      *value = limits().most_of_block();
       return cudaSuccess;
     case cudaDevAttrMemoryPoolsSupported:
       *value = machine().pools;

@@ -69,9 +69,10 @@ const ptx::Function* code_of(const Kernel* kernel, ::cudaError_t& status) {
     status = refuse(cudaErrorInvalidDeviceFunction, "the kernel is not registered");
     return nullptr;
   }
-  const ptx::Function* const code = kernel->module == nullptr || machine().capability != 90
-                                        ? nullptr
-                                        : kernel->module->entry(kernel->entry);
+  const ptx::Function* const code =
+      kernel->module == nullptr || !kernel->module->runs_on(machine().capability)
+          ? nullptr
+          : kernel->module->entry(kernel->entry);
   if (code == nullptr) {
     status = refuse(cudaErrorNoKernelImageForDevice, "the addon has no PTX of " + kernel->name);
   }
@@ -178,7 +179,8 @@ cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* fu
   attributes->sharedSizeBytes = code->shared_bytes;
   attributes->localSizeBytes = code->local_bytes;
   attributes->maxThreadsPerBlock = static_cast<int>(code->most_threads);
-  attributes->ptxVersion = attributes->binaryVersion = cudart::machine().capability;
+  attributes->ptxVersion = kernel->module->capability();
+  attributes->binaryVersion = cudart::machine().capability;
   return cudaSuccess;
 }
 
@@ -188,7 +190,7 @@ cudaError_t cudaFuncSetAttribute(const void* function, cudaFuncAttribute attribu
   const ptx::Function* const code = cudart::code_of(kernel, status);
   if (code == nullptr) return status;
   if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize || value < 0 ||
-      static_cast<std::size_t>(value) + code->shared_bytes > cudart::kMostSharedBytes) {
+      value + static_cast<int>(code->shared_bytes) > cudart::limits().most_of_block()) {
     return cudart::refuse(cudaErrorInvalidValue, kernel->name + ": attribute " +
                                                      std::to_string(attribute) + " cannot be " +
                                                      std::to_string(value));
@@ -204,9 +206,9 @@ cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(
   const ptx::Function* const code = cudart::code_of(cudart::find_kernel(function), status);
   if (code == nullptr) return status;
   const auto bytes = static_cast<int>(shared_bytes + code->shared_bytes);
-  *blocks =
-      std::min({cudart::kBlocksPerMultiprocessor, cudart::kThreadsPerMultiprocessor / threads,
-                cudart::kSharedBytesPerMultiprocessor / (bytes + cudart::kReservedSharedBytes)});
+  const cudart::Limits& limits = cudart::limits();
+  *blocks = std::min({limits.blocks, limits.threads / threads,
+                      limits.shared_bytes / (bytes + limits.reserved_bytes)});
   return cudaSuccess;
 }
 

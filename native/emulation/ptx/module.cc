@@ -9,6 +9,10 @@ Module::Module(std::string file, std::string text)
   Parser::survey(*this);
 }
 
+bool Module::runs_on(int capability) const {
+  return is_specific_ ? capability == capability_ : capability >= capability_;
+}
+
 const Function* Module::entry(std::string_view name) {
   if (!bodies_.contains(name)) return nullptr;
   const std::lock_guard lock(mutex_);

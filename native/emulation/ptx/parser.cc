@@ -148,6 +148,17 @@ void Parser::skip_braces() {
   }
 }
 
+// sm_80 is for newer ones too, sm_90a for that one alone.
+void Parser::target(std::string_view name) {
+  constexpr std::string_view kPrefix = "sm_";
+  const char* const end = name.data() + name.size();
+  if (!name.starts_with(kPrefix)) fail("a target that is not known");
+  const auto [rest, error] =
+      std::from_chars(name.data() + kPrefix.size(), end, module_.capability_);
+  if (error != std::errc()) fail("a target that is not known");
+  module_.is_specific_ = rest != end;
+}
+
 void Parser::survey(Module& module) {
   Parser parser(module, 0);
   Tokens& tokens = parser.tokens_;
@@ -155,8 +166,10 @@ void Parser::survey(Module& module) {
   while (!tokens.peek().empty()) {
     const std::size_t begin = tokens.place();
     const std::string_view token = tokens.take();
-    if (token == ".version" || token == ".target" || token == ".address_size") {
+    if (token == ".version" || token == ".address_size") {
       tokens.take();
+    } else if (token == ".target") {
+      parser.target(tokens.take());
     } else if (token == ".extern") {
       is_extern = true;
       continue;

@@ -50,6 +50,7 @@ class Parser {
   Declaration declaration();
   void parameters(std::vector<Parameter>& list);
   void variable_of_module(std::string_view space, bool is_extern);
+  void target(std::string_view name);
   void source_file();
   void skip_braces();
   void header();

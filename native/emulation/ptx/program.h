@@ -113,6 +113,10 @@ class Module {
   Module& operator=(const Module&) = delete;
 
   const std::string& file() const { return file_; }
+  // The compute capability (10·major + minor) that its text was made for, and whether devices of
+  // another can have it compiled, too.
+  int capability() const { return capability_; }
+  bool runs_on(int capability) const;
   // A kernel or a function; null when there is none of that name. Prepared when asked for: what is
   // not launched may use instructions that are not known here. Any thread may ask.
   const Function* entry(std::string_view name);
@@ -133,6 +137,8 @@ class Module {
 
   std::string file_;
   std::string text_;
+  int capability_ = 0;
+  bool is_specific_ = false;                                     // for devices of that one alone
   std::unordered_map<std::uint64_t, std::string_view> sources_;  // names of C++ files
   std::unordered_map<std::string_view, std::size_t> bodies_;     // where .entry and .func begin
   std::unordered_map<std::string_view, Variable> variables_;
