@@ -83,7 +83,7 @@ function writeIndex() {
       ? []
       : [`${address - begin.address} ${kernel.file} ${kernel.entry}`];
   });
-  // The probe of a device's code (cuda_backend.cu) is not launched by the emulated one.
+  // The probe of a device's code (device_context.cu) is not launched by the emulated one.
   if (lines.length !== kernels.size - 1) {
     throw new Error(
       `of ${kernels.size} kernels ${lines.length} are in the addon`,

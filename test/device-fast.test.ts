@@ -126,7 +126,7 @@ describe.runIf(onDevice)('precision fast', () => {
     expect(worst.loss).toBeLessThanOrEqual(scale * largestCosineError(dim));
     // It is not the exact path by another name.
     expect(worst.gradient).toBeGreaterThan(contract.headGradient);
-    using exact = headOf({ precision: 'exact', filter: 'mma' });
+    using exact = headOf({ precision: 'exact', filter: halfFilters[0]! });
     const result = exact.evaluateSync(embeddings, labels);
     result.losses.forEach((value, row) => {
       expectLoss(value, expected.rows[row]!.loss);
@@ -183,7 +183,10 @@ describe.runIf(onDevice)('precision fast', () => {
     expect(fast.loss).toBeLessThanOrEqual(stated.loss);
     expect(fast.posterior).toBeLessThanOrEqual(stated.posterior);
     expect(fast.gradient).toBeLessThanOrEqual(stated.gradient);
-    expect(fast.gradient).toBeGreaterThan(contract.headGradient);
+    // Without tensor cores the products are those of 'exact'.
+    if (halfFilters.includes('mma')) {
+      expect(fast.gradient).toBeGreaterThan(contract.headGradient);
+    }
     expect(errorsOf('exact').gradient).toBeLessThanOrEqual(
       contract.headGradient,
     );

@@ -188,11 +188,6 @@ std::string version_text(int version) {
   return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
 }
 
-// Tried, not guessed: asking for the attributes of a kernel fails when the addon carries no code
-// for the architecture. It starts the device, which then holds hundreds of megabytes for this
-// process.
-__global__ void probe_kernel() {}
-
 struct Start {
   std::string reason;        // why it failed, or empty
   bool concerns_all = true;  // devices of its compute capability
@@ -201,9 +196,9 @@ struct Start {
 Start try_to_start(int device, const std::string& capability) {
   int current = 0;
   cudaGetDevice(&current);
-  cudaFuncAttributes attributes;
+  int code = 0;
   cudaError_t status = cudaSetDevice(device);
-  if (status == cudaSuccess) status = cudaFuncGetAttributes(&attributes, probe_kernel);
+  if (status == cudaSuccess) status = find_code(&code);
   cudaGetLastError();
   cudaSetDevice(current);
   if (status == cudaSuccess) return {};

@@ -16,6 +16,19 @@ void check(cudaError_t status, const char* what) {
                     cudaGetErrorString(status));
 }
 
+#if defined(__CUDACC__)
+namespace {
+__global__ void probe_kernel() {}
+}  // namespace
+
+cudaError_t find_code(int* capability) {
+  cudaFuncAttributes attributes{};
+  const cudaError_t status = cudaFuncGetAttributes(&attributes, probe_kernel);
+  if (status == cudaSuccess) *capability = attributes.ptxVersion;
+  return status;
+}
+#endif
+
 DevicePool::DevicePool(int device) : device_(device) {
   activate();
 #if defined(__CUDACC__)
@@ -26,6 +39,7 @@ DevicePool::DevicePool(int device) : device_(device) {
   check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device),
         "reading the compute capability");
   compute_capability_ = 10 * major + minor;
+  check(find_code(&code_capability_), "looking for code");
   int multiprocessors = 0;
   check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device),
         "reading the number of multiprocessors");
@@ -54,6 +68,14 @@ int DevicePool::compute_capability() const {
   return compute_capability_;
 #else
   return device_settings().compute_capability;  // tests choose
+#endif
+}
+
+int DevicePool::code_capability() const {
+#if defined(__CUDACC__)
+  return code_capability_;
+#else
+  return compute_capability();
 #endif
 }
 

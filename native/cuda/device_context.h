@@ -19,6 +19,13 @@ namespace alphamargin::ALPHAMARGIN_DEVICE_NAMESPACE {
 // The one place where a CUDA error becomes a Failure: ERR_OUT_OF_MEMORY, else ERR_DEVICE.
 void check(cudaError_t status, const char* what);
 
+#if defined(__CUDACC__)
+// The compute capability, as 10·major + minor, of the PTX that the current device's code was made
+// from: at most the device's own. An error where the addon has no code for it. Tried, not guessed:
+// it starts the device, which then holds hundreds of megabytes for this process.
+cudaError_t find_code(int* capability);
+#endif
+
 // Memory of one device, cached by the driver's pool (freed blocks are kept for later calls).
 class DevicePool {
  public:
@@ -31,6 +38,8 @@ class DevicePool {
   void activate() const;
   // 10·major + minor, e.g. 80.
   int compute_capability() const;
+  // That of the code for it, which may be older: what kernels may use.
+  int code_capability() const;
   // Blocks of one to each of them fill the device.
   unsigned multiprocessors() const { return multiprocessors_; }
   MemoryAccount& account() { return account_; }
@@ -48,6 +57,7 @@ class DevicePool {
  private:
   int device_;
   int compute_capability_ = 0;
+  int code_capability_ = 0;
   // Of the emulated device: so few that the blocks of a persistent grid have several tiles each.
   unsigned multiprocessors_ = 3;
   cudaMemPool_t pool_ = nullptr;
@@ -97,6 +107,7 @@ class DeviceContext {
   DevicePool& pool() const { return pool_; }
   cudaStream_t stream() const { return stream_; }
   int compute_capability() const { return pool_.compute_capability(); }
+  int code_capability() const { return pool_.code_capability(); }
   unsigned multiprocessors() const { return pool_.multiprocessors(); }
 
   // Waits for everything given to the stream; errors of that work surface here.

@@ -83,7 +83,7 @@ std::unique_ptr<ChunkProducts> simt_products(const HeadCall& call, const std::ui
 std::unique_ptr<ChunkProducts> chunk_products(const HeadCall& call, const std::uint32_t* indices,
                                               std::size_t rows, std::size_t most_classes) {
   constexpr int kFirstWithMma = 80;
-  return call.context.compute_capability() >= kFirstWithMma
+  return call.context.code_capability() >= kFirstWithMma
              ? mma_products(call, indices, rows, most_classes)
              : simt_products(call, indices, rows, most_classes);
 }

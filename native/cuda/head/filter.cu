@@ -17,16 +17,23 @@ bool is_wgmma(FilterTier tier) {
          tier == FilterTier::kWgmmaSplit;
 }
 
+std::string version_text(int capability) {
+  return std::to_string(capability / 10) + "." + std::to_string(capability % 10);
+}
+
 [[noreturn]] void refuse(const DeviceContext& context, const std::string& what) {
-  throw Failure(FailureCode::kDevice, what + ", and the device has " +
-                                          std::to_string(context.compute_capability() / 10) + "." +
-                                          std::to_string(context.compute_capability() % 10));
+  const int device = context.compute_capability();
+  const int code = context.code_capability();
+  throw Failure(FailureCode::kDevice, what + ", and the device has " + version_text(device) +
+                                          (code < device ? ", for which the addon has code of " +
+                                                               version_text(code) + " only"
+                                                         : ""));
 }
 
 }  // namespace
 
 FilterTier chosen_filter(const DeviceContext& context, FilterTier wanted, std::size_t dim) {
-  const int capability = context.compute_capability();
+  const int capability = context.code_capability();
   if (wanted == FilterTier::kAuto) {
     return capability >= kFirstWithTensorCores ? FilterTier::kMma : FilterTier::kSimt;
   }
@@ -42,7 +49,8 @@ FilterTier chosen_filter(const DeviceContext& context, FilterTier wanted, std::s
     }
     return wanted;
   }
-  if (capability != kHopper) refuse(context, "the filters 'wgmma' need compute capability 9.0");
+  if (context.compute_capability() != kHopper)
+    refuse(context, "the filters 'wgmma' need compute capability 9.0");
   if (!has_wgmma_code()) {
     throw Failure(FailureCode::kDevice,
                   "the filters 'wgmma' are not in this build: they need the architecture 90a");

@@ -98,8 +98,9 @@ const ptx::Function* code_of(const Kernel* kernel, ::cudaError_t& status) {
   if (shared_bytes > most_dynamic_bytes(*kernel, *code)) {
     return invalid(std::to_string(shared_bytes) + " bytes of dynamic shared memory");
   }
-  constexpr unsigned kMostBlocksOfCluster = 8;
-  if (request.cluster == 0 || request.cluster > kMostBlocksOfCluster ||
+  constexpr int kFirstWithClusters = 90;
+  const unsigned most_blocks_of_cluster = machine().capability < kFirstWithClusters ? 1 : 8;
+  if (request.cluster == 0 || request.cluster > most_blocks_of_cluster ||
       grid.x % request.cluster != 0) {
     return invalid("clusters of " + std::to_string(request.cluster) + " blocks");
   }
