@@ -4,7 +4,7 @@
 // build does not have: the code that looks for devices, launches, memory pools, CUB. Fails as well when
 // host code calls what the device alone has (scripts/device-calls.mjs).
 //
-//   node scripts/test-nvcc.mjs                       all tests; an hour on two processors
+//   node scripts/test-nvcc.mjs                       all tests; half an hour on two processors
 //   node scripts/test-nvcc.mjs -- test/head-vectors  these, with any of vitest's options
 //   node scripts/test-nvcc.mjs --quick               QUICK
 //   node scripts/test-nvcc.mjs --arch=80             for another architecture, on a device of it

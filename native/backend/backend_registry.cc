@@ -6,6 +6,17 @@
 
 namespace alphamargin {
 
+#if defined(ALPHAMARGIN_WITH_CUDA)
+const bool kHasCuda = true;
+#else
+const bool kHasCuda = false;
+#endif
+#if defined(ALPHAMARGIN_WITH_EMULATION)
+const bool kHasEmulation = true;
+#else
+const bool kHasEmulation = false;
+#endif
+
 BackendRegistry::BackendRegistry(std::shared_ptr<Runtime> runtime) : runtime_(std::move(runtime)) {}
 
 const CudaSurvey& BackendRegistry::survey() {

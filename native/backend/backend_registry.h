@@ -12,16 +12,10 @@
 
 namespace alphamargin {
 
-#if defined(ALPHAMARGIN_WITH_CUDA)
-inline constexpr bool kHasCuda = true;
-#else
-inline constexpr bool kHasCuda = false;
-#endif
-#if defined(ALPHAMARGIN_WITH_EMULATION)
-inline constexpr bool kHasEmulation = true;
-#else
-inline constexpr bool kHasEmulation = false;
-#endif
+// What this build has besides the CPU. Not known to who includes this, so that objects of one build
+// serve the others (ccache).
+extern const bool kHasCuda;
+extern const bool kHasEmulation;
 
 class BackendRegistry {
  public:
