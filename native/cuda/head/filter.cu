@@ -49,8 +49,9 @@ FilterTier chosen_filter(const DeviceContext& context, FilterTier wanted, std::s
     }
     return wanted;
   }
-  if (context.compute_capability() != kHopper)
+  if (context.compute_capability() != kHopper) {
     refuse(context, "the filters 'wgmma' need compute capability 9.0");
+  }
   if (!has_wgmma_code()) {
     throw Failure(FailureCode::kDevice,
                   "the filters 'wgmma' are not in this build: they need the architecture 90a");

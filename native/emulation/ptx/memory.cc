@@ -248,7 +248,7 @@ void add_memory(OperationTable& table) {
   add_space<Space::kGlobal>(table, "ld.global", "st.global");
   add_space<Space::kGlobal>(table, "ld.global.nc", "st.global");
   add_space<Space::kGlobal>(table, "ld.volatile.global", "st.volatile.global");
-  // Nothing else runs between two instructions of a thread.
+  // Accesses are seen in the order in which they are made, whatever they ask for.
   add_space<Space::kGeneric>(table, "ld.relaxed.gpu", "st.relaxed.gpu");
   add_space<Space::kGlobal>(table, "ld.relaxed.gpu.global", "st.relaxed.gpu.global");
   add_space<Space::kShared>(table, "ld.shared", "st.shared");
