@@ -1,5 +1,5 @@
 // The addon as nvcc compiles it, on a machine without a GPU: linked to a libcudart that belongs to the
-// emulated device (native/emulation/cudart). The host code under __CUDACC__ runs as it is shipped, and
+// emulated device (native/emulation/cudart). The host code under __CUDACC__ runs as nvcc compiles it, and
 // the kernels, CUB's too, from the PTX in the addon. What the test:ptx of the emulated device's own
 // build does not have: the code that looks for devices, launches, memory pools, CUB. Fails as well when
 // host code calls what the device alone has (scripts/device-calls.mjs).
