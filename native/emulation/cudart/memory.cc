@@ -13,9 +13,7 @@ emulated::cudaStream_t own(::cudaStream_t stream) {
 }
 
 // Pools have no memory of their own here: it is the device's.
-struct Pool {
-  std::uint64_t threshold = 0;
-};
+struct Pool {};
 
 struct Streams {
   std::mutex mutex;
@@ -84,11 +82,10 @@ cudaError_t cudaMemPoolDestroy(cudaMemPool_t pool) {
   return cudaSuccess;
 }
 
-cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t pool, cudaMemPoolAttr attribute, void* value) {
+cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr attribute, void*) {
   if (attribute != cudaMemPoolAttrReleaseThreshold) {
     return cudart::refuse(cudaErrorInvalidValue, "an attribute of pools that is not known here");
   }
-  reinterpret_cast<cudart::Pool*>(pool)->threshold = *static_cast<std::uint64_t*>(value);
   return cudaSuccess;
 }
 
